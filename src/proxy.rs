@@ -34,6 +34,7 @@ mod deliver;
 mod forward;
 mod headers;
 mod heal;
+mod lazy_tenant;
 mod link_rewrite;
 mod notices;
 mod outage;
@@ -68,6 +69,7 @@ pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
 pub use heal::HealConfig;
+pub use lazy_tenant::{LazyTenant, TenantLookup, TenantOpener};
 pub use notices::OnceNotices;
 pub use outage::OutageLog;
 pub use record::{AccessLogFilter, RequestTelemetry};
@@ -161,7 +163,9 @@ impl Proxy {
     /// Answers one request, always: with Graph's response or with a refusal.
     async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: AppConnection) -> Response<Body> {
         let tenants = self.tenants.load_full();
-        let telemetry = tenants.only().map_or(&tenants.unnamed, |only| &only.tenant.telemetry);
+        let telemetry = tenants
+            .only()
+            .map_or(&tenants.unnamed, |only| &only.tenant.get().telemetry);
         let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
         let is_head = request.method() == Method::HEAD;
         let version = request.version();
@@ -199,6 +203,8 @@ impl Proxy {
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let mut outbound = OutboundRequest::from_app(head, connection.info.security, settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
+        let looked_up = tenants.look_up_unlisted(signs.as_deref(), &self.tenants).await?;
+        let tenants = looked_up.as_deref().unwrap_or(tenants);
         let by_head = tenants.route_head(signs.as_deref())?;
         if let Some(tenant) = by_head.tenant() {
             tenant.admit(record)?;
@@ -223,7 +229,12 @@ impl Proxy {
             scrub_config,
         )
         .await?;
-        let tenant = tenants.route_with_body(by_head, signs.as_deref_mut(), &mut received)?;
+        if let Some(signs) = &mut signs {
+            signs.add_body(&mut received);
+        }
+        let looked_up = tenants.look_up_unlisted(signs.as_deref(), &self.tenants).await?;
+        let tenants = looked_up.as_deref().unwrap_or(tenants);
+        let tenant = tenants.route_with_body(by_head, signs.as_deref(), &mut received)?;
         tenant.admit(record)?;
         if let Some(rules) = &tenant.allow {
             outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;

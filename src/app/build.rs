@@ -16,8 +16,8 @@ use crate::net::{
     TimeLimit,
 };
 use crate::proxy::{
-    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, Proxy, RequestTelemetry,
-    Settings, Spool, SpoolThreads, Tenant, TenantShare, Tenants, TunnelHosts,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, LazyTenant, OutageLog, Proxy,
+    RequestTelemetry, Settings, Spool, SpoolThreads, Tenant, TenantShare, Tenants, TunnelHosts,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
@@ -320,7 +320,7 @@ pub(super) fn build_tenants(
     } in tenants
     {
         let before = before.and_then(|before| before.directory.find(id.as_str()));
-        let before = before.map(|entry| &entry.tenant);
+        let before = before.and_then(|entry| entry.tenant.if_open());
         let outage = OutageLog::new(id.clone(), tokens.clone());
         let tenant = Tenant {
             settings: Arc::clone(&settings),
@@ -336,14 +336,15 @@ pub(super) fn build_tenants(
                 before.unwrap_or_else(&new_share)
             }),
         };
+        let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
         let entry = Entry {
             id: id.clone(),
+            object_ids: object_ids.map(|object_id| object_id.as_str().into()).collect(),
             standing: Standing::Active,
-            tenant,
+            tenant: LazyTenant::opened(tenant),
         };
-        let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
         // The names are keys of one table, so each is there once.
-        drop(directory.add(entry, object_ids.map(|object_id| object_id.as_str().into())));
+        drop(directory.add(Arc::new(entry)));
     }
     for (object_id, one, other) in directory.shared_objects() {
         tracing::warn!(
@@ -354,7 +355,7 @@ pub(super) fn build_tenants(
     }
     let unnamed = before.map(|before| &before.unnamed);
     let directory = directory.build();
-    let is_named = |entry: &Arc<Entry<Tenant>>| entry.id != TenantId::default();
+    let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
     let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
     let reads_signs = header.is_some() || directory.entries().any(is_named);
     Tenants {
@@ -363,6 +364,7 @@ pub(super) fn build_tenants(
         directory,
         header: header.or_else(|| before.and_then(|before| before.header.clone())),
         unnamed: telemetry(&TenantId::unnamed(), unnamed, None, ""),
+        lookup: before.and_then(|before| before.lookup.clone()),
     }
 }
 

@@ -215,7 +215,8 @@ pub async fn run(
 fn tokens_of(proxy: &Proxy) -> Vec<TokenHandle> {
     let tenants = proxy.tenants.load();
     let entries = tenants.directory.entries();
-    entries.map(|entry| entry.tenant.tokens.clone()).collect()
+    let open = entries.filter_map(|entry| entry.tenant.if_open());
+    open.map(|tenant| tenant.tokens.clone()).collect()
 }
 
 /// Serves the listener of the operators.

@@ -9,17 +9,20 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Uri};
 
 use super::buffer::BufferedBody;
+use super::lazy_tenant::{LazyTenant, TenantLookup};
 use super::record::RequestTelemetry;
 use super::refusal::Refusal;
 use super::settings::{Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
 use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, route};
+use crate::token::RefreshError;
 use crate::types::TenantId;
 
 /// The tenants at one moment, and what they share.
@@ -28,7 +31,7 @@ pub struct Tenants {
     /// What their requests share.
     pub settings: Arc<Settings>,
     /// The tenants.
-    pub directory: Directory<Tenant>,
+    pub directory: Directory<LazyTenant>,
     /// The header that names a tenant (`routing.header`).
     pub header: Option<HeaderName>,
     /// Whether the signs of requests are read: there is, or has been, a tenant besides that of requests without a sign. The
@@ -36,6 +39,8 @@ pub struct Tenants {
     pub reads_signs: bool,
     /// For requests whose tenant is not known.
     pub unnamed: Arc<RequestTelemetry>,
+    /// Finds the tenants that the directory does not list, if there is a place to look.
+    pub lookup: Option<Arc<dyn TenantLookup>>,
 }
 
 /// The signs of a request that have been read.
@@ -46,12 +51,14 @@ pub(crate) struct RequestSigns {
     headers: Vec<Box<str>>,
     /// What stands in the place of a token, and among the parameters.
     pub(crate) parameters: TenantSigns,
+    /// Whether some of them stand in the body.
+    has_body: bool,
 }
 
 /// The tenant of a request by its head.
 pub(crate) struct HeadRoute<'tenants> {
     /// The tenant, unless the body names another one; `None` if only the body can name one.
-    entry: Option<&'tenants Arc<Entry<Tenant>>>,
+    entry: Option<&'tenants Arc<Entry<LazyTenant>>>,
     /// Whether the body has to be searched for the name of a tenant.
     pub(crate) needs_body: bool,
 }
@@ -61,7 +68,7 @@ pub(crate) struct HeadRoute<'tenants> {
 impl<'tenants> HeadRoute<'tenants> {
     /// The tenant, unless the body names another one.
     pub(crate) fn tenant(&self) -> Option<&'tenants Tenant> {
-        self.entry.map(|entry| &entry.tenant)
+        self.entry.map(|entry| entry.tenant.get())
     }
 }
 
@@ -69,7 +76,7 @@ impl<'tenants> HeadRoute<'tenants> {
 
 impl Tenants {
     /// The tenant of all requests, if no sign is read.
-    pub(crate) fn only(&self) -> Option<&Arc<Entry<Tenant>>> {
+    pub(crate) fn only(&self) -> Option<&Arc<Entry<LazyTenant>>> {
         self.directory.fallback().filter(|_| !self.reads_signs)
     }
 
@@ -101,6 +108,31 @@ impl Tenants {
             head.uri = uri;
         }
         Ok(Some(signs))
+    }
+
+    /// Asks for the tenants that the signs name and the directory does not list; returns the tenants after that, if it asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoCredential`] if it is not known whether there is such a tenant.
+    pub(crate) async fn look_up_unlisted(
+        &self,
+        signs: Option<&RequestSigns>,
+        current: &ArcSwap<Self>,
+    ) -> Result<Option<Arc<Self>>, Refusal> {
+        let (Some(lookup), Some(signs)) = (&self.lookup, signs) else {
+            return Ok(None);
+        };
+        let is_unlisted = |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
+        let Some(unlisted) = signs.all().into_iter().find(is_unlisted) else {
+            return Ok(None);
+        };
+        // A second one would disagree with it.
+        let Ok(name) = TenantId::new(unlisted.value) else {
+            return Ok(None);
+        };
+        lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
+        Ok(Some(current.load_full()))
     }
 
     /// Finds the tenant that the head names, or that of requests without a sign.
@@ -136,13 +168,12 @@ impl Tenants {
     pub(crate) fn route_with_body<'tenants>(
         &'tenants self,
         by_head: HeadRoute<'tenants>,
-        signs: Option<&mut RequestSigns>,
+        signs: Option<&RequestSigns>,
         received: &mut BufferedBody,
     ) -> Result<&'tenants Tenant, Refusal> {
         let mut entry = by_head.entry.ok_or(RouteError::Unnamed);
         if let Some(signs) = signs {
-            if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
-                signs.parameters.add(*in_body);
+            if signs.has_body {
                 entry = route(&self.directory, &signs.all()).map(|route| route.entry);
             }
             if received.may_name_a_tenant() {
@@ -154,13 +185,21 @@ impl Tenants {
                 }
             }
         }
-        entry.map(|entry| &entry.tenant).map_err(Refusal::Route)
+        entry.map(|entry| entry.tenant.get()).map_err(Refusal::Route)
     }
 }
 
 // === impl RequestSigns ===
 
 impl RequestSigns {
+    /// Adds what stands in the body.
+    pub(crate) fn add_body(&mut self, received: &mut BufferedBody) {
+        if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
+            self.parameters.add(*in_body);
+            self.has_body = true;
+        }
+    }
+
     fn all(&self) -> Vec<Sign<'_>> {
         let mut all: Vec<Sign<'_>> = Vec::with_capacity(8);
         let mut add = |kind, value| all.push(Sign { kind, value });

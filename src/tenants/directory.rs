@@ -11,7 +11,7 @@ use crate::types::TenantId;
 #[derive(Debug)]
 pub struct Directory<T> {
     by_name: HashMap<TenantId, Arc<Entry<T>>>,
-    by_object: HashMap<Box<str>, Owner<T>>,
+    by_object: HashMap<Arc<str>, Owner<T>>,
     /// The tenant of requests without a sign.
     fallback: Option<Arc<Entry<T>>>,
 }
@@ -21,6 +21,8 @@ pub struct Directory<T> {
 pub struct Entry<T> {
     /// Its name.
     pub id: TenantId,
+    /// The ids of the objects that belong to it.
+    pub object_ids: Box<[Arc<str>]>,
     /// Whether it may be used.
     pub standing: Standing,
     /// What else it has.
@@ -41,7 +43,7 @@ pub enum Standing {
 pub struct DirectoryBuilder<T> {
     directory: Directory<T>,
     /// The ids that two tenants claim, with their names.
-    shared_objects: Vec<(Box<str>, TenantId, TenantId)>,
+    shared_objects: Vec<(Arc<str>, TenantId, TenantId)>,
 }
 
 /// The owner of an id.
@@ -98,29 +100,37 @@ impl<T> Directory<T> {
 // === impl DirectoryBuilder ===
 
 impl<T> DirectoryBuilder<T> {
-    /// Adds a tenant with the ids of its objects; the tenant `default` is also that of requests without a sign. Of two with the
-    /// same name, the first stays: the second is returned.
+    /// Adds a tenant; the tenant `default` is also that of requests without a sign. Of two with the same name, the first stays:
+    /// the second is returned. An id that an inactive tenant had is that of the active one that has it now.
     ///
     /// # Errors
     ///
     /// The tenant that was not added.
-    pub fn add(&mut self, entry: Entry<T>, object_ids: impl IntoIterator<Item = Box<str>>) -> Result<(), Entry<T>> {
+    pub fn add(&mut self, entry: Arc<Entry<T>>) -> Result<(), Arc<Entry<T>>> {
         let hash_map::Entry::Vacant(vacant) = self.directory.by_name.entry(entry.id.clone()) else {
             return Err(entry);
         };
-        let entry = Arc::clone(vacant.insert(Arc::new(entry)));
-        for object_id in object_ids {
-            match self.directory.by_object.entry(object_id) {
+        vacant.insert(Arc::clone(&entry));
+        for object_id in &entry.object_ids {
+            match self.directory.by_object.entry(Arc::clone(object_id)) {
                 hash_map::Entry::Vacant(vacant) => {
                     vacant.insert(Owner::One(Arc::clone(&entry)));
                 }
                 hash_map::Entry::Occupied(mut occupied) => {
-                    if let Owner::One(other) = occupied.get()
-                        && other.id != entry.id
-                    {
-                        let claim = (occupied.key().clone(), other.id.clone(), entry.id.clone());
-                        self.shared_objects.push(claim);
-                        occupied.insert(Owner::Disputed);
+                    let Owner::One(other) = occupied.get() else {
+                        continue;
+                    };
+                    match (other.standing, entry.standing) {
+                        _ if other.id == entry.id => {}
+                        (Standing::Active, Standing::Inactive) => {}
+                        (Standing::Inactive, Standing::Active) => {
+                            occupied.insert(Owner::One(Arc::clone(&entry)));
+                        }
+                        (Standing::Active, Standing::Active) | (Standing::Inactive, Standing::Inactive) => {
+                            let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
+                            self.shared_objects.push(claim);
+                            occupied.insert(Owner::Disputed);
+                        }
                     }
                 }
             }
@@ -133,7 +143,7 @@ impl<T> DirectoryBuilder<T> {
 
     /// The ids that two tenants claim, each with the names of the first two.
     #[must_use]
-    pub fn shared_objects(&self) -> &[(Box<str>, TenantId, TenantId)] {
+    pub fn shared_objects(&self) -> &[(Arc<str>, TenantId, TenantId)] {
         &self.shared_objects
     }
 
@@ -148,24 +158,21 @@ impl<T> DirectoryBuilder<T> {
 mod tests {
     use super::*;
 
-    fn entry(name: &str) -> Entry<()> {
-        Entry {
+    fn entry(name: &str, object_ids: &[&str]) -> Arc<Entry<()>> {
+        Arc::new(Entry {
             id: TenantId::new(name).unwrap(),
+            object_ids: object_ids.iter().copied().map(Arc::from).collect(),
             standing: Standing::Active,
             tenant: (),
-        }
-    }
-
-    fn ids(ids: &[&str]) -> Vec<Box<str>> {
-        ids.iter().copied().map(Box::from).collect()
+        })
     }
 
     #[test]
     fn an_id_that_two_tenants_claim_belongs_to_neither_and_is_named() {
         let mut builder = Directory::builder();
-        builder.add(entry("acme"), ids(&["1", "2", "1"])).unwrap();
-        builder.add(entry("shop"), ids(&["2", "3"])).unwrap();
-        builder.add(entry("third"), ids(&["2"])).unwrap();
+        builder.add(entry("acme", &["1", "2", "1"])).unwrap();
+        builder.add(entry("shop", &["2", "3"])).unwrap();
+        builder.add(entry("third", &["2"])).unwrap();
         let [(object, first, second)] = builder.shared_objects() else {
             panic!("{builder:?}");
         };
@@ -179,12 +186,29 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_an_inactive_tenant_had_is_that_of_the_active_one_that_has_it_now() {
+        let inactive = || {
+            let mut gone = entry("gone", &["1", "2"]);
+            Arc::get_mut(&mut gone).unwrap().standing = Standing::Inactive;
+            gone
+        };
+        for order in [[inactive(), entry("shop", &["1"])], [entry("shop", &["1"]), inactive()]] {
+            let mut builder = Directory::builder();
+            order.into_iter().for_each(|entry| builder.add(entry).unwrap());
+            assert!(builder.shared_objects().is_empty());
+            let directory = builder.build();
+            let owner = |id| directory.owner_of(id).map(|entry| entry.id.as_str());
+            assert_eq!((owner("1"), owner("2")), (Some("shop"), Some("gone")));
+        }
+    }
+
+    #[test]
     fn a_name_is_taken_once_and_default_is_for_requests_without_a_sign() {
         let mut builder = Directory::builder();
-        builder.add(entry("acme"), ids(&["1"])).unwrap();
-        assert_eq!(builder.add(entry("acme"), ids(&["2"])).unwrap_err().id.as_str(), "acme");
+        builder.add(entry("acme", &["1"])).unwrap();
+        assert_eq!(builder.add(entry("acme", &["2"])).unwrap_err().id.as_str(), "acme");
         assert!(builder.directory.fallback.is_none());
-        builder.add(entry("default"), []).unwrap();
+        builder.add(entry("default", &[])).unwrap();
         let directory = builder.build();
         assert_eq!(directory.fallback().unwrap().id, TenantId::default());
         assert!(directory.find("Acme").is_none(), "case counts");

@@ -17,11 +17,11 @@ const KINDS: [SignKind; 5] = [
 fn add(builder: &mut DirectoryBuilder<()>, name: &str, standing: Standing, object_ids: &[&str]) {
     let entry = Entry {
         id: TenantId::new(name).unwrap(),
+        object_ids: object_ids.iter().copied().map(Arc::from).collect(),
         standing,
         tenant: (),
     };
-    let object_ids = object_ids.iter().copied().map(Box::from);
-    builder.add(entry, object_ids).unwrap();
+    builder.add(Arc::new(entry)).unwrap();
 }
 
 /// `acme` owns 1 and 2, `shop` owns 3, both claim 9; `gone` owns 4 and is inactive.
