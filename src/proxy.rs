@@ -114,7 +114,7 @@ pub struct Proxy {
 }
 
 /// A connection of the app.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct AppConnection {
     info: ConnectionInfo,
     /// The tenant whose own its listener is.
@@ -150,18 +150,18 @@ impl Proxy {
     + Send
     + use<> {
         let proxy = Arc::clone(self);
-        let connection = AppConnection {
+        let connection = Arc::new(AppConnection {
             info,
             listener: listener.cloned(),
-        };
+        });
         service_fn(move |request| {
-            let (proxy, connection) = (Arc::clone(&proxy), connection.clone());
+            let (proxy, connection) = (Arc::clone(&proxy), Arc::clone(&connection));
             proxy.handle(request, connection).map(Ok)
         })
     }
 
     /// Answers one request, always: with Graph's response or with a refusal.
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: AppConnection) -> Response<Body> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: Arc<AppConnection>) -> Response<Body> {
         let tenants = self.tenants.load_full();
         let telemetry = tenants
             .only()
@@ -189,28 +189,30 @@ impl Proxy {
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         let (mut head, incoming) = request.into_parts();
-        let settings = &*tenants.settings;
 
         record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);
         if head.method == Method::CONNECT {
             return Box::pin(self.tunnel(head, &connection.info, record)).await;
         }
         validation::validate(&head, &self.allowed_hosts)?;
-        if validation::is_asterisk_form(&head) || (settings.via && is_final_recipient(&head)) {
+        if validation::is_asterisk_form(&head) || (tenants.settings.via && is_final_recipient(&head)) {
             return Ok(options_response(record));
         }
         let mut signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
-        let mut outbound = OutboundRequest::from_app(head, connection.info.security, settings, in_parameters)?;
+        let mut outbound = OutboundRequest::from_app(head, connection.info.security, &tenants.settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
-        let looked_up = tenants.look_up_unlisted(signs.as_deref(), &self.tenants).await?;
+        let looked_up = tenants
+            .look_up_unlisted(signs.as_deref(), &self.tenants)
+            .await
+            .transpose()?;
         let tenants = looked_up.as_deref().unwrap_or(tenants);
         let by_head = tenants.route_head(signs.as_deref())?;
         if let Some(tenant) = by_head.tenant() {
             tenant.admit(record)?;
         }
         outbound.count_client_credentials(record.metrics());
-        let mut scrub_config = outbound.scrub_config(settings, record.metrics());
+        let mut scrub_config = outbound.scrub_config(&tenants.settings, record.metrics());
         if let Some(scrub_config) = &mut scrub_config {
             // The body may name a tenant that has rules.
             scrub_config.finds_calls =
@@ -221,8 +223,8 @@ impl Proxy {
         }
         let mut received = buffer::receive(
             incoming,
-            &settings.heal,
-            settings.idle_timeout,
+            &tenants.settings.heal,
+            tenants.settings.idle_timeout,
             by_head
                 .tenant()
                 .map_or(&self.budgets, |tenant| tenant.budgets(&self.budgets)),
@@ -232,7 +234,10 @@ impl Proxy {
         if let Some(signs) = &mut signs {
             signs.add_body(&mut received);
         }
-        let looked_up = tenants.look_up_unlisted(signs.as_deref(), &self.tenants).await?;
+        let looked_up = tenants
+            .look_up_unlisted(signs.as_deref(), &self.tenants)
+            .await
+            .transpose()?;
         let tenants = looked_up.as_deref().unwrap_or(tenants);
         let tenant = tenants.route_with_body(by_head, signs.as_deref(), &mut received)?;
         tenant.admit(record)?;
@@ -359,7 +364,7 @@ mod tests {
     /// The size of the future that `serve` returns; it is never called.
     const fn size_of_future<F, A>(_serve: &F) -> usize
     where
-        F: Fn(Arc<Proxy>, Request<Incoming>, AppConnection) -> A,
+        F: Fn(Arc<Proxy>, Request<Incoming>, Arc<AppConnection>) -> A,
     {
         size_of::<A>()
     }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::future::OptionFuture;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Uri};
@@ -22,7 +23,7 @@ use super::settings::{Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
 use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, route};
-use crate::token::RefreshError;
+use crate::token::{BoxFuture, RefreshError};
 use crate::types::TenantId;
 
 /// The tenants at one moment, and what they share.
@@ -110,29 +111,30 @@ impl Tenants {
         Ok(Some(signs))
     }
 
-    /// Asks for the tenants that the signs name and the directory does not list; returns the tenants after that, if it asked.
+    /// Asks for the tenant that the signs name and the directory does not list; returns the tenants after that, if it asked.
     ///
-    /// # Errors
-    ///
-    /// [`Refusal::NoCredential`] if it is not known whether there is such a tenant.
-    pub(crate) async fn look_up_unlisted(
-        &self,
+    /// An error, [`Refusal::NoCredential`], says that it is not known whether there is such a tenant.
+    pub(crate) fn look_up_unlisted<'a>(
+        &'a self,
         signs: Option<&RequestSigns>,
-        current: &ArcSwap<Self>,
-    ) -> Result<Option<Arc<Self>>, Refusal> {
-        let (Some(lookup), Some(signs)) = (&self.lookup, signs) else {
-            return Ok(None);
-        };
-        let is_unlisted = |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
-        let Some(unlisted) = signs.all().into_iter().find(is_unlisted) else {
-            return Ok(None);
-        };
-        // A second one would disagree with it.
-        let Ok(name) = TenantId::new(unlisted.value) else {
-            return Ok(None);
-        };
-        lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
-        Ok(Some(current.load_full()))
+        current: &'a ArcSwap<Self>,
+    ) -> OptionFuture<BoxFuture<'a, Result<Arc<Self>, Refusal>>> {
+        let lookup = self.lookup.as_ref().zip(signs);
+        let unlisted = lookup.and_then(|(lookup, signs)| {
+            let is_unlisted =
+                |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
+            // If there is a second one, the two disagree.
+            let unlisted = signs.all().into_iter().find(is_unlisted)?;
+            Some((lookup, TenantId::new(unlisted.value).ok()?))
+        });
+        let asked = unlisted.map(|(lookup, name)| {
+            let asked = async move {
+                lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
+                Ok(current.load_full())
+            };
+            Box::pin(asked) as BoxFuture<'a, _>
+        });
+        asked.into()
     }
 
     /// Finds the tenant that the head names, or that of requests without a sign.
