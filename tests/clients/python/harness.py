@@ -15,22 +15,34 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[3]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BINARY = os.environ.get("GRAPHWARD", str(TARGET / "debug/graphward"))
 # The fake Graph serves all of these hosts, and has a certificate for each.
-HOSTS = ["graph.facebook.com", "lookaside.fbsbx.com"]
+HOSTS = ["graph.facebook.com", "lookaside.fbsbx.com", "rupload.facebook.com"]
 # The app secret that the fake Graph knows.
 APP_SECRET = "0123456789abcdef0123456789abcdef"
 # The longest time that a step may take, in seconds.
 TIMEOUT = 20
 
 
-class Harness:
-    """A context manager. `url` is graphward's address, `graph` the fake Graph, `ca` the CA to trust with `tls`."""
+class Tenant(NamedTuple):
+    """A tenant: the objects on which its token may act, and those that graphward knows to be its own."""
 
-    def __init__(self, config="", fake_graph=(), tls=False):
+    targets: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+
+
+class Harness:
+    """A context manager. `url` is graphward's address, `graph` the fake Graph, `ca` the CA to trust with `tls`.
+
+    `tenants` are the tenants by name. Without, there is one token.
+    """
+
+    def __init__(self, config="", fake_graph=(), tls=False, tenants=None):
+        self.tenants = tenants or {}
         self._tempdir = tempfile.TemporaryDirectory(prefix="graphward-")
         self.folder = pathlib.Path(self._tempdir.name)
         self.processes, self.tokens = [], []
@@ -47,7 +59,8 @@ class Harness:
         )
         address = wait_for_line(r"^graph +https://(\S+)$")
         self.graph = Graph(wait_for_line(r"^control +(\S+)$"))
-        self.drop_token()
+        for name in self.tenants or ["token"]:
+            self.drop_token(name)
         (folder / "app_secret").write_text(APP_SECRET)
         self.ca, listen = str(folder / "tls/ca.pem"), ""
         if tls:
@@ -57,12 +70,19 @@ class Harness:
         (folder / "graphward.toml").write_text(
             f'[listen]\nproxy = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n{listen}'
             f'[upstream]\nca_file = "{folder}/ca.pem"\n[upstream.connect_to]\n{connect_to}'
-            f'[token]\nsource = {{ file = "{folder}/token" }}\n'
-            f'[log]\nformat = "json"\nrequests = "all"\n' + config.replace("FOLDER", str(folder))
+            f'[log]\nformat = "json"\nrequests = "all"\n{self._tokens_config()}' + config.replace("FOLDER", str(folder))
         )
         wait_for_line = self._spawn("serve", f"--config={folder}/graphward.toml")
         self.url = wait_for_line(r'"proxy listener started","address":"(http://[^"]+)"')
-        wait_for_line(r'"using a new token"')
+        wait_until(lambda: self.tokens_used() == len(self.tokens), "all tokens to be in use")
+
+    def _tokens_config(self):
+        if not self.tenants:
+            return f'[token]\nsource = {{ file = "{self.folder}/token" }}\n'
+        return '[routing]\nheader = "X-Tenant-Id"\n' + "".join(
+            f'[tenants.{name}]\nids = {list(tenant.ids)}\nsource = {{ file = "{self.folder}/{name}" }}\n'
+            for name, tenant in self.tenants.items()
+        )
 
     def _spawn(self, command, *flags):
         """Starts a command, and returns a function that waits for a line of its output."""
@@ -81,12 +101,14 @@ class Harness:
 
         return wait_for_line
 
-    def drop_token(self):
-        """Issues a token and renames a file that holds it to the path that graphward watches."""
-        token = self.graph.issue()
-        (self.folder / "new").write_text(token)
-        (self.folder / "new").rename(self.folder / "token")
+    def drop_token(self, name="token"):
+        """Issues a token and renames a file that holds it to the path that graphward watches: that of the tenant `name`."""
+        tenant = self.tenants.get(name)
+        token = self.graph.issue(**{"name": name, "targets": tenant.targets} if tenant else {})
+        (self.folder / f"{name}.new").write_text(token)
+        (self.folder / f"{name}.new").rename(self.folder / name)
         self.tokens.append(token)
+        return token
 
     def assert_only_our_tokens_reached_graph(self):
         """Checks that each call had a token that graphward was given, and none had another one anywhere in it."""
@@ -98,6 +120,10 @@ class Harness:
     def log(self):
         """Returns what graphward has logged so far."""
         return (self.folder / "serve.log").read_text()
+
+    def tokens_used(self):
+        """The number of tokens that graphward has begun to use."""
+        return self.log().count('"using a new token"')
 
     def across_an_expiry(self, call):
         """Makes calls, two at a time, while the token expires and, a little later, another one is dropped.
@@ -155,8 +181,8 @@ class Graph:
     def __init__(self, control):
         self.control = control
 
-    def issue(self):
-        return self._post("/tokens")["access_token"]
+    def issue(self, **properties):
+        return self._post("/tokens", **properties)["access_token"]
 
     def issue_expired(self):
         """Returns a token that has expired."""
@@ -186,6 +212,10 @@ class Graph:
     def texts(self):
         """The texts that were accepted, in alphabetical order: a text that was sent twice is there twice."""
         return sorted(message["params"]["text"]["body"] for message in self.messages())
+
+    def objects(self):
+        """How often each token came with each object, and the calls with a token that may not act on the object."""
+        return self._get("/objects")
 
     def calls(self):
         """All calls of clients that reached Graph, with their credentials; not graphward's own `debug_token` and `/me`."""

@@ -1,5 +1,6 @@
 """The parsers of Prometheus read what `/metrics` returns."""
 
+import collections
 import gzip
 import re
 import subprocess
@@ -33,7 +34,11 @@ def scrape(harness):
 
 
 def samples(families):
-    return {sample.name: sample.value for family in families for sample in family.samples}
+    """The sums of all series, by name. Their order is not fixed."""
+    sums = collections.Counter()
+    for sample in (sample for family in families for sample in family.samples):
+        sums[sample.name] += sample.value
+    return sums
 
 
 def test_the_text_format_is_the_default_and_the_checker_of_prometheus_has_no_objection(scrape):
