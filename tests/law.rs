@@ -21,6 +21,8 @@ mod credentials;
 mod docs;
 #[path = "law/ladder.rs"]
 mod ladder;
+#[path = "law/page_diff.rs"]
+mod page_diff;
 #[path = "law/parameters.rs"]
 mod parameters;
 #[path = "law/picture.rs"]

@@ -1,5 +1,6 @@
 //! Several tenants in one process.
 
+mod allow;
 mod uploads;
 
 use std::path::Path;

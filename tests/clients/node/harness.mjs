@@ -19,13 +19,14 @@ const PROGRAM = process.env.GRAPHWARD ?? join(TARGET, "debug/graphward");
 export const SECRET = "0123456789abcdef0123456789abcdef";
 
 /** Starts a harness. With `proof`, Graph requires an appsecret_proof, and graphward knows the secret. With `tls`,
- * graphward accepts HTTPS as well, with a CA of its own: `ca` is the path of its certificate. */
-export async function start({ proof = false, tls = false } = {}) {
-  const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")));
+ * graphward accepts HTTPS as well, with a CA of its own: `ca` is the path of its certificate. With `tenants`, the ids of each
+ * by its name, they have a token each, which may act on these ids only. */
+export async function start({ proof = false, tls = false, tenants } = {}) {
+  const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")), tenants);
   try {
     await writeFile(join(harness.folder, "secret"), SECRET);
     await harness.startGraph(proof ? ["--proof", "required"] : []);
-    await harness.dropToken();
+    for (const name of Object.keys(tenants ?? { token: [] })) await harness.dropToken(name);
     if (tls) await harness.createCa();
     await harness.startGraphward((tls ? TLS : "") + (proof ? APP : ""));
     return harness;
@@ -39,17 +40,18 @@ class Harness {
   #children = [];
   #dropped = [];
   #control;
-  #graph;
   #rejected;
+  #tenants;
 
-  constructor(folder) {
+  constructor(folder, tenants) {
     this.folder = folder;
+    this.#tenants = tenants;
   }
 
   async startGraph(more) {
     const args = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--ca-out", "ca.pem"];
     const waitForLines = this.#spawn(["fake-graph", ...args, ...more]);
-    [this.#graph, this.#control] = await waitForLines(/^graph +https:\/\/(.+)$/, /^control +(.+)$/);
+    [this.graph, this.#control] = await waitForLines(/^graph +https:\/\/(.+)$/, /^control +(.+)$/);
   }
 
   async createCa() {
@@ -58,7 +60,7 @@ class Harness {
   }
 
   async startGraphward(more) {
-    await writeFile(join(this.folder, "graphward.toml"), config(this.#graph, more));
+    await writeFile(join(this.folder, "graphward.toml"), config(this.graph, tokens(this.#tenants), more));
     const waitForLines = this.#spawn(["serve"]);
     const address = /"proxy listener started".*"address":"([^"]+)"|"address":"([^"]+)".*"proxy listener started"/;
     [this.proxy] = await waitForLines(address);
@@ -79,8 +81,8 @@ class Harness {
   }
 
   /** Returns a fresh token that Graph knows and graphward does not. */
-  async issue() {
-    return (await this.control("/tokens", {})).access_token;
+  async issue(properties = {}) {
+    return (await this.control("/tokens", properties)).access_token;
   }
 
   /** Returns a token that has expired. */
@@ -109,12 +111,13 @@ class Harness {
     return (await this.control("/state")).counts.rejected;
   }
 
-  /** Renames a file with a fresh token to the path that graphward watches. */
-  async dropToken() {
-    const token = await this.issue();
+  /** Renames a file with a fresh token to the path that graphward watches: that of the tenant `name`. */
+  async dropToken(name = "token") {
+    const token = await this.issue(this.#tenants && { name, targets: this.#tenants[name] });
     this.#dropped.push(token);
-    await writeFile(join(this.folder, "token.new"), token, { mode: 0o600 });
-    await rename(join(this.folder, "token.new"), join(this.folder, "token"));
+    await writeFile(join(this.folder, `${name}.new`), token, { mode: 0o600 });
+    await rename(join(this.folder, `${name}.new`), join(this.folder, name));
+    return token;
   }
 
   /** Fails if a call reached Graph with a token that was not dropped for graphward. */
@@ -144,19 +147,27 @@ class Harness {
       child.kill();
       await once(child, "exit");
     }
-    await rm(this.folder, { recursive: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 
-function config(graph, more) {
+/** The sections with the sources of tokens. */
+function tokens(tenants) {
+  if (!tenants) return `[token]\nsource = { file = "token" }\n`;
+  const sections = Object.entries(tenants).map(
+    ([name, ids]) => `[tenants.${name}]\nids = ${JSON.stringify(ids)}\nsource = { file = "${name}" }\n`,
+  );
+  return `[routing]\nheader = "X-Tenant-Id"\n${sections.join("")}`;
+}
+
+function config(graph, tokens, more) {
   return `
 listen.proxy = "127.0.0.1:0"
 listen.admin = "127.0.0.1:0"
 [upstream]
 ca_file = "ca.pem"
 connect_to = { "graph.facebook.com" = "${graph}", "lookaside.fbsbx.com" = "${graph}" }
-[token]
-source = { file = "token" }
+${tokens}
 [links]
 paging = true
 ${more}`;
