@@ -29,6 +29,8 @@ mod parameters;
 mod picture;
 #[path = "law/prefixes.rs"]
 mod prefixes;
+#[path = "law/refusals.rs"]
+mod refusals;
 #[path = "law/replay.rs"]
 mod replay;
 #[path = "law/rust_version.rs"]

@@ -7,7 +7,6 @@ use graphward::config::{Config, EnvVars, Overrides, common_env_vars, env_var_nam
 use super::{read, root, text_files};
 
 const METRICS: &str = "docs/metrics.md";
-const REFUSALS: &str = "docs/refusals.md";
 const REQUESTS: &str = "docs/requests.md";
 const CONFIGURATION: &str = "docs/configuration.md";
 
@@ -46,31 +45,6 @@ fn the_docs_name_every_alert_about_a_metric_beside_it() {
     let names: BTreeSet<_> = names.map(str::to_owned).collect();
     assert!(names.len() >= 25, "{names:?}");
     assert_eq!(told, names, "{METRICS} on the left, alerts.yaml on the right");
-}
-
-#[test]
-fn the_docs_have_every_refusal_and_no_other() {
-    let rows = refusals(&read("src/proxy/refusal.rs"));
-    assert!(rows.len() >= 15, "{rows:?}");
-    let table = read(REFUSALS);
-    for row in &rows {
-        assert!(table.contains(row.as_str()), "{REFUSALS} lacks the row\n{row}");
-    }
-    let documented = table.lines().filter(|line| line.contains(" | 990"));
-    assert_eq!(
-        documented.count(),
-        rows.len(),
-        "{REFUSALS} has a refusal that does not exist"
-    );
-    let labels: BTreeSet<_> = rows.iter().filter_map(|row| row.split('`').nth(3)).collect();
-    let alerts = read("config/prometheus/alerts.yaml");
-    for text in docs().values().chain([&alerts]) {
-        for start in ["refused_", "request_body_", "upstream_connect", "upstream_tls_"] {
-            for label in words_starting_with(text, start) {
-                assert!(labels.contains(label.as_str()), "{label} does not exist");
-            }
-        }
-    }
 }
 
 #[test]
@@ -262,48 +236,10 @@ fn metrics_named_in(text: &str) -> BTreeSet<String> {
     bare.collect()
 }
 
-/// The rows that the table of refusals must have: status, code, RFC 9209's word, label.
-fn refusals(source: &str) -> Vec<String> {
-    let words: BTreeMap<_, _> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("const ")?.split_once(": &str = \""))
-        .map(|(name, value)| (name, value.trim_end_matches("\";")))
-        .collect();
-    let row = |line: &str| {
-        let facts = line.trim().strip_prefix("Self::")?.split_once("=> (S::")?.1;
-        let cells: Vec<_> = facts.split(", ").collect();
-        let [status, error, label, code, _transient] = cells.as_slice() else {
-            return None;
-        };
-        let error = match words.get(error) {
-            Some(word) => word,
-            None => error.trim_matches('"'),
-        };
-        let label = label.trim_matches('"');
-        Some(format!(
-            "| {} | {} | `{error}` | `{label}` |",
-            number(status),
-            code.replace('_', "")
-        ))
-    };
-    source.lines().filter_map(row).collect()
-}
-
-fn number(status: &str) -> u16 {
-    let shown = |code: &u16| {
-        let status = http::StatusCode::from_u16(*code).unwrap();
-        status
-            .canonical_reason()
-            .map(|reason| reason.to_uppercase().replace([' ', '-'], "_"))
-    };
-    let found = (400..600).find(|code| shown(code).as_deref() == Some(status));
-    found.unwrap_or_else(|| panic!("no status is called {status}"))
-}
-
 // === what the docs say ===
 
 /// README, CONTRIBUTING and everything else that is written to be read, by path.
-fn docs() -> BTreeMap<String, String> {
+pub(super) fn docs() -> BTreeMap<String, String> {
     text_files()
         .into_iter()
         .filter(|(path, _)| path.ends_with(".md"))
@@ -365,7 +301,7 @@ fn anchor(heading: &str) -> String {
 }
 
 /// Every word that begins like this.
-fn words_starting_with(text: &str, start: &str) -> BTreeSet<String> {
+pub(super) fn words_starting_with(text: &str, start: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let words = words.filter(|word| word.len() > start.len() && word.starts_with(start));
     words.map(str::to_owned).collect()

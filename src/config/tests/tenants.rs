@@ -14,9 +14,9 @@ fn tenant<'a>(config: &'a Config, name: &str) -> &'a crate::config::TenantConfig
 fn a_tenant_has_what_it_lacks_from_app_and_token_but_no_place_of_a_token() {
     let config = read(
         "[app]\nid = \"1\"\nsecret = { env = \"S\" }\n\
-         [token]\nrenew = { exchange = {} }\nrenew_before = \"3d\"\nverify = false\nstore = { file = \"/s\" }\n\
+         [token]\nallow = \"send-only\"\nrenew = { exchange = {} }\nrenew_before = \"3d\"\nverify = false\nstore = { file = \"/s\" }\n\
          [tenants.acme]\nids = [\"106\"]\nsource = { file = \"/acme\" }\nverify = true\n\
-         [tenants.\"Shop@eu\"]\nsource = [{ env = \"T\" }]\nrenew = {}\napp = { id = \"2\" }\nlisten = \"127.0.0.1:8081\"",
+         [tenants.\"Shop@eu\"]\nsource = [{ env = \"T\" }]\nallow = \"read-only\"\nrenew = {}\napp = { id = \"2\" }\nlisten = \"127.0.0.1:8081\"",
     )
     .unwrap();
     let acme = tenant(&config, "acme");
@@ -30,6 +30,7 @@ fn a_tenant_has_what_it_lacks_from_app_and_token_but_no_place_of_a_token() {
         (&config.token.renew, config.token.renew_before)
     );
     assert!(acme.token.verify && acme.token.store.is_none());
+    assert_eq!(acme.token.allow, config.token.allow);
     let shop = tenant(&config, "Shop@eu");
     assert_eq!(
         (shop.app.id.as_deref(), &shop.app.secret),
@@ -37,6 +38,7 @@ fn a_tenant_has_what_it_lacks_from_app_and_token_but_no_place_of_a_token() {
     );
     assert!(!shop.token.verify && shop.token.renew.is_none() && shop.ids.is_empty());
     assert_eq!(shop.listen.len(), 1);
+    assert_eq!(shop.token.allow, ["read-only".parse().unwrap()]);
     assert!(
         !config.serves_unnamed,
         "the default of token.source is no tenant beside others"
