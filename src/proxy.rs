@@ -167,6 +167,7 @@ impl Proxy {
             .only()
             .map_or(&tenants.unnamed, |only| &only.tenant.get().telemetry);
         let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
+        record.peer_uid = connection.info.peer_uid;
         let is_head = request.method() == Method::HEAD;
         let version = request.version();
         let response = match self.serve(&tenants, request, &connection, &mut record).await {
@@ -207,7 +208,7 @@ impl Proxy {
             .await
             .transpose()?;
         let tenants = looked_up.as_deref().unwrap_or(tenants);
-        let by_head = tenants.route_head(signs.as_deref())?;
+        let by_head = tenants.route_head(signs.as_deref(), record.peer_uid)?;
         if let Some(tenant) = by_head.tenant() {
             tenant.admit(record)?;
         }

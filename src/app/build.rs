@@ -327,6 +327,7 @@ pub(super) fn build_tenants(
             tokens: tokens.clone(),
             family: own.token.family,
             allow: AllowRules::limiting(&own.token.allow),
+            uids: own.token.uids.as_deref().map(Arc::from),
             dead_token_cache: before
                 .map(|before| Arc::clone(&before.dead_token_cache))
                 .unwrap_or_default(),

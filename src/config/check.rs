@@ -64,10 +64,10 @@ impl Checker<'_> {
     fn value(&mut self, place: Place<'_>, node: &Node) -> Option<Json> {
         let format = text_of(place.schema, "format").unwrap_or_default();
         let kinds = alternatives(place.schema);
-        let node = &*typed(node, &kinds);
         if node.is_empty() && kinds.iter().any(|kind| is_unset(kind)) {
             return Some(Json::Null);
         }
+        let node = &*typed(node, &kinds);
         let key = place.path.last().copied().unwrap_or_default();
         let is_reference = expected(&kinds) == "{ file = … } or { env = … }";
         let is_misplaced = |text: &str| is_reference || has_secret(format, key, text);

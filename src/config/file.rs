@@ -141,6 +141,9 @@ pub struct TokenConfig {
     /// Which calls the app may make: rules such as "POST /{id}/messages", or "everything", "send-only", "read-only".
     #[schemars(with = "OneOrMany<AllowRule>")]
     pub allow: Vec<AllowRule>,
+    /// The user ids of the processes that may use the token, over Unix sockets; without it, all that reach a listener may.
+    #[schemars(length(min = 1), inner(range(max = 4_294_967_294_u32)))]
+    pub uids: Option<Vec<u32>>,
     /// Where the last token that Graph accepted is cached, for a start at which every source fails.
     #[schemars(extend("required" = ["file", "fernet_key"]))]
     pub cache: Option<StoreConfig>,

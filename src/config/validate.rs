@@ -7,10 +7,13 @@ use super::error::{Diagnostic, Provenance};
 use super::file::{AppConfig, Config, GRAPH, TokenConfig};
 use super::tree::Node;
 use crate::graph::ProofMode;
-use crate::net::TlsFiles;
+use crate::net::{ListenAddr, TlsFiles};
 use crate::renew::RenewerConfig;
 use crate::source::TokenSource;
 use crate::types::{SIZES, TenantId};
+
+/// The message for `uids` where no listener knows the user id of a process.
+const UIDS_NEED_SOCKET: &str = "`uids` requires a listener on a Unix socket, `unix:/path`";
 
 /// Reports settings that contradict each other.
 pub(super) struct Validator<'a> {
@@ -32,6 +35,7 @@ impl<'a> Validator<'a> {
         }
         self.listeners(config);
         self.tenants(config);
+        self.uids(config);
         if config.serves_unnamed {
             self.token("token", &config.token, &config.app);
         }
@@ -104,6 +108,24 @@ impl<'a> Validator<'a> {
         if listen.tls.is_none() && !listen.tunnel_hosts.is_empty() {
             let message = "requires `listen.tls` (only TLS listeners accept CONNECT); set it or remove this";
             self.report(["listen.tunnel_hosts", "listen.tls"], message);
+        }
+    }
+
+    /// The user id of a process is known on Unix sockets only.
+    fn uids(&mut self, config: &Config) {
+        let is_unix = |address: &ListenAddr| matches!(address, ListenAddr::Unix(_));
+        let is_shared_unix = config.listen.proxy.iter().any(is_unix);
+        for (id, tenant) in config.tenants.iter().filter(|(_, tenant)| tenant.token.uids.is_some()) {
+            let keys = [&format!("tenants.{id}"), "token.uids"];
+            if let Some(address) = tenant.listen.iter().find(|address| !is_unix(address)) {
+                self.report(keys, format!("{UIDS_NEED_SOCKET}; {address} is TCP"));
+            } else if tenant.listen.is_empty() && !is_shared_unix {
+                self.report(keys, UIDS_NEED_SOCKET);
+            }
+        }
+        let is_default_apart = config.serves_unnamed && !config.tenants.contains_key(&TenantId::default());
+        if is_default_apart && config.token.uids.is_some() && !is_shared_unix {
+            self.report(["token.uids", "listen.proxy"], UIDS_NEED_SOCKET);
         }
     }
 

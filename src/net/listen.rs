@@ -58,6 +58,13 @@ enum ListenerKind {
     InMemory(mpsc::Receiver<DuplexStream>),
 }
 
+/// An accepted connection.
+pub(super) struct Accepted {
+    pub(super) transport: Box<dyn Transport>,
+    /// The user id of the process that connected, over a Unix socket.
+    pub(super) peer_uid: Option<u32>,
+}
+
 /// The number of connections that may wait to be accepted, as the standard library has it.
 const BACKLOG: u32 = 1024;
 
@@ -121,20 +128,26 @@ impl Listener {
     }
 
     /// Accepts the next connection. Cancel-safe.
-    pub(super) async fn accept(&mut self) -> io::Result<Box<dyn Transport>> {
-        Ok(match &mut self.0 {
+    pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
+        let mut peer_uid = None;
+        let transport: Box<dyn Transport> = match &mut self.0 {
             ListenerKind::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
-            ListenerKind::Unix(listener, _file) => Box::new(listener.accept().await?.0),
+            ListenerKind::Unix(listener, _file) => {
+                let (stream, _peer) = listener.accept().await?;
+                peer_uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                Box::new(stream)
+            }
             ListenerKind::InMemory(receiver) => match receiver.recv().await {
                 Some(pipe) => Box::new(pipe),
                 // All connectors are dropped: no connection will come.
                 None => std::future::pending().await,
             },
-        })
+        };
+        Ok(Accepted { transport, peer_uid })
     }
 }
 

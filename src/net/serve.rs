@@ -19,9 +19,8 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::activity::OpenConnections;
-use super::connect::Transport;
 use super::lazy_timer::TimeLimit;
-use super::listen::Listener;
+use super::listen::{Accepted, Listener};
 use super::server_cert::ServerCert;
 use super::server_connection::{ConnectionServer, ForceClosedTunnel, NotHttpWarning, pass_through};
 use super::server_http::{ConnectionLife, HttpServer};
@@ -64,16 +63,16 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
     let (mut accepting, mut force_closed_tunnels) = (true, 0);
     loop {
-        let (stream, tunnels) = tokio::select! {
+        let (accepted, tunnels) = tokio::select! {
             biased;
             () = shutdown.wait_for(ShutdownPhase::Graceful), if accepting => {
                 accepting = false;
                 continue;
             }
-            stream = accept_next(&mut listener) => (stream, tunnels.clone()),
+            accepted = accept_next(&mut listener) => (accepted, tunnels.clone()),
             tunnel = next_tunnel(&mut tunnel_rx) => match tunnel {
                 // Tunnels are not nested.
-                AcceptedTunnel::Terminated(stream) => (stream, None),
+                AcceptedTunnel::Terminated(accepted) => (accepted, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
                     drop(tasks.spawn(pass_through(client, upstream, shutdown.clone(), open.clone())));
                     continue;
@@ -93,7 +92,7 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
             },
         };
         let Some(place) = connections.admit() else {
-            drop(tasks.spawn(refuse(stream)));
+            drop(tasks.spawn(refuse(accepted)));
             continue;
         };
         let connection = ConnectionServer {
@@ -109,24 +108,24 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
             _place: place,
             _open: open.clone(),
         };
-        drop(tasks.spawn(connection.serve(stream, tunnels)));
+        drop(tasks.spawn(connection.serve(accepted, tunnels)));
     }
 }
 
 /// Accepts the next connection. Cancel-safe.
-async fn accept_next(listener: &mut Listener) -> Box<dyn Transport> {
+async fn accept_next(listener: &mut Listener) -> Accepted {
     loop {
         match listener.accept().await {
-            Ok(stream) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => pause_after_accept_error(&error).await,
         }
     }
 }
 
 /// Answers a connection that is one too many, and closes it.
-async fn refuse(mut stream: Box<dyn Transport>) {
+async fn refuse(mut accepted: Accepted) {
     tracing::warn!("a connection was refused: listen.max_connections are open, and none of them is idle");
-    let write = stream.write_all(TOO_MANY_CONNECTIONS.as_bytes());
+    let write = accepted.transport.write_all(TOO_MANY_CONNECTIONS.as_bytes());
     // Whether the client is there to read it makes no difference.
     drop(timeout(Duration::from_secs(1), write).await);
 }

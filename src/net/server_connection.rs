@@ -11,6 +11,7 @@ use super::client_reader::until_client_stalls;
 use super::client_stream::{ClientProtocol, ClientStream, TransportSecurity};
 use super::connect::Transport;
 use super::lazy_timer::TimeLimit;
+use super::listen::Accepted;
 use super::server_cert::ServerCert;
 use super::server_http::{ConnectionInfo, ConnectionLife, HttpServer, IDLE_TIMEOUT};
 use super::shutdown::{Shutdown, ShutdownPhase};
@@ -38,10 +39,11 @@ pub(super) struct ConnectionServer {
 
 impl ConnectionServer {
     /// Serves the connection until it ends. Where nothing is on its way, nothing but the stream is kept.
-    pub(super) async fn serve(self, transport: Box<dyn Transport>, tunnels: Option<TunnelSender>) {
-        let mut stream = ClientStream::new(transport);
+    pub(super) async fn serve(self, accepted: Accepted, tunnels: Option<TunnelSender>) {
+        let mut stream = ClientStream::new(accepted.transport);
         let mut info = ConnectionInfo {
             security: TransportSecurity::Plaintext,
+            peer_uid: accepted.peer_uid,
             tunnels,
         };
         loop {

@@ -46,6 +46,8 @@ use super::wake_ups::when_woken;
 pub struct ConnectionInfo {
     /// The security of the transport.
     pub security: TransportSecurity,
+    /// The user id of the process that connected, if it did over a Unix socket. A tunnel has that of the CONNECT request.
+    pub peer_uid: Option<u32>,
     /// Takes the connection if it becomes a tunnel, where that is allowed.
     pub tunnels: Option<TunnelSender>,
 }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::connect::Transport;
 use super::dialer::Dialed;
+use super::listen::Accepted;
 use super::tasks::Tasks;
 
 /// Passes tunnels from the CONNECT request to the accept loop.
@@ -29,7 +30,7 @@ pub struct TunnelSender {
 /// An open tunnel.
 pub(super) enum AcceptedTunnel {
     /// graphward serves it.
-    Terminated(Box<dyn Transport>),
+    Terminated(Accepted),
     /// It leads to another host; its bytes are copied unread.
     Passthrough(Box<dyn Transport>, Box<dyn Transport>),
 }
@@ -43,9 +44,11 @@ impl TunnelSender {
         (Self { tasks, sender }, receiver)
     }
 
-    /// Serves the tunnel once the answer to the CONNECT is written.
-    pub fn terminate(&self, upgrade: OnUpgrade) {
-        self.send_after_upgrade(upgrade, AcceptedTunnel::Terminated);
+    /// Serves the tunnel of a process with this user id once the answer to the CONNECT is written.
+    pub fn terminate(&self, upgrade: OnUpgrade, peer_uid: Option<u32>) {
+        self.send_after_upgrade(upgrade, move |transport| {
+            AcceptedTunnel::Terminated(Accepted { transport, peer_uid })
+        });
     }
 
     /// Copies bytes both ways once the answer to the CONNECT is written.

@@ -226,7 +226,7 @@ impl OutboundRequest {
         }
         let checked = rules.check(self.method.as_str(), self.target.path(), &calls);
         checked.map_err(|error| Refusal::NotAllowed {
-            place: rules_place(tenant),
+            place: tenant.setting("allow"),
             error,
         })
     }
@@ -342,15 +342,6 @@ fn replacement_scheme(
         ClientCredentialPolicy::Replace => Ok(Some(scheme)),
         ClientCredentialPolicy::Refuse => Err(Refusal::ClientCredential("Authorization header")),
         ClientCredentialPolicy::Keep => Ok(None),
-    }
-}
-
-/// The setting that has the rules of a tenant.
-fn rules_place(tenant: &TenantId) -> String {
-    if *tenant == TenantId::default() {
-        "token.allow".to_owned()
-    } else {
-        format!("tenants.{}.allow", tenant.as_str())
     }
 }
 

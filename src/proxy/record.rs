@@ -52,6 +52,8 @@ pub(crate) struct RequestRecord {
     telemetry: Arc<RequestTelemetry>,
     started_at: Instant,
     method: Method,
+    /// The user id of the process that connected over a Unix socket.
+    pub(crate) peer_uid: Option<u32>,
     pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
     verdict: Option<Verdict>,
@@ -112,6 +114,7 @@ impl RequestRecord {
             telemetry,
             started_at: Instant::now(),
             method,
+            peer_uid: None,
             target: None,
             status: None,
             verdict: None,

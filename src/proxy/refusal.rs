@@ -124,6 +124,20 @@ pub(crate) enum Refusal {
         /// What is not allowed.
         error: NotAllowed,
     },
+    /// The process that connected may not use the tenant.
+    #[error(
+        "graphward does not forward this request because `{place}` does not have {}",
+        uid.map_or_else(
+            || "its process, whose user id is known on Unix sockets only, not over TCP".to_owned(),
+            |uid| format!("the user id of its process, {uid}")
+        )
+    )]
+    UidNotAllowed {
+        /// The setting.
+        place: String,
+        /// The user id, unless the connection is TCP.
+        uid: Option<u32>,
+    },
     /// There are rules, and the body is too large to be searched for what they may not allow.
     #[error(
         "graphward cannot check this request against the rules of `allow`, because its body is too large to be searched for a \
@@ -230,6 +244,7 @@ impl Refusal {
             Self::Route(RouteError::Inactive(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
             Self::Route(RouteError::Disagreement { .. }) => (S::FORBIDDEN, DENIED, "refused_tenants_disagree", 990_027, false),
             Self::NotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_not_allowed", 990_029, false),
+            Self::UidNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_uid_not_allowed", 990_030, false),
             Self::Unsearchable | Self::CallsUnsearched => (S::PAYLOAD_TOO_LARGE, REQUEST_ERROR, "refused_body_unsearched", 990_028, false),
             Self::TokenWithdrawn(_) => (S::FORBIDDEN, CONFIGURATION_ERROR, "refused_token_withdrawn", 990_023, false),
         };

@@ -62,14 +62,17 @@ pub(crate) struct HeadRoute<'tenants> {
     entry: Option<&'tenants Arc<Entry<LazyTenant>>>,
     /// Whether the body has to be searched for the name of a tenant.
     pub(crate) needs_body: bool,
+    /// Whether the request is admitted as one of the tenant before its body is there.
+    admits: bool,
 }
 
 // === impl HeadRoute ===
 
 impl<'tenants> HeadRoute<'tenants> {
-    /// The tenant, unless the body names another one.
+    /// The tenant, unless the body names another one. That of requests without a sign is left out if the process may not use
+    /// it: the body may name one that it may use.
     pub(crate) fn tenant(&self) -> Option<&'tenants Tenant> {
-        self.entry.map(|entry| entry.tenant.get())
+        self.entry.filter(|_| self.admits).map(|entry| entry.tenant.get())
     }
 }
 
@@ -137,29 +140,24 @@ impl Tenants {
         asked.into()
     }
 
-    /// Finds the tenant that the head names, or that of requests without a sign.
+    /// Finds the tenant that the head names, or that of requests without a sign, for a process with this user id.
     ///
     /// # Errors
     ///
     /// [`Refusal::Route`]
-    pub(crate) fn route_head(&self, signs: Option<&RequestSigns>) -> Result<HeadRoute<'_>, Refusal> {
-        let Some(signs) = signs else {
-            return Ok(HeadRoute {
-                entry: self.directory.fallback(),
-                needs_body: false,
-            });
+    pub(crate) fn route_head(&self, signs: Option<&RequestSigns>, uid: Option<u32>) -> Result<HeadRoute<'_>, Refusal> {
+        let (entry, needs_body) = match signs.map(|signs| route(&self.directory, &signs.all())) {
+            None => (self.directory.fallback(), false),
+            Some(Ok(Route { entry, is_named })) => (Some(entry), !is_named),
+            Some(Err(RouteError::Unnamed)) => (None, true),
+            Some(Err(error)) => return Err(Refusal::Route(error)),
         };
-        match route(&self.directory, &signs.all()) {
-            Ok(Route { entry, is_named }) => Ok(HeadRoute {
-                entry: Some(entry),
-                needs_body: !is_named,
-            }),
-            Err(RouteError::Unnamed) => Ok(HeadRoute {
-                entry: None,
-                needs_body: true,
-            }),
-            Err(error) => Err(Refusal::Route(error)),
-        }
+        let admits = !needs_body || entry.is_some_and(|entry| entry.tenant.get().allows_uid(uid));
+        Ok(HeadRoute {
+            entry,
+            needs_body,
+            admits,
+        })
     }
 
     /// Finds the tenant that all signs name, those of the body included.

@@ -35,6 +35,8 @@ pub struct Tenant {
     pub family: Option<TokenFamily>,
     /// The rules for its requests; `None`: they may do everything.
     pub allow: Option<Arc<AllowRules>>,
+    /// The user ids of the processes that may use it; `None`: all may.
+    pub uids: Option<Arc<[u32]>>,
     /// Graph's last rejection of the credential.
     pub dead_token_cache: Arc<DeadTokenCache>,
     /// The metrics and the log settings for requests.
@@ -81,14 +83,26 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TenantShareInUse`]
+    /// [`Refusal::UidNotAllowed`], [`Refusal::TenantShareInUse`]
     pub(crate) fn admit(&self, record: &mut RequestRecord) -> Result<(), Refusal> {
         record.set_tenant(&self.telemetry);
+        if !self.allows_uid(record.peer_uid) {
+            return Err(Refusal::UidNotAllowed {
+                place: self.telemetry.tenant.setting("uids"),
+                uid: record.peer_uid,
+            });
+        }
         if let (Some(share), None) = (&self.share, &record.share_guard) {
             let guard = share.requests.try_acquire();
             record.share_guard = Some(guard.map_err(|_full| Refusal::TenantShareInUse)?);
         }
         Ok(())
+    }
+
+    /// Returns whether a process with this user id may use the tenant. Without one, it may not if there are `uids`.
+    pub(crate) fn allows_uid(&self, uid: Option<u32>) -> bool {
+        let is_listed = |uids: &Arc<[u32]>| uid.is_some_and(|uid| uids.contains(&uid));
+        self.uids.as_ref().is_none_or(is_listed)
     }
 
     /// The budgets for the bodies of its requests, of which `whole` are those of all.

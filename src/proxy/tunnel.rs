@@ -90,7 +90,7 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
         name.eq_ignore_ascii_case(host) && (port == HTTPS_PORT || port == *extra_port)
     };
     if hosts.graph_hosts.iter().any(is_graph_host) {
-        tunnels.terminate(upgrade);
+        tunnels.terminate(upgrade, connection.peer_uid);
         return Ok(());
     }
     let is_requested = |other: &&String| other.eq_ignore_ascii_case(host) && port == HTTPS_PORT;

@@ -52,6 +52,16 @@ impl TenantId {
         Some(&*self.0).filter(|name| !name.is_empty())
     }
 
+    /// The place of one of its settings in the configuration.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> String {
+        if *self == Self::default() {
+            format!("token.{key}")
+        } else {
+            format!("tenants.{self}.{key}")
+        }
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -35,5 +35,6 @@ mod tenant_isolation;
 mod tenants;
 mod token_files;
 mod token_sources;
+mod uids;
 mod uploads;
 mod withdrawals;

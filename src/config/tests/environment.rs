@@ -87,6 +87,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "token.store.fernet_key" => (with(&store), "{}"),
         "token.store.fernet_key.file" | "token.store.fernet_key.env" => (with(&store[..1]), "K"),
         "token.allow" => (with(&[]), "GET /me,send-only"),
+        "token.uids" => (with(&[("LISTEN", "unix:/s")]), "1000,0"),
         "token.absent" => (with(&[]), "keep"),
         "token.cache.file" => (with(&cache[1..]), "/a"),
         "token.cache.fernet_key" => (with(&cache), "{}"),
@@ -105,10 +106,8 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         path if path.ends_with("env") => (with(&[]), "A"),
         path if let Some((secret, key @ ("key" | "pointer"))) = path.rsplit_once('.') => {
             let (mut with, file) = example(&format!("{secret}.file"));
-            with.push((
-                format!("GRAPHWARD_{}_FILE", secret.replace('.', "_").to_uppercase()),
-                file,
-            ));
+            let name = secret.replace('.', "_").to_uppercase();
+            with.push((format!("GRAPHWARD_{name}_FILE"), file));
             (with, if key == "key" { "A" } else { "/a" })
         }
         path => panic!("write an example for {path}"),

@@ -58,6 +58,23 @@ fn requests_without_a_sign_have_a_tenant_if_one_is_configured_for_them() {
 }
 
 #[test]
+fn the_processes_that_may_use_a_token_are_a_list_of_user_ids() {
+    let unix = "[listen]\nproxy = [\"unix:/s\", \"127.0.0.1:1\"]\n";
+    let config = read(&format!(
+        "{unix}[token]\nuids = [1000, 0]\n[tenants.a]\nsource = {{ env = \"A\" }}\n\
+         [tenants.b]\nsource = {{ env = \"B\" }}\nuids = \"\"\nlisten = \"127.0.0.1:2\"\n\
+         [tenants.c]\nsource = {{ env = \"C\" }}\nuids = [4294967294]"
+    ))
+    .unwrap();
+    let uids = |name| tenant(&config, name).token.uids.clone();
+    assert_eq!(uids("a"), Some(vec![1000, 0]), "as in [token]");
+    assert_eq!((uids("b"), uids("c")), (None, Some(vec![4_294_967_294])));
+    assert_eq!(read("").unwrap().token.uids, None);
+    let own = "[tenants.a]\nsource = { env = \"A\" }\nuids = [1]\nlisten = \"unix:/a\"";
+    assert!(read(own).is_ok(), "the default of listen.proxy is TCP");
+}
+
+#[test]
 fn what_is_wrong_with_a_tenant_is_said_where_it_stands() {
     each(&[
         ("[tenants.acme]\nids = [\"1\"]", "is missing `source`"),
@@ -100,6 +117,21 @@ fn what_is_wrong_with_a_tenant_is_said_where_it_stands() {
             "[tenants.a]\nsource = { env = \"A\" }\nlisten = \"127.0.0.1:8080\"",
             "127.0.0.1:8080 conflicts with 127.0.0.1:8080",
         ),
+        (
+            "[tenants.a]\nsource = { env = \"A\" }\nuids = [1000]",
+            "`uids` requires a listener on a Unix socket",
+        ),
+        (
+            "[listen]\nproxy = \"unix:/s\"\n[tenants.a]\nsource = { env = \"A\" }\nuids = [1000]\nlisten = \"127.0.0.1:1\"",
+            "; 127.0.0.1:1 is TCP",
+        ),
+        (
+            "[token]\nuids = [1000]",
+            "token.uids: `uids` requires a listener on a Unix socket",
+        ),
+        ("[token]\nuids = []", "a list of at least one"),
+        ("[token]\nuids = [-1]", "between 0 and 4294967294"),
+        ("[token]\nuids = [\"app\"]", "an integer"),
         ("[routing]\nheader = \"a b\"", "header"),
         ("[tenants]\nacme = \"/t\"", "must be"),
     ]);
