@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use tokio::time::timeout;
+
 use super::*;
 
 /// Watches a file, whose content is not compared without an event.
@@ -25,7 +27,7 @@ async fn is_notified_soon(files: &WatchedFiles<1>) -> bool {
 }
 
 async fn is_notified_within(limit: Duration, files: &WatchedFiles<1>) -> bool {
-    timeout(limit, files.event_notify.notified()).await.is_ok()
+    timeout(limit, files.events.notify.notified()).await.is_ok()
 }
 
 #[tokio::test]
