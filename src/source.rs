@@ -16,7 +16,10 @@ mod polled;
 mod postgres;
 mod previous_tokens;
 mod renewed_store;
+mod tenant_files;
+mod tenant_pattern;
 mod tenant_table;
+mod tenant_template;
 mod token_cache;
 mod token_file;
 
@@ -27,12 +30,15 @@ pub use env::EnvSource;
 pub use exec::{CommandConfig, ExecSourceConfig, TokenCommand};
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, FileSourceConfig};
-pub use http::{HttpCallConfig, HttpSourceConfig, ServiceTextError, TokenService, service_header, service_url};
+pub use http::{HttpCallConfig, HttpSourceConfig, ServiceTextError, ServiceUrl, TokenService, service_header};
 pub use polled::{PolledSource, TokenCall};
 pub use postgres::{
     DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
 };
 pub use renewed_store::RenewedTokenStore;
+pub use tenant_files::{TenantFiles, TenantFilesConfig};
+pub use tenant_pattern::{TenantPath, TenantPatternError, TenantUrl};
 pub use tenant_table::{StoredToken, TableContents, TenantRow, TenantRows, TenantTable};
+pub use tenant_template::{TenantExecConfig, TenantHttpConfig, TenantTemplate, TenantTemplateError};
 pub use token_cache::FileTokenCache;
 pub use token_file::StoreConfig;

@@ -142,7 +142,7 @@ impl BuildContext {
 
     fn token_service(&self, section: &str, call: &HttpCallConfig) -> Result<TokenService, SecretLoadError> {
         let client = self.internal_client.with_timeout(call.timeout);
-        let endpoint = HttpEndpoint::new(call.url.clone(), load_headers(section, &call.headers)?, client);
+        let endpoint = HttpEndpoint::new(call.url.uri().clone(), load_headers(section, &call.headers)?, client);
         let format = call.pointer.clone().map_or(Format::Raw, Format::Pointer);
         Ok(TokenService::new(endpoint, format, self.clock))
     }

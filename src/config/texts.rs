@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::schema::rule;
 use crate::graph::Origin;
 use crate::net::{ListenAddr, NO_EGRESS_PROXY, dialed_host_name, host_and_port, host_name, is_proxy_url};
-use crate::source::{service_header, service_url};
+use crate::source::{ServiceUrl, TenantPath, TenantUrl, service_header};
 use crate::tenants::AllowRule;
 use crate::types::TenantId;
 
@@ -34,12 +34,17 @@ pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
         ("host-port", _) => shown(host_and_port(text)),
         ("tenant", _) => shown(TenantId::new(text)),
         ("header-name", _) => shown(service_header(text)),
-        ("service-url", _) => shown(service_url(text)),
+        ("service-url", _) => shown(text.parse::<ServiceUrl>()),
+        ("tenant-url", _) => shown(text.parse::<TenantUrl>()),
+        ("tenant-path", _) => shown(text.parse::<TenantPath>()),
         ("proxy-url", _) => must(
             text == NO_EGRESS_PROXY || (text.contains("://") && is_proxy_url(text)),
             "must be `http://host:port` or `https://host:port` of a proxy for CONNECT, or \"none\"",
         ),
         ("optional-path", _) if text.is_empty() => Ok(String::new()),
+        ("path" | "optional-path", _) if text.contains("{tenant}") => Err(
+            "names one file, so `{tenant}` must be a name; for a file for each tenant, use [tenants_from]".to_owned(),
+        ),
         // A webhook's address, say, or a database's with its password, or a private key.
         ("path" | "optional-path", _) => must(
             !text.is_empty() && !["://", "\0", "-----BEGIN"].iter().any(|content| text.contains(content)),
@@ -100,6 +105,39 @@ mod tests {
             let error = check(&json!({ "format": "origin" }), text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
             assert!(!error.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_template_has_a_place_for_the_name_of_a_tenant() {
+        for (format, text, words) in [
+            ("tenant-path", "/run/tokens/{tenant}", None),
+            ("tenant-path", "/run/tokens", Some("{tenant} once, in its last part")),
+            (
+                "tenant-path",
+                "/run/{tenant}/token",
+                Some("{tenant} once, in its last part"),
+            ),
+            (
+                "tenant-url",
+                "http://tenants:3007/tenants/{tenant}/credentials/meta",
+                None,
+            ),
+            ("tenant-url", "http://{tenant}/token", Some("outside of the path")),
+            (
+                "tenant-url",
+                "tenants:3007/{tenant}",
+                Some("an http:// or https:// URL"),
+            ),
+        ] {
+            let checked = check(&json!({ "format": format }), text);
+            match words {
+                None => assert_eq!(checked.as_deref(), Ok(text)),
+                Some(words) => assert!(
+                    checked.as_ref().is_err_and(|error| error.contains(words)),
+                    "{checked:?}"
+                ),
+            }
         }
     }
 }

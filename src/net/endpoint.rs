@@ -57,17 +57,8 @@ pub enum HttpEndpointError {
 impl HttpEndpoint {
     /// An endpoint with these headers, all of which are treated as secrets.
     #[must_use]
-    pub fn new(uri: Uri, mut headers: HeaderMap, client: HttpClient) -> Self {
-        for value in headers.values_mut() {
-            value.set_sensitive(true);
-        }
-        let json = HeaderValue::from_static("application/json");
-        headers.entry(ACCEPT).or_insert(json);
-        let endpoint = Self {
-            uri: without_userinfo(uri),
-            headers,
-            client,
-        };
+    pub fn new(uri: Uri, headers: HeaderMap, client: HttpClient) -> Self {
+        let endpoint = Self::of_known_service(uri, headers, client);
         if endpoint.is_plaintext() {
             tracing::warn!(
                 url = %endpoint,
@@ -75,6 +66,21 @@ impl HttpEndpoint {
             );
         }
         endpoint
+    }
+
+    /// The same without the warning about plain http: an endpoint of that service was created before.
+    #[must_use]
+    pub fn of_known_service(uri: Uri, mut headers: HeaderMap, client: HttpClient) -> Self {
+        for value in headers.values_mut() {
+            value.set_sensitive(true);
+        }
+        let json = HeaderValue::from_static("application/json");
+        headers.entry(ACCEPT).or_insert(json);
+        Self {
+            uri: without_userinfo(uri),
+            headers,
+            client,
+        }
     }
 
     /// Sends a GET. With the entity tag of a known response, the answer may be 304, which is `None`.

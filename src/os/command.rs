@@ -111,6 +111,11 @@ impl ExternalCommand {
         program.split(end).next().unwrap_or_default()
     }
 
+    /// Sets the program and the arguments of the next run.
+    pub fn set_argv(&mut self, argv: Vec<String>) {
+        self.argv = argv;
+    }
+
     /// Runs it with additional variables and with `input` on stdin; returns its stdout.
     ///
     /// # Errors

@@ -79,6 +79,12 @@ impl TokenCommand {
         Self { absent, ..self }
     }
 
+    /// Runs the command with these arguments, of which the first is the program.
+    pub(super) async fn run_as(&mut self, argv: Vec<String>) -> Result<Token, ObtainError> {
+        self.command.set_argv(argv);
+        self.run(&[], &[]).await
+    }
+
     /// Runs the command with this standard input and these additional variables.
     pub(crate) async fn run(&mut self, stdin: &[u8], variables: &[(&str, &str)]) -> Result<Token, ObtainError> {
         let started_at = self.clock.now();

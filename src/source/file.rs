@@ -13,7 +13,7 @@ use super::encoding::{EncodingError, EncryptionConfig, PlainTokens, TokenEncodin
 use super::fernet::Fernet;
 use super::previous_tokens::{PreviousTokens, no_previous};
 use super::token_file::{TokenFile, TokenFileError};
-use crate::os::watch::WatchedFiles;
+use crate::os::watch::{ReadResult, WatchedFiles};
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::Fingerprint;
 
@@ -43,8 +43,8 @@ pub struct FileSource {
 
 /// The file, and how it is written.
 #[derive(Clone, Debug)]
-struct TokenStore {
-    file: TokenFile,
+pub(super) struct TokenStore {
+    pub(super) file: TokenFile,
     encoding: TokenEncoding,
     previous: Option<PreviousTokens>,
 }
@@ -55,11 +55,7 @@ impl FileSource {
     pub fn new(path: PathBuf, format: Format) -> Self {
         Self {
             files: WatchedFiles::new([path.clone()]),
-            store: TokenStore {
-                file: TokenFile::new(path),
-                encoding: TokenEncoding::new(format),
-                previous: None,
-            },
+            store: TokenStore::new(path, TokenEncoding::new(format)),
             absent: AbsentPolicy::Keep,
         }
     }
@@ -103,19 +99,7 @@ impl FileSource {
 
     async fn read(&mut self) -> Result<Token, ObtainError> {
         let [read] = self.files.read().await;
-        let bytes = read.map_err(|error| {
-            let is_missing = error.kind() == io::ErrorKind::NotFound;
-            let failed = read_failed(self.path(), error);
-            if is_missing { self.absent.apply(failed) } else { failed }
-        })?;
-        let token = self.store.encoding.decode(&bytes).map_err(|error| {
-            let undecodable = undecodable(self.path(), &error).about_content(&bytes);
-            if error.is_null() {
-                self.absent.apply(undecodable)
-            } else {
-                undecodable
-            }
-        })?;
+        let token = decode_file(self.path(), &self.store.encoding, read, self.absent)?;
         // The token is at least as old as the file: a token of unknown expiry is renewed by its age, across restarts.
         let metadata = tokio::fs::metadata(self.path()).await;
         Ok(Token {
@@ -129,16 +113,7 @@ impl FileSource {
         work: impl FnOnce(&TokenStore) -> Result<(), ObtainError> + Send + 'static,
     ) -> Result<(), ObtainError> {
         let _lock = self.store.file.lock().await?;
-        self.run_blocking(work).await
-    }
-
-    async fn run_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&TokenStore) -> Result<T, ObtainError> + Send + 'static,
-    ) -> Result<T, ObtainError> {
-        let store = self.store.clone();
-        let done = self.store.file.run_under_lock(move || Ok(work(&store))).await;
-        done.map_err(|error| error.into_obtain_error(&self.store.file))?
+        self.store.run_blocking(work).await
     }
 }
 
@@ -169,8 +144,7 @@ impl Source for FileSource {
         token: &'a Token,
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        let token = token.clone();
-        Box::pin(self.run_blocking(move |store| store.compare_and_store(&token, expected)))
+        Box::pin(self.store.store(token, expected))
     }
 
     fn replace<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<(), ObtainError>> {
@@ -186,6 +160,30 @@ impl Source for FileSource {
 // === impl TokenStore ===
 
 impl TokenStore {
+    pub(super) fn new(path: PathBuf, encoding: TokenEncoding) -> Self {
+        Self {
+            file: TokenFile::new(path),
+            encoding,
+            previous: None,
+        }
+    }
+
+    /// Stores a token as [`Source::store`] does. The work is completed even if this future is dropped.
+    pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
+        let token = token.clone();
+        self.run_blocking(move |store| store.compare_and_store(&token, expected))
+            .await
+    }
+
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, ObtainError> + Send + 'static,
+    ) -> Result<T, ObtainError> {
+        let store = self.clone();
+        let done = self.file.run_under_lock(move || Ok(work(&store))).await;
+        done.map_err(|error| error.into_obtain_error(&self.file))?
+    }
+
     /// Stores a token if the file still has the `expected` one. A file that is missing or has no token is not created: it is
     /// being written, or was removed.
     fn compare_and_store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
@@ -261,6 +259,28 @@ impl TokenStore {
         let stored = self.file.replace(&updated);
         stored.map_err(|error| error.into_obtain_error(&self.file))
     }
+}
+
+/// Finds the token in what was read of a file.
+pub(super) fn decode_file(
+    path: &Path,
+    encoding: &TokenEncoding,
+    read: ReadResult,
+    absent: AbsentPolicy,
+) -> Result<Token, ObtainError> {
+    let bytes = read.map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let failed = read_failed(path, error);
+        if is_missing { absent.apply(failed) } else { failed }
+    })?;
+    encoding.decode(&bytes).map_err(|error| {
+        let undecodable = undecodable(path, &error).about_content(&bytes);
+        if error.is_null() {
+            absent.apply(undecodable)
+        } else {
+            undecodable
+        }
+    })
 }
 
 fn undecodable(path: &Path, error: &EncodingError) -> ObtainError {

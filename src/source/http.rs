@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -23,11 +24,10 @@ use crate::types::{Clock, MaybeSecret, error_chain};
 /// A call of a credential service.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct HttpCallConfig {
+pub struct HttpCallConfig<U = ServiceUrl> {
     /// The service's URL, `http` or `https`.
-    #[serde(rename = "http", deserialize_with = "url")]
-    #[schemars(with = "String", extend("format" = "service-url"))]
-    pub url: Uri,
+    #[serde(rename = "http")]
+    pub url: U,
     /// The JSON pointer to the token in the response.
     #[schemars(extend("pattern" = r"^(/([^~/]|~[01])*)+$", "patternErrorMessage" = "must be a JSON pointer, such as \"/access_token\" or \"/data/token\""))]
     pub pointer: Option<String>,
@@ -52,10 +52,10 @@ pub struct HttpCallConfig {
 /// A credential service that is asked for the token from time to time.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[schemars(extend("additionalProperties" = false))]
-pub struct HttpSourceConfig {
+pub struct HttpSourceConfig<U = ServiceUrl> {
     /// The call.
     #[serde(flatten)]
-    pub call: HttpCallConfig,
+    pub call: HttpCallConfig<U>,
     /// How often the service is asked, 100ms to 1d.
     #[serde(default = "default_poll_interval")]
     #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
@@ -65,6 +65,12 @@ pub struct HttpSourceConfig {
 fn default_timeout() -> Duration {
     Duration::from_secs(5)
 }
+
+/// The URL of a service: `http` or `https`, and a host.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("format" = "service-url"))]
+pub struct ServiceUrl(Uri);
 
 /// The reason why a text cannot be a URL or a header of a service. It does not repeat the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -76,7 +82,9 @@ pub enum ServiceTextError {
     #[error("contains a variable that was not replaced; write its value")]
     Variable,
     /// `{tenant}`.
-    #[error("contains {{: templates are not supported; write the tenant's name")]
+    #[error(
+        "contains {{: this is the URL of one token; write the tenant's name, or use [tenants_from] for all tenants"
+    )]
     Template,
     /// A character that names do not have.
     #[error("must be a header name")]
@@ -84,24 +92,6 @@ pub enum ServiceTextError {
     /// A header of the connection.
     #[error("cannot be set: graphward sets this header")]
     OwnHeader,
-}
-
-/// Reads a service's URL: `http` or `https`, and a host.
-///
-/// # Errors
-///
-/// [`ServiceTextError`] for anything else.
-pub fn service_url(text: &str) -> Result<Uri, ServiceTextError> {
-    if check_resolved(text) == Err(DecodeError::UnresolvedVariable) {
-        return Err(ServiceTextError::Variable);
-    }
-    if text.contains('{') {
-        return Err(ServiceTextError::Template);
-    }
-    let url: Uri = text.parse().map_err(|_quotes_the_text| ServiceTextError::Url)?;
-    let is_host = |host: &Authority| host_name(host.host()).is_ok() && !host.as_str().ends_with(':');
-    let is_valid = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_host);
-    is_valid.then_some(url).ok_or(ServiceTextError::Url)
 }
 
 /// Reads the name of a header of a call. Headers of the connection are graphward's own.
@@ -117,10 +107,6 @@ pub fn service_header(name: &str) -> Result<HeaderName, ServiceTextError> {
     } else {
         Ok(name)
     }
-}
-
-fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Uri, D::Error> {
-    service_url(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
 fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeSecret)>, D::Error> {
@@ -144,6 +130,47 @@ pub struct TokenService {
 struct CachedToken {
     etag: HeaderValue,
     token: Token,
+}
+
+// === impl ServiceUrl ===
+
+impl ServiceUrl {
+    /// The URL.
+    #[must_use]
+    pub const fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl FromStr for ServiceUrl {
+    type Err = ServiceTextError;
+
+    fn from_str(text: &str) -> Result<Self, ServiceTextError> {
+        if check_resolved(text) == Err(DecodeError::UnresolvedVariable) {
+            return Err(ServiceTextError::Variable);
+        }
+        if text.contains('{') {
+            return Err(ServiceTextError::Template);
+        }
+        let url: Uri = text.parse().map_err(|_quotes_the_text| ServiceTextError::Url)?;
+        let is_host = |host: &Authority| host_name(host.host()).is_ok() && !host.as_str().ends_with(':');
+        let is_valid = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_host);
+        is_valid.then_some(Self(url)).ok_or(ServiceTextError::Url)
+    }
+}
+
+impl TryFrom<String> for ServiceUrl {
+    type Error = ServiceTextError;
+
+    fn try_from(text: String) -> Result<Self, ServiceTextError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 // === impl TokenService ===
@@ -175,6 +202,16 @@ impl TokenService {
         let requested_at = self.clock.now();
         let response = self.endpoint.post(document).await;
         self.decode(&response.map_err(|error| self.failed(&error))?, requested_at)
+    }
+
+    /// Asks for the token; `None` if the service says that there is nothing: 410, or 404 with a JSON document.
+    pub(super) async fn look_up(&self) -> Result<Option<Token>, ObtainError> {
+        let requested_at = self.clock.now();
+        match self.endpoint.get(None).await {
+            Ok(Some(response)) => self.decode(&response, requested_at).map(Some),
+            Ok(None) | Err(HttpEndpointError::Absent(_)) => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
     fn decode(&self, response: &Response<Bytes>, requested_at: SystemTime) -> Result<Token, ObtainError> {

@@ -7,6 +7,7 @@
 //! writes one row.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +71,20 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Takes the renewal lock of a row, which replicas share. Waits for other renewals of this process, but not for long for
-    /// another replica that renews this row: the token that it stores is announced.
-    fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>>;
+    /// another replica that renews this row: the token that it stores is announced. Default: there are no other replicas.
+    fn lock<'a>(&'a self, _tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
+        Box::pin(ready(Ok(RefreshLock::uncontended())))
+    }
 
     /// Stores a renewed token in a row that still has the `expected` one, as [`crate::token::Source::store`] does.
     fn store<'a>(
         &'a self,
         tenant: &'a TenantId,
-        stored: StoredToken<'a>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>>;
+        _stored: StoredToken<'a>,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        let what = format!("{} is read-only", self.describe(tenant));
+        Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
+    }
 }
 
 /// A token to store.
@@ -88,4 +94,19 @@ pub struct StoredToken<'a> {
     pub token: &'a Token,
     /// The fingerprint of the token that it replaces.
     pub expected: Fingerprint,
+}
+
+// === impl TenantRow ===
+
+impl TenantRow {
+    /// Creates the row of a tenant of which nothing is known but its token, or why that cannot be used.
+    #[must_use]
+    pub fn of_token(id: TenantId, token: Result<Token, ObtainError>) -> Self {
+        Self {
+            id,
+            object_ids: Vec::new(),
+            app: None,
+            token: token.map_err(Arc::new),
+        }
+    }
 }

@@ -168,6 +168,11 @@ impl TokenFile {
         run_blocking(move || (work(), drop(held_lock)).0).await
     }
 
+    /// Returns whether it is locked by this value or a clone of it.
+    pub(super) fn is_locked(&self) -> bool {
+        self.held_lock().strong_count() > 0
+    }
+
     fn held_lock(&self) -> MutexGuard<'_, Weak<HeldLock>> {
         self.held_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,6 +35,7 @@ mod request_heads;
 mod request_targets;
 mod shutdown;
 mod support;
+mod tenant_services;
 mod tunnels;
 mod uploads;
 mod upstream_connections;

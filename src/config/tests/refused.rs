@@ -138,7 +138,11 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
         ("[token]\nsource = { http = \"http://\" }", "an http:// or https:// URL"),
         (
             "[token]\nsource = { http = \"http://a/{tenant}\" }",
-            "templates are not supported",
+            "use [tenants_from] for all tenants",
+        ),
+        (
+            "[token]\nsource = { file = \"/run/tokens/{tenant}\" }",
+            "use [tenants_from]",
         ),
         (
             "[token]\nsource = { http = \"http://a/$TENANT/token\" }",

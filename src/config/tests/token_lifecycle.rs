@@ -56,7 +56,7 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
     let [TokenSource::Http(HttpSourceConfig { call, poll_interval })] = &sources(text)[..] else {
         panic!("not a service");
     };
-    assert_eq!(call.url.path(), "/tenants/acme/credentials/meta");
+    assert_eq!(call.url.uri().path(), "/tenants/acme/credentials/meta");
     assert_eq!(call.pointer.as_deref(), Some("/accessToken"));
     assert_eq!(
         (*poll_interval, call.timeout),
@@ -185,7 +185,7 @@ fn a_renewal_is_one_of_six() {
     let RenewerConfig::Http(call) = renewal("{ http = \"https://a/b\", pointer = \"/t\", timeout = \"1s\" }") else {
         panic!("not a service");
     };
-    assert_eq!((call.url.path(), call.timeout), ("/b", Duration::from_secs(1)));
+    assert_eq!((call.url.uri().path(), call.timeout), ("/b", Duration::from_secs(1)));
     let RenewerConfig::Exec(command) = renewal("{ exec = [\"new-token\"] }") else {
         panic!("not a command");
     };

@@ -1,0 +1,116 @@
+//! Reads and writes the files of single tenants.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::super::file::TokenStore;
+use super::super::tenant_pattern::check_file_name;
+use super::super::tenant_table::{StoredToken, TenantRow, TenantRows};
+use super::place::FilesPlace;
+use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
+use crate::types::TenantId;
+
+/// Reads and writes single files.
+#[derive(Debug)]
+pub(super) struct FileRows {
+    pub(super) place: Arc<FilesPlace>,
+    reads: Arc<Semaphore>,
+    /// The files that are locked.
+    locked: Mutex<Vec<TokenStore>>,
+}
+
+/// The longest reading of one file.
+const ROW_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most files that are read on their own at the same time.
+const MAX_ROW_READS: usize = 4;
+/// The longest wait for a lock that another replica holds.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(25);
+
+impl FileRows {
+    pub(super) fn new(place: FilesPlace) -> Self {
+        Self {
+            place: Arc::new(place),
+            reads: Arc::new(Semaphore::new(MAX_ROW_READS)),
+            locked: Mutex::default(),
+        }
+    }
+
+    fn store_of(&self, tenant: &TenantId) -> TokenStore {
+        let path = self.place.path.file_of(tenant);
+        let locked = self.locked().iter().find(|store| store.file.path() == path).cloned();
+        locked.unwrap_or_else(|| TokenStore::new(path, self.place.encoding.clone()))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<TokenStore>> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read(&self, tenant: &TenantId) -> Result<Option<TenantRow>, ObtainError> {
+        let (place, tenant, reads) = (Arc::clone(&self.place), tenant.clone(), Arc::clone(&self.reads));
+        let read = async {
+            let permit = reads.acquire_owned().await;
+            let work = move || (place.read_row(&tenant), drop(permit)).0;
+            spawn_blocking(work).await
+        };
+        match timeout(ROW_TIMEOUT, read).await {
+            Ok(Ok(row)) => row,
+            Ok(Err(error)) => Err(self.place.failed(io::Error::other(error).into())),
+            Err(_elapsed) => Err(self.place.too_slow(ROW_TIMEOUT)),
+        }
+    }
+
+    async fn lock_file(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
+        check_file_name(tenant)?;
+        let store = self.store_of(tenant);
+        let lock = timeout(MAX_LOCK_WAIT, store.file.lock())
+            .await
+            .unwrap_or_else(|_elapsed| {
+                let path = store.file.path().display();
+                let what = format!("another process holds the lock of `{path}` longer than {MAX_LOCK_WAIT:?}");
+                Err(ObtainError::transient("lock_timeout", what))
+            })?;
+        let mut locked = self.locked();
+        locked.retain(|other| other.file.is_locked() && other.file.path() != store.file.path());
+        locked.push(store);
+        Ok(lock)
+    }
+
+    async fn store_token(&self, tenant: &TenantId, stored: StoredToken<'_>) -> Result<StoreOutcome, ObtainError> {
+        check_file_name(tenant)?;
+        self.store_of(tenant).store(stored.token, stored.expected).await
+    }
+}
+
+impl TenantRows for FileRows {
+    fn describe(&self, tenant: &TenantId) -> String {
+        format!("file {}", self.place.path.file_of(tenant).display())
+    }
+
+    fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
+        Box::pin(self.read(tenant))
+    }
+
+    fn check_writable(&self, tenant: &TenantId) -> Result<(), String> {
+        let file = self.store_of(tenant).file;
+        let path = file.path().display();
+        let writable = file.check_writable();
+        writable.map_err(|error| format!("a renewed token cannot be stored in `{path}`: {error}"))
+    }
+
+    fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
+        Box::pin(self.lock_file(tenant))
+    }
+
+    fn store<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        stored: StoredToken<'a>,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        Box::pin(self.store_token(tenant, stored))
+    }
+}
