@@ -58,6 +58,11 @@ def text(body):
     return {"messaging_product": "whatsapp", "to": TO, "type": "text", "text": {"body": body}}
 
 
+def body_of(params):
+    """The body of a text that was accepted, or the name of a template."""
+    return params.get("text", {}).get("body") or params["template"]["name"]
+
+
 def pywa_client(harness, name):
     phone, waba = OBJECTS[name]
     return use_pywa.whatsapp(phone, harness.url, slot(name), waba_id=waba)
@@ -92,17 +97,18 @@ def use_business_api(api, name, body):
     return [body, f"{body}, in a batch"]
 
 
-def use_axios(harness):
-    command = ["node", "app.mjs", "axios", slot("axios"), harness.url]
+def use_axios(*address, flags=()):
+    command = ["node", *flags, "app.mjs", "axios", slot("axios"), *address]
     return json.loads(run(command, CLIENTS / "node"))
 
 
-def use_php(harness, body):
+def use_php(address, body, flags=()):
     phone, _ = OBJECTS["php"]
-    url = f"{harness.url}/v25.0/{phone}/messages"
+    url = f"{address}/v25.0/{phone}/messages"
     form = f"access_token={slot('php')}&messaging_product=whatsapp&to={TO}&type=text&text=" + json.dumps({"body": body})
-    assert run(["php", "graph.php", "POST", url, form], CLIENTS / "php").startswith("200 identity ")
-    me = run(["php", "graph.php", "GET", f"{harness.url}/v25.0/me?access_token={slot('php')}"], CLIENTS / "php")
+    php = ["php", *flags, "graph.php"]
+    assert run([*php, "POST", url, form], CLIENTS / "php").startswith("200 identity ")
+    me = run([*php, "GET", f"{address}/v25.0/me?access_token={slot('php')}"], CLIENTS / "php")
     assert me.startswith("200 identity ") and '"name":"php"' in me, me
     return [body]
 
@@ -120,8 +126,8 @@ def test_six_clients_of_four_libraries_get_their_own_tokens_while_all_tokens_are
     calls = {
         **{name: lambda body, wa=wa: use_pywa_client(wa, body) for name, wa in clients.items()},
         **{name: lambda body, name=name, api=api: use_business_api(api, name, body) for name, api in apis.items()},
-        "axios": lambda _: use_axios(harness),
-        "php": lambda body: use_php(harness, body),
+        "axios": lambda _: use_axios(harness.url),
+        "php": lambda body: use_php(harness.url, body),
     }
     rounds, swapped = dict.fromkeys(calls, 0), threading.Event()
 
@@ -153,9 +159,7 @@ def test_six_clients_of_four_libraries_get_their_own_tokens_while_all_tokens_are
     phones = {phone: name for name, (phone, _) in OBJECTS.items()}
     accepted = {name: [] for name in calls}
     for message in harness.graph.messages():
-        params = message["params"]
-        body = params.get("text", {}).get("body") or params["template"]["name"]
-        accepted[phones[message["phone_id"]]].append(body)
+        accepted[phones[message["phone_id"]]].append(body_of(message["params"]))
     assert {name: sorted(texts) for name, texts in accepted.items()} == {
         name: sorted(texts) for name, texts in sent.items()
     }
@@ -207,6 +211,7 @@ def test_unmodified_libraries_name_their_tenants_through_the_proxy(harness, monk
     monkeypatch.setenv("https_proxy", harness.url)
     monkeypatch.setenv("SSL_CERT_FILE", harness.ca)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", harness.ca)
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", harness.ca)
     monkeypatch.setattr(FacebookSession, "GRAPH", "https://graph.facebook.com")
     sent = []
     for name in ("pywa_one", "pywa_two"):
@@ -214,7 +219,10 @@ def test_unmodified_libraries_name_their_tenants_through_the_proxy(harness, monk
         sent += use_pywa_client(pywa.WhatsApp(phone_id=phone, token=slot(name), waba_id=waba), f"{name}, by proxy")
     for name in ("business_one", "business_two"):
         sent += use_business_api(business_api(name, harness.ca), name, f"{name}, by proxy")
-    assert harness.graph.texts() == sorted(sent)
+    sent += use_axios(flags=["--import", "./through-proxy.mjs"])
+    sent += use_php("https://graph.facebook.com", "php, by proxy", ["-d", f"curl.cainfo={harness.ca}"])
+    params = [message["params"] for message in harness.graph.messages()]
+    assert sorted(body_of(message) for message in params) == sorted(sent)
 
 
 def test_a_client_of_one_tenant_with_the_number_of_another_is_refused_before_graph_sees_it():
