@@ -11,7 +11,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
@@ -133,7 +132,8 @@ impl Delivery<'_> {
             record.set_rejection(generation, rejection.reason);
             record.error = Some(Box::new(error));
         }
-        let rewritten = self.rewrite_links(redacted.as_deref().unwrap_or(&text));
+        let links = self.outbound.links.as_deref();
+        let rewritten = links.and_then(|links| links.apply(redacted.as_deref().unwrap_or(&text), self.authorization));
         // The body of a compressed response is held decompressed while a slow app reads it.
         let rewritten = rewritten.filter(|text| within_budget(text.len(), &mut permit));
         let Some(changed) = rewritten.or(redacted) else {
@@ -142,16 +142,6 @@ impl Delivery<'_> {
         };
         strip_representation_headers(&mut head.headers);
         Ok(forward(head, Body::from(changed), permit))
-    }
-
-    /// Returns the text with its links pointing at graphward; `None` if there is nothing to rewrite.
-    fn rewrite_links(&self, text: &[u8]) -> Option<Bytes> {
-        let destinations = &self.authorization.tenant().settings.destinations;
-        let credential = self.authorization.credential();
-        let links = self.outbound.links.as_deref()?;
-        links.apply(text, destinations, &|decoded| {
-            credential.is_some_and(|credential| credential.matches_token(decoded))
-        })
     }
 }
 

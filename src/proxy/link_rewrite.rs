@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use super::settings::{LinkRewriteConfig, Settings, TENANT_PREFIX};
-use crate::graph::Destinations;
+use super::tenant::Authorization;
 use crate::graph::host::MEDIA_HOST;
 use crate::graph::links::{
-    TokenPredicate, is_media_lookup, is_upload_step, rewrite_media_link, rewrite_paging_links, rewrite_upload_links,
+    is_media_lookup, is_upload_step, rewrite_media_link, rewrite_paging_links, rewrite_upload_links,
 };
 use crate::net::TransportSecurity;
 use crate::types::TenantId;
@@ -61,25 +61,27 @@ impl LinkRewrite {
     }
 
     /// Returns the text of a response with its links pointing at graphward; `None` if there is nothing to rewrite.
-    pub(crate) fn apply(
-        &self,
-        text: &[u8],
-        destinations: &Destinations,
-        is_own_token: TokenPredicate<'_>,
-    ) -> Option<Bytes> {
+    pub(crate) fn apply(&self, text: &[u8], authorization: &Authorization<'_>) -> Option<Bytes> {
+        let destinations = &authorization.tenant().settings.destinations;
+        let credential = authorization.credential();
         let is_graph_host = |host: &str| destinations.find(host).is_some();
         // If the media host is not a destination, as with a fake Graph, the origin serves its downloads.
         let is_media_host = |host: &str| is_graph_host(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
-        let (base, tenant) = (&*self.base, self.tenant.as_ref().map(TenantId::as_str));
+        let is_own_token = |decoded: &mut dyn Iterator<Item = u8>| {
+            credential.is_some_and(|credential| credential.matches_token(decoded))
+        };
+        let base = &*self.base;
+        // An app with a token of its own goes on with that one, and Graph's id stays as it is.
+        let tenant = self.tenant.as_ref().filter(|_| credential.is_some());
         let LinkRewriteConfig { media, uploads, paging } = self.links;
         // No response is of both kinds.
         let single = match (media, uploads) {
             (true, _) => rewrite_media_link(text, base, &is_media_host),
-            (false, true) => rewrite_upload_links(text, base, tenant, &is_graph_host),
+            (false, true) => rewrite_upload_links(text, base, tenant.map(TenantId::as_str), &is_graph_host),
             (false, false) => None,
         };
         let text = single.as_deref().unwrap_or(text);
-        let paging = paging.then(|| rewrite_paging_links(text, base, &is_graph_host, is_own_token));
+        let paging = paging.then(|| rewrite_paging_links(text, base, &is_graph_host, &is_own_token));
         paging.flatten().or(single)
     }
 }

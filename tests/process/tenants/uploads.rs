@@ -61,6 +61,25 @@ async fn the_id_of_an_upload_session_names_its_tenant_and_reaches_graph_as_it_wa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_keeps_a_token_of_its_own_gets_the_id_as_graph_wrote_it() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let own = issue(&graph, dir.path(), "acme", "101");
+    issue(&graph, dir.path(), "Shop@eu", "201");
+    let config = config(&graph, dir.path(), "[heal]\nclient_credentials = \"keep\"\n");
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    let start = format!("/-/acme/v26.0/{APP}/uploads?file_length=3&file_type=image%2Fjpeg");
+    let authorization = format!("OAuth {own}");
+    let mut headers = vec![("authorization", &*authorization)];
+    let id = text(&send(&sidecar, "POST", &start, &headers, "").await, "id");
+    assert!(!id.contains("tenant:"), "{id}");
+    headers.extend([("file_offset", "0"), FILE]);
+    let sent = send(&sidecar, "POST", &format!("/-/acme/v26.0/{id}"), &headers, "abc").await;
+    assert!(text(&sent, "h").starts_with("4::"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_url_of_a_reel_names_its_tenant() {
     let _turn = together().await;
     let dir = tempfile::tempdir().unwrap();
