@@ -34,6 +34,7 @@ pub use http::{HttpCallConfig, HttpSourceConfig, ServiceTextError, ServiceUrl, T
 pub use polled::{PolledSource, TokenCall};
 pub use postgres::{
     DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
+    PostgresTable, PostgresTableConfig, PostgresTableSettings,
 };
 pub use renewed_store::RenewedTokenStore;
 pub use tenant_files::{TenantFiles, TenantFilesConfig};

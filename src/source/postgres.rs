@@ -22,33 +22,34 @@
 //! * A store is one serializable transaction: `query`, compare, `update`, `query` again, compare, notify, commit. Other
 //!   writers need not know of graphward: a concurrent commit makes the transaction fail, and graphward reads again. An
 //!   `update` that does not change the row that `query` reads is found before the commit, not at the next start.
-//! * A connection is kept only to listen. A load without a channel opens one and closes it: a pool for a statement every
-//!   minute would be one more thing that can be stale.
-//! * A reconnect loads the row, since notifications may have been missed. So there is one rule: `changed` waits for a
-//!   notification or for the time of the next poll, and a failure brings that time nearer.
 
 mod advisory_lock;
 mod connection;
+mod contents;
 mod deliveries;
 mod endpoint;
 mod error;
+mod listener;
+mod narrowed;
 mod pooler;
 mod row;
 mod settings;
 mod store;
+mod table;
+mod tenant_rows;
 mod token_row;
 mod url;
+mod value;
 
 use std::fmt;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_postgres::Row;
-
-use self::connection::{MAX_ROWS, PgConnection, QueryError};
+use self::advisory_lock::MAX_LOCK_HOLD;
 use self::endpoint::PgEndpoint;
 use self::error::into_obtain_error;
-use self::token_row::TokenRow;
+use self::listener::{Listener, READ_TIMEOUT};
+use self::row::ColumnLayout;
+use self::token_row::{RowStatements, TokenRow};
 use super::absent::AbsentPolicy;
 use super::decode::Format;
 use super::encoding::{PlainTokens, TokenEncoding};
@@ -59,39 +60,19 @@ use crate::types::Fingerprint;
 
 pub use self::deliveries::PostgresDeliveries;
 pub use self::endpoint::PostgresError;
-pub use self::settings::{PostgresSettings, PostgresSourceConfig};
+pub use self::settings::{PostgresSettings, PostgresSourceConfig, PostgresTableConfig, PostgresTableSettings};
+pub use self::table::PostgresTable;
 pub use self::url::DatabaseUrlError;
 
 /// A token in a row.
 pub struct PostgresSource {
     row: TokenRow,
     max_lock_hold: Duration,
-    /// The connection that listens for notifications.
-    listener: Option<PgConnection>,
-    /// The time of the next poll.
-    next_poll: Instant,
-    /// A notification is held back until then: a busy channel must not cause a load each time.
-    debounce_until: Instant,
-    /// The number of failed loads in a row.
-    consecutive_failures: u32,
-    /// Whether it has been found out, or is being found out, if notifications arrive.
-    notifications_checked: bool,
+    listener: Listener,
 }
 
 /// The time between two loads while the token is dead.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// The limit for a load, connecting included.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(9);
-/// The limit for a store, retries included.
-const STORE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the lock may be held: longer than a renewal takes, and less than others wait for a dead holder.
-const MAX_LOCK_HOLD: Duration = Duration::from_secs(25);
-/// The shortest time between two loads.
-const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The first backoff after a failed load, doubled with each further one …
-const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
-/// … up to this.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 // === impl PostgresSource ===
 
@@ -108,20 +89,23 @@ impl PostgresSource {
     /// [`PostgresError`] if the database cannot be reached like this.
     pub fn new(url: &str, settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
         let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
-        let now = Instant::now();
+        let statements = RowStatements {
+            query: settings.query,
+            params: settings.params,
+            update: settings.update,
+            listen: settings.listen.clone(),
+        };
         Ok(Self {
-            next_poll: now + settings.poll_interval,
+            listener: Listener::new(endpoint.clone(), settings.listen, settings.poll_interval),
             row: TokenRow {
+                display_name: endpoint.display_name.clone(),
                 endpoint,
-                settings,
+                statements,
                 encoding: TokenEncoding::new(Format::Raw),
+                layout: ColumnLayout::ByPosition,
                 absent: AbsentPolicy::Withdraw,
             },
             max_lock_hold: MAX_LOCK_HOLD,
-            listener: None,
-            debounce_until: now,
-            consecutive_failures: 0,
-            notifications_checked: false,
         })
     }
 
@@ -152,114 +136,21 @@ impl PostgresSource {
     }
 
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
-        // Set first, since this future may be dropped at any await.
-        self.next_poll = Instant::now() + self.backoff();
-        let rows = timeout(LOAD_TIMEOUT, self.read())
-            .await
-            .unwrap_or(Err(QueryError::TimedOut));
-        let loaded = match rows {
-            Ok(rows) => self.row.decode(&rows),
-            Err(failed) => Err(into_obtain_error(&self.row.endpoint.display_name, "read", failed)),
+        let row = &self.row;
+        let loaded = match self.listener.select(&row.select(), READ_TIMEOUT).await {
+            Ok(rows) => row.decode(&rows),
+            Err(failed) => Err(into_obtain_error(&row.display_name, "read", failed)),
         };
-        let now = Instant::now();
-        self.debounce_until = now + MIN_POLL_INTERVAL;
-        match &loaded {
-            Err(error) if error.is_transient() && error.reason() != "missing" => {
-                self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-                self.next_poll = now + self.backoff();
-            }
-            Ok(_) | Err(_) => {
-                self.consecutive_failures = 0;
-                self.next_poll = now + self.jittered_interval();
-            }
-        }
-        if self.listener.is_some() && !std::mem::replace(&mut self.notifications_checked, true) {
-            let endpoint = self.row.endpoint.clone();
-            let tasks = endpoint.tasks.clone();
-            drop(tasks.spawn(async move { pooler::check_notifications(&endpoint).await }));
-        }
+        self.listener.schedule_after(loaded.as_ref().err(), Duration::ZERO);
         loaded
-    }
-
-    /// Returns the time until the next poll: a little less than configured, so that replicas do not poll at the same moment.
-    fn jittered_interval(&self) -> Duration {
-        self.row.settings.poll_interval.mul_f64(1.0 - fastrand::f64() / 10.0)
-    }
-
-    /// Returns the time until the next attempt: random, up to a limit that doubles. `backon` would not shorten this: a
-    /// notification or a rejection ends the wait, so there is no future to retry.
-    fn backoff(&self) -> Duration {
-        let limit = INITIAL_BACKOFF
-            .saturating_mul(1 << self.consecutive_failures.min(10))
-            .min(MAX_BACKOFF);
-        MIN_POLL_INTERVAL + limit.mul_f64(fastrand::f64())
-    }
-
-    async fn read(&mut self) -> Result<Vec<Row>, QueryError> {
-        if let Some(mut connection) = self.listener.take() {
-            // What the notifications so far announce was committed, and this query sees it.
-            connection.clear_notified();
-            let rows = self.row.query_in_transaction(&connection).await;
-            // The connection may have been lost since the last load.
-            if !rows.as_ref().is_err_and(QueryError::is_disconnected) {
-                self.keep_listener(connection, &rows).await;
-                return rows;
-            }
-        }
-        // It listens first and queries second: a commit between the two causes a notification.
-        let connection = self.row.connect().await?;
-        let rows = self.row.query_in_transaction(&connection).await;
-        self.keep_listener(connection, &rows).await;
-        rows
-    }
-
-    /// Keeps a connection that has to listen and still can.
-    async fn keep_listener(&mut self, connection: PgConnection, result: &Result<Vec<Row>, QueryError>) {
-        if self.row.settings.listen.is_none() {
-            return;
-        }
-        let usable = match result {
-            Ok(rows) => rows.len() < MAX_ROWS,
-            Err(failed) if failed.code().is_some() => connection.batch_execute("ROLLBACK").await.is_ok(),
-            Err(_) => false,
-        };
-        self.listener = usable.then_some(connection);
-    }
-
-    async fn wait_for_change(&mut self) {
-        loop {
-            let Some(connection) = &mut self.listener else {
-                sleep_until(self.next_poll).await;
-                break;
-            };
-            let is_disconnected = tokio::select! {
-                notified = connection.wait_notified() => notified.is_err(),
-                () = sleep_until(self.next_poll) => break,
-            };
-            if is_disconnected {
-                // The next load listens again.
-                self.listener = None;
-                self.next_poll = self.next_poll.min(Instant::now() + self.backoff());
-            } else {
-                // The notification stays until this wait is over: this future may be dropped.
-                sleep_until(self.debounce_until).await;
-                connection.clear_notified();
-                break;
-            }
-        }
-        // Without a load this must not complete again at once.
-        self.next_poll = Instant::now() + self.jittered_interval();
     }
 }
 
 async fn acquire_lock(row: &TokenRow, max_lock_hold: Duration) -> Result<RefreshLock, ObtainError> {
-    let display_name = &row.endpoint.display_name;
+    let display_name = &row.display_name;
     match advisory_lock::acquire(&row.endpoint, row.lock_key(), max_lock_hold).await {
         Ok(Some(connection)) => Ok(RefreshLock::with_guard(connection)),
-        Ok(None) => {
-            let what = format!("another replica holds the renewal lock for the token of {display_name}");
-            Err(ObtainError::transient("lock_timeout", what))
-        }
+        Ok(None) => Err(advisory_lock::lock_timeout(display_name)),
         Err(failed) => Err(into_obtain_error(display_name, "acquire the renewal lock at", failed)),
     }
 }
@@ -270,7 +161,7 @@ impl Source for PostgresSource {
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(self.wait_for_change())
+        Box::pin(self.listener.wait_for_change())
     }
 
     fn look_interval(&self) -> Option<Duration> {
@@ -278,11 +169,11 @@ impl Source for PostgresSource {
     }
 
     fn describe(&self) -> String {
-        self.row.endpoint.display_name.clone()
+        self.row.display_name.clone()
     }
 
     fn check_writable(&self) -> Result<(), String> {
-        match self.row.settings.update {
+        match self.row.statements.update {
             Some(_) => Ok(()),
             None => Err(self.row.read_only_reason()),
         }
@@ -297,20 +188,12 @@ impl Source for PostgresSource {
         token: &'a Token,
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        let row = &self.row;
-        Box::pin(async move {
-            timeout(STORE_TIMEOUT, row.store(token, expected))
-                .await
-                .unwrap_or_else(|_elapsed| {
-                    let source = &row.endpoint.display_name;
-                    Err(into_obtain_error(source, "store the token in", QueryError::TimedOut))
-                })
-        })
+        Box::pin(self.row.store(token, expected))
     }
 }
 
 impl fmt::Debug for PostgresSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresSource({})", self.row.endpoint.display_name)
+        write!(f, "PostgresSource({})", self.row.display_name)
     }
 }

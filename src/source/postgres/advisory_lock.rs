@@ -14,6 +14,10 @@ use tokio_postgres::error::SqlState;
 
 use super::connection::{PgConnection, QueryError};
 use super::endpoint::PgEndpoint;
+use crate::token::ObtainError;
+
+/// How long the lock may be held: longer than a renewal takes, and less than others wait for a dead holder.
+pub(super) const MAX_LOCK_HOLD: Duration = Duration::from_secs(25);
 
 /// The longest wait for a lock that another replica holds: longer than any replica holds it.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(35);
@@ -43,11 +47,7 @@ pub(super) async fn acquire(
     max_hold: Duration,
 ) -> Result<Option<PgConnection>, QueryError> {
     let deadline = Instant::now() + MAX_LOCK_WAIT;
-    let begin = format!(
-        "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '4500ms'; \
-         SET LOCAL idle_in_transaction_session_timeout = {}",
-        max_hold.as_millis()
-    );
+    let begin = begin(max_hold);
     let key = key.to_string();
     let connection = PgConnection::connect(endpoint).await?;
     while Instant::now() < deadline {
@@ -64,6 +64,37 @@ pub(super) async fn acquire(
         }
     }
     Ok(None)
+}
+
+/// Returns a connection that holds the lock, as [`acquire`] does; `None` at once if another replica has it.
+pub(super) async fn try_acquire(
+    endpoint: &PgEndpoint,
+    key: i64,
+    max_hold: Duration,
+) -> Result<Option<PgConnection>, QueryError> {
+    let connection = PgConnection::connect(endpoint).await?;
+    connection.batch_execute(&begin(max_hold)).await?;
+    let rows = connection
+        .execute(
+            "SELECT 1 WHERE pg_try_advisory_xact_lock($1)",
+            &[Some(&key.to_string())],
+        )
+        .await?;
+    Ok((rows == 1).then_some(connection))
+}
+
+/// Returns the error about a lock that another replica keeps.
+pub(super) fn lock_timeout(source: &str) -> ObtainError {
+    let what = format!("another replica holds the renewal lock for the token of {source}");
+    ObtainError::transient("lock_timeout", what)
+}
+
+fn begin(max_hold: Duration) -> String {
+    format!(
+        "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '4500ms'; \
+         SET LOCAL idle_in_transaction_session_timeout = {}",
+        max_hold.as_millis()
+    )
 }
 
 #[cfg(test)]

@@ -34,8 +34,20 @@ pub(super) enum QueryError {
     Connect(Error),
     /// The driver or the server reported an error.
     Postgres(Error),
+    /// The result is larger than allowed. The connection has the rest of it on its way, and must be dropped.
+    TooManyRows,
 }
 
+/// The most that a query may return, and how long that may take.
+#[derive(Clone, Copy)]
+pub(super) struct ReadLimits {
+    pub(super) rows: usize,
+    /// A little more than the server's own limit.
+    pub(super) timeout: Duration,
+}
+
+/// The largest result.
+const MAX_RESULT_BYTES: usize = 128 * 1024 * 1024;
 /// The limit for name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The limit for one statement. The server's own limit is shorter.
@@ -43,8 +55,13 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time that a dropped connection has to close properly, so that the server does not log a lost client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most rows that are read: a query without its WHERE must not fetch a whole table.
-pub(super) const MAX_ROWS: usize = 100;
+impl ReadLimits {
+    /// For one row: a query without its WHERE must not fetch a whole table.
+    pub(super) const ONE_ROW: Self = Self {
+        rows: 1,
+        timeout: STATEMENT_TIMEOUT,
+    };
+}
 
 // === impl PgConnection ===
 
@@ -79,25 +96,35 @@ impl PgConnection {
         with_timeout(STATEMENT_TIMEOUT, self.client.batch_execute(statements)).await
     }
 
-    /// Returns the rows of a query, at most [`MAX_ROWS`]; after that many the connection must be dropped.
+    /// Returns the rows of a query.
     ///
     /// Parameters are sent as text, and the server infers their types, so `tenant_id = $1` works for a text, a number and
     /// a uuid. Statements have no name, so they work through a connection pooler.
-    pub(super) async fn query(&self, query: &str, parameters: &[&str]) -> Result<Vec<Row>, QueryError> {
-        let parameters: Vec<_> = parameters.iter().map(|text| TextParam(text)).collect();
-        with_timeout(STATEMENT_TIMEOUT, async {
-            let typed = parameters.iter().map(|text| (text, Type::UNKNOWN));
-            let mut stream = pin!(self.client.query_typed_raw(query, typed).await?);
-            let mut rows = Vec::new();
+    pub(super) async fn query(
+        &self,
+        query: &str,
+        parameters: &[String],
+        limits: ReadLimits,
+    ) -> Result<Vec<Row>, QueryError> {
+        let parameters = parameters.iter().map(|text| (TextParam(text), Type::UNKNOWN));
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let is_complete = with_timeout(limits.timeout, async {
+            let mut stream = pin!(self.client.query_typed_raw(query, parameters).await?);
             while let Some(row) = stream.try_next().await? {
+                bytes += row.raw_size_bytes();
                 rows.push(row);
-                if rows.len() == MAX_ROWS {
-                    break;
+                if rows.len() > limits.rows || bytes > MAX_RESULT_BYTES {
+                    return Ok(false);
                 }
             }
-            Ok(rows)
+            Ok(true)
         })
-        .await
+        .await?;
+        if is_complete {
+            Ok(rows)
+        } else {
+            Err(QueryError::TooManyRows)
+        }
     }
 
     /// Returns the number of rows that a statement changed. A parameter may be NULL.
@@ -147,7 +174,7 @@ impl QueryError {
     pub(super) fn is_disconnected(&self) -> bool {
         match self {
             Self::Disconnected => true,
-            Self::TimedOut | Self::Connect(_) => false,
+            Self::TimedOut | Self::Connect(_) | Self::TooManyRows => false,
             Self::Postgres(error) => match error.code() {
                 Some(code) => *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN,
                 None => error.is_closed() || is_io(error),
@@ -168,7 +195,7 @@ impl QueryError {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Connect(error) | Self::Postgres(error) => error.code(),
-            Self::TimedOut | Self::Disconnected => None,
+            Self::TimedOut | Self::Disconnected | Self::TooManyRows => None,
         }
     }
 }

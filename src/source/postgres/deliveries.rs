@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 
 use super::advisory_lock::acquire;
-use super::connection::{PgConnection, QueryError};
+use super::connection::{PgConnection, QueryError, ReadLimits};
 use super::endpoint::PgEndpoint;
 use crate::token::{AlertKey, BoxFuture, DeliveryMemory};
 use crate::types::unix_seconds;
@@ -56,7 +56,9 @@ impl PostgresDeliveries {
         let Some(turn) = &self.turn else {
             return Ok(None);
         };
-        let rows = turn.query(LAST_NOTE, &[&self.number(alert)]).await?;
+        let rows = turn
+            .query(LAST_NOTE, &[self.number(alert)], ReadLimits::ONE_ROW)
+            .await?;
         let minute = rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok()?);
         let minute: Option<u64> = minute.and_then(|minute| minute.parse().ok());
         let delivered_at = minute.map(|minute| UNIX_EPOCH + Duration::from_secs(minute * 60));

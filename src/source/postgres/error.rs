@@ -18,6 +18,12 @@ pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) 
         QueryError::Disconnected => {
             return ObtainError::transient("connection_closed", format!("{source} closed the connection"));
         }
+        QueryError::TooManyRows => {
+            let what = format!(
+                "`query` returned several rows from {source}; narrow its WHERE clause, or add ORDER BY … LIMIT 1"
+            );
+            return ObtainError::permanent("multiple_rows", what);
+        }
         QueryError::Connect(error) | QueryError::Postgres(error) => error,
     };
     match error.as_db_error() {

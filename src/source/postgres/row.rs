@@ -1,129 +1,145 @@
-//! The result of a query: a token in the first column, perhaps its expiry in the second.
+//! The result of a query: a row with a token, and perhaps with its expiry.
 
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::Type;
 
 use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
+use super::value::{decode_integer, is_text, raw_value};
 use crate::token::{ObtainError, Token};
 
-/// Returns the token in these rows, of which there must be one.
-pub(super) fn decode_rows(
-    source: &str,
-    rows: &[Row],
-    encoding: &TokenEncoding,
-    absent: AbsentPolicy,
-) -> Result<Token, ObtainError> {
-    let row = match rows {
-        [row] => row,
-        [] => {
+/// How the columns of a query are told apart.
+#[derive(Clone, Copy)]
+pub(super) enum ColumnLayout {
+    /// The first is the token, the second its expiry.
+    ByPosition,
+    /// `token` and `expires_at`, among others.
+    ByName,
+}
+
+/// The positions of a token and of its expiry in a row.
+#[derive(Clone, Copy)]
+pub(super) struct TokenColumns {
+    pub(super) token: usize,
+    pub(super) expires_at: Option<usize>,
+}
+
+/// Decodes the tokens in rows.
+pub(super) struct RowDecoder<'a> {
+    /// Where they are from, for messages.
+    pub(super) source: &'a str,
+    pub(super) encoding: &'a TokenEncoding,
+    pub(super) absent: AbsentPolicy,
+}
+
+/// The names of the columns, if they are told apart by name.
+pub(super) const TOKEN_COLUMN: &str = "token";
+pub(super) const EXPIRY_COLUMN: &str = "expires_at";
+/// The reason of an error about a column's type, which all rows have in common.
+pub(super) const WRONG_TYPE: &str = "wrong_type";
+
+// === impl ColumnLayout ===
+
+impl ColumnLayout {
+    fn columns_of(self, row: &Row) -> Option<TokenColumns> {
+        let position = |name| row.columns().iter().position(|column| column.name() == name);
+        match self {
+            Self::ByPosition if (1..=2).contains(&row.len()) => Some(TokenColumns {
+                token: 0,
+                expires_at: (row.len() == 2).then_some(1),
+            }),
+            Self::ByPosition => None,
+            Self::ByName => Some(TokenColumns {
+                token: position(TOKEN_COLUMN)?,
+                expires_at: position(EXPIRY_COLUMN),
+            }),
+        }
+    }
+}
+
+// === impl RowDecoder ===
+
+impl RowDecoder<'_> {
+    /// Returns the token in these rows, of which there must be one.
+    pub(super) fn only_row(&self, rows: &[Row], layout: ColumnLayout) -> Result<Token, ObtainError> {
+        let source = self.source;
+        let Some(row) = rows.first() else {
             let what =
                 format!("`query` returned no row from {source}; insert the row, or fix the WHERE clause and `params`");
-            return Err(absent.apply(ObtainError::transient("missing", what)));
-        }
-        _ => {
+            return Err(self.absent.apply(ObtainError::transient("missing", what)));
+        };
+        let columns = layout.columns_of(row).ok_or_else(|| {
             let what = format!(
-                "`query` returned several rows from {source}; narrow its WHERE clause, or add ORDER BY … LIMIT 1"
+                "`query` must select one column (the token) or two (the token and its expiry); it selects {} from {source}",
+                row.len()
             );
-            return Err(ObtainError::permanent("multiple_rows", what));
+            ObtainError::permanent("column_count", what)
+        })?;
+        self.token(row, columns)
+    }
+
+    /// Returns the token in these columns.
+    pub(super) fn token(&self, row: &Row, columns: TokenColumns) -> Result<Token, ObtainError> {
+        let column = self.token_column(row, columns.token)?;
+        let mut token = self.encoding.decode(column).map_err(|error| {
+            let what = format!("the token in {} was rejected: {error}", self.source);
+            ObtainError::permanent(error.label(), what).about_content(column)
+        })?;
+        if let Some(index) = columns.expires_at {
+            token.expires_at = self.expiry(row, index)?;
+            token.expiry_key = row.columns().get(index).map(|column| column.name().into());
         }
-    };
-    if !(1..=2).contains(&row.len()) {
-        let what = format!(
-            "`query` must select one column (the token) or two (the token and its expiry); it selects {} from {source}",
-            row.len()
-        );
-        return Err(ObtainError::permanent("column_count", what));
-    }
-    let column = token_column(source, row, absent)?;
-    let mut token = encoding.decode(column).map_err(|error| {
-        let what = format!("the token in {source} was rejected: {error}");
-        ObtainError::permanent(error.label(), what).about_content(column)
-    })?;
-    if row.len() == 2 {
-        token.expires_at = expiry_column(source, row)?;
-        token.expiry_key = row.columns().get(1).map(|column| column.name().into());
-    }
-    Ok(token)
-}
-
-/// The bytes of a column of any type; `None` for NULL.
-struct RawColumn<'a>(Option<&'a [u8]>);
-
-impl<'a> FromSql<'a> for RawColumn<'a> {
-    fn from_sql(_type: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self(Some(raw)))
+        Ok(token)
     }
 
-    fn from_sql_null(_type: &Type) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self(None))
-    }
-
-    fn accepts(_type: &Type) -> bool {
-        true
-    }
-}
-
-fn raw_column(row: &Row, index: usize) -> Option<(&Type, Option<&[u8]>)> {
-    let column_type = row.columns().get(index)?.type_();
-    let RawColumn(bytes) = row.try_get(index).ok()?;
-    Some((column_type, bytes))
-}
-
-fn token_column<'a>(source: &str, row: &'a Row, absent: AbsentPolicy) -> Result<&'a [u8], ObtainError> {
-    let (column_type, bytes) = raw_column(row, 0).unwrap_or((&Type::UNKNOWN, None));
-    let hint = match *column_type {
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::BYTEA => None,
-        Type::JSON | Type::JSONB => Some("select a text value, for example config->>'access_token'"),
-        _ if column_type.name() == "citext" => None,
-        _ => Some("select the column that holds the token"),
-    };
-    if let Some(hint) = hint {
-        let what = format!(
-            "the first column of `query` on {source} has type {}, not text or bytea; {hint}",
-            column_type.name()
-        );
-        return Err(ObtainError::permanent("wrong_type", what));
-    }
-    bytes.ok_or_else(|| {
-        let what = format!("the token column in {source} is NULL; store a token in it");
-        absent.apply(ObtainError::permanent("empty", what))
-    })
-}
-
-/// Returns the token's expiry, from a timestamp or from Unix time; NULL, 0 and infinity mean never.
-fn expiry_column(source: &str, row: &Row) -> Result<Option<SystemTime>, ObtainError> {
-    let Some((column_type, Some(bytes))) = raw_column(row, 1) else {
-        return Ok(None);
-    };
-    let seconds = match *column_type {
-        Type::TIMESTAMPTZ | Type::TIMESTAMP => {
-            return Ok(decode_integer(bytes).and_then(from_postgres_micros));
-        }
-        Type::INT8 | Type::INT4 => decode_integer(bytes),
-        #[expect(clippy::cast_possible_truncation, reason = "a float is cut to whole seconds")]
-        Type::FLOAT8 => decode_integer(bytes).map(|bits| f64::from_bits(bits.cast_unsigned()) as i64),
-        _ => {
+    fn token_column<'a>(&self, row: &'a Row, index: usize) -> Result<&'a [u8], ObtainError> {
+        let source = self.source;
+        let (column_type, bytes) = raw_value(row, index).unwrap_or((&Type::UNKNOWN, None));
+        let hint = match *column_type {
+            Type::BYTEA => None,
+            _ if is_text(column_type) => None,
+            Type::JSON | Type::JSONB => Some("select a text value, for example config->>'access_token'"),
+            _ => Some("select the column that holds the token"),
+        };
+        if let Some(hint) = hint {
             let what = format!(
-                "the second column of `query` on {source} has type {}; it must be the token's expiry as timestamptz or as \
-                 Unix time in seconds (::bigint)",
+                "the token column of `query` on {source} has type {}, not text or bytea; {hint}",
                 column_type.name()
             );
-            return Err(ObtainError::permanent("wrong_type", what));
+            return Err(ObtainError::permanent(WRONG_TYPE, what));
         }
-    };
-    Ok(seconds.and_then(from_unix_time))
-}
-
-/// Decodes an integer of 4 or 8 bytes.
-fn decode_integer(bytes: &[u8]) -> Option<i64> {
-    if let Ok(eight) = bytes.try_into() {
-        return Some(i64::from_be_bytes(eight));
+        bytes.ok_or_else(|| {
+            let what = format!("the token column in {source} is NULL; store a token in it");
+            self.absent.apply(ObtainError::permanent("empty", what))
+        })
     }
-    let four = bytes.try_into().ok()?;
-    Some(i64::from(i32::from_be_bytes(four)))
+
+    /// Returns the token's expiry, from a timestamp or from Unix time; NULL, 0 and infinity mean never.
+    fn expiry(&self, row: &Row, index: usize) -> Result<Option<SystemTime>, ObtainError> {
+        let Some((column_type, Some(bytes))) = raw_value(row, index) else {
+            return Ok(None);
+        };
+        let seconds = match *column_type {
+            Type::TIMESTAMPTZ | Type::TIMESTAMP => {
+                return Ok(decode_integer(bytes).and_then(from_postgres_micros));
+            }
+            Type::INT8 | Type::INT4 => decode_integer(bytes),
+            #[expect(clippy::cast_possible_truncation, reason = "a float is cut to whole seconds")]
+            Type::FLOAT8 => decode_integer(bytes).map(|bits| f64::from_bits(bits.cast_unsigned()) as i64),
+            _ => {
+                let what = format!(
+                    "the expiry column of `query` on {} has type {}; it must be the token's expiry as timestamptz or as \
+                     Unix time in seconds (::bigint)",
+                    self.source,
+                    column_type.name()
+                );
+                return Err(ObtainError::permanent(WRONG_TYPE, what));
+            }
+        };
+        Ok(seconds.and_then(from_unix_time))
+    }
 }
 
 /// Converts microseconds since 2000. The largest number is infinity, and a date before 1970 is 1970: it has passed.
@@ -167,8 +183,5 @@ mod tests {
             from_unix_time(i64::MAX),
             at(9_223_372_036_854_775).map(|at| at + Duration::from_millis(807))
         );
-        assert_eq!(decode_integer(&7_i32.to_be_bytes()), Some(7));
-        assert_eq!(decode_integer(&7_i64.to_be_bytes()), Some(7));
-        assert_eq!(decode_integer(b"x"), None);
     }
 }

@@ -1,5 +1,6 @@
-//! The keys of the source `postgres`.
+//! The keys of the source `postgres`, and of a table of tenants.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,4 +49,49 @@ pub struct PostgresSettings {
     /// PEM certificates to trust besides the public ones.
     #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
+}
+
+/// A table of a PostgreSQL database with a row for each tenant, and how it is reached.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct PostgresTableConfig {
+    /// The database's URL, `postgres://…`, or libpq's `host=… dbname=…`.
+    #[serde(rename = "postgres")]
+    #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
+    pub url: MaybeSecret,
+    /// The encryption of the tokens.
+    #[serde(flatten)]
+    pub encryption: EncryptionConfig,
+    /// The table.
+    #[serde(flatten)]
+    pub settings: PostgresTableSettings,
+}
+
+/// The settings of a table of tenants that are not secrets.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+pub struct PostgresTableSettings {
+    /// The statement that selects the columns `tenant` and `token` of all tenants, and perhaps `ids`, `app` and `expires_at`.
+    #[schemars(extend("pattern" = r"^[^\x00]*[^\s\x00][^\x00]*$", "patternErrorMessage" = "must be an SQL statement that selects `tenant` and `token`"))]
+    pub query: String,
+    /// The statement that stores a renewed token, if one does; the token is `$1`, the tenant's name `$2`, the expiry `$3`.
+    #[schemars(extend("pattern" = r"^[^\x00]*\$1([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the new token, and $2, the tenant's name"))]
+    pub update: Option<String>,
+    /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
+    #[schemars(extend("format" = "channel"))]
+    pub listen: Option<String>,
+    /// How often the table is read besides, 100ms to 1d.
+    #[serde(default = "default_poll_interval")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
+    pub poll_interval: Duration,
+    /// PEM certificates to trust besides the public ones.
+    #[schemars(extend("format" = "path"))]
+    pub ca_file: Option<PathBuf>,
+    /// The most tokens that are renewed at the same time, 1 to 64. Each of these renewals has a connection.
+    #[serde(default = "default_renewals")]
+    #[schemars(range(min = 1, max = 64))]
+    pub renewals: NonZeroU8,
+}
+
+fn default_renewals() -> NonZeroU8 {
+    const { NonZeroU8::new(4).unwrap() }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 
 use super::super::encoding::{encode_secret, expiries_differ, same_secret};
-use super::connection::{PgConnection, QueryError};
+use super::connection::{PgConnection, QueryError, ReadLimits};
 use super::error::into_obtain_error;
-use super::token_row::{TokenRow, uses_parameter};
+use super::token_row::{RowStatements, TokenRow, uses_parameter};
 use crate::token::{ObtainError, StoreOutcome, Token};
 use crate::types::{Fingerprint, unix_seconds};
 
@@ -18,6 +19,8 @@ enum StoreError {
     Permanent(ObtainError),
 }
 
+/// The limit for a store, attempts included.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of attempts when other transactions interfere.
 const MAX_ATTEMPTS: u32 = 4;
 
@@ -31,21 +34,26 @@ impl TokenRow {
     ///
     /// If the response to a commit is lost, the next attempt reads the row, and finds the token there or not.
     pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
-        let Some(update) = &self.settings.update else {
+        let Some(update) = &self.statements.update else {
             return Err(ObtainError::permanent("not_writable", self.read_only_reason()));
         };
-        let mut attempt = 1;
-        loop {
-            match self.try_store(update, token, expected).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(StoreError::Permanent(error)) => return Err(error),
-                Err(StoreError::Retryable(error)) if attempt == MAX_ATTEMPTS => return Err(error),
-                Err(StoreError::Retryable(_)) => {}
+        let attempts = async {
+            let mut attempt = 1;
+            loop {
+                match self.try_store(update, token, expected).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(StoreError::Permanent(error)) => return Err(error),
+                    Err(StoreError::Retryable(error)) if attempt == MAX_ATTEMPTS => return Err(error),
+                    Err(StoreError::Retryable(_)) => {}
+                }
+                let pause = fastrand::u64(20..200 * u64::from(attempt));
+                sleep(Duration::from_millis(pause)).await;
+                attempt += 1;
             }
-            let pause = fastrand::u64(20..200 * u64::from(attempt));
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            attempt += 1;
-        }
+        };
+        timeout(STORE_TIMEOUT, attempts)
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.obtain_error(QueryError::TimedOut)))
     }
 
     async fn try_store(&self, update: &str, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, StoreError> {
@@ -58,7 +66,7 @@ impl TokenRow {
         let current = self.read_token(&connection).await?;
         // Dropping the connection rolls back what is not committed.
         let is_same = same_secret(&current.secret, &token.secret);
-        let writes_expiry = uses_parameter(update, self.settings.params.len() + 2);
+        let writes_expiry = uses_parameter(update, self.statements.params.len() + 2);
         if is_same && !(writes_expiry && expiries_differ(current.expires_at, token.expires_at)) {
             return Ok(StoreOutcome::Stored);
         }
@@ -76,12 +84,13 @@ impl TokenRow {
             && stored.expires_at == current.expires_at
             && expiries_differ(stored.expires_at, token.expires_at)
         {
-            return Err(self.update_error(
+            return Err(self.update_error(&format!(
                 "does not update the expiry column that `query` reads: set that column as well; the new expiry (Unix time \
-                 in seconds, or NULL) is the parameter after the last of `params`",
-            ));
+                 in seconds, or NULL) is ${}",
+                self.statements.params.len() + 2
+            )));
         }
-        if let Some(channel) = &self.settings.listen {
+        if let Some(channel) = &self.statements.listen {
             connection
                 .execute("SELECT pg_notify($1, '')", &[Some(channel)])
                 .await
@@ -92,17 +101,16 @@ impl TokenRow {
     }
 
     async fn read_token(&self, connection: &PgConnection) -> Result<Token, StoreError> {
-        let rows = self
-            .query_rows(connection)
-            .await
-            .map_err(|failed| self.store_error(failed))?;
+        let RowStatements { query, params, .. } = &self.statements;
+        let rows = connection.query(query, params, ReadLimits::ONE_ROW).await;
+        let rows = rows.map_err(|failed| self.store_error(failed))?;
         self.decode(&rows).map_err(StoreError::Permanent)
     }
 
     async fn write_token(&self, connection: &PgConnection, update: &str, token: &Token) -> Result<(), StoreError> {
         let value = encode_secret(&token.secret, self.encoding.fernet.as_ref());
         let mut params = vec![Some(value.as_str())];
-        params.extend(self.settings.params.iter().map(|text| Some(text.as_str())));
+        params.extend(self.statements.params.iter().map(|text| Some(text.as_str())));
         let expires_at = token.expires_at.map(|at| unix_seconds(at).to_string());
         if uses_parameter(update, params.len() + 1) {
             params.push(expires_at.as_deref());
@@ -117,11 +125,12 @@ impl TokenRow {
     }
 
     fn update_error(&self, problem: &str) -> StoreError {
-        let what = format!(
-            "`update` {problem}; nothing was written to {}",
-            self.endpoint.display_name
-        );
+        let what = format!("`update` {problem}; nothing was written to {}", self.display_name);
         StoreError::Permanent(ObtainError::permanent("update_statement", what))
+    }
+
+    fn obtain_error(&self, failed: QueryError) -> ObtainError {
+        into_obtain_error(&self.display_name, "store the token in", failed)
     }
 
     fn store_error(&self, failed: QueryError) -> StoreError {
@@ -134,7 +143,7 @@ impl TokenRow {
             .contains(code)
         });
         let is_retryable = is_contended || failed.is_disconnected();
-        let error = into_obtain_error(&self.endpoint.display_name, "store the token in", failed);
+        let error = self.obtain_error(failed);
         if is_retryable {
             StoreError::Retryable(error)
         } else {

@@ -5,66 +5,68 @@ use tokio_postgres::Row;
 use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
 use super::advisory_lock::lock_key;
-use super::connection::{MAX_ROWS, PgConnection, QueryError};
-use super::endpoint::{PgEndpoint, quote_identifier};
-use super::row::decode_rows;
-use super::settings::PostgresSettings;
+use super::connection::ReadLimits;
+use super::endpoint::PgEndpoint;
+use super::listener::Select;
+use super::row::{ColumnLayout, RowDecoder};
 use crate::token::{ObtainError, Token};
 
 /// A row in a database, and how it is read and written.
 pub(super) struct TokenRow {
     pub(super) endpoint: PgEndpoint,
-    pub(super) settings: PostgresSettings,
+    /// Describes it for messages.
+    pub(super) display_name: String,
+    pub(super) statements: RowStatements,
     pub(super) encoding: TokenEncoding,
+    pub(super) layout: ColumnLayout,
     /// What it means if there is no row, or NULL.
     pub(super) absent: AbsentPolicy,
 }
 
+/// The statements that read and write a row.
+pub(super) struct RowStatements {
+    pub(super) query: String,
+    /// The query's `$1`, `$2`, …, and those of `update` after the token.
+    pub(super) params: Vec<String>,
+    pub(super) update: Option<String>,
+    /// The channel that a store notifies.
+    pub(super) listen: Option<String>,
+}
+
 /// The server's limit is shorter than the client's.
-const BEGIN_READ: &str = "BEGIN; SET LOCAL statement_timeout = '4500ms'";
+pub(super) const BEGIN_READ: &str = "BEGIN; SET LOCAL statement_timeout = '4500ms'";
 
 impl TokenRow {
-    /// Connects, and listens if there is a channel.
-    pub(super) async fn connect(&self) -> Result<PgConnection, QueryError> {
-        let connection = PgConnection::connect(&self.endpoint).await?;
-        if let Some(channel) = &self.settings.listen {
-            let listen = format!("LISTEN {}", quote_identifier(channel));
-            connection.batch_execute(&listen).await?;
-        }
-        Ok(connection)
-    }
-
     /// Returns the key of the renewal lock.
     pub(super) fn lock_key(&self) -> i64 {
-        lock_key(&self.settings.query, &self.settings.params)
+        lock_key(&self.statements.query, &self.statements.params)
     }
 
-    /// Runs `query` in a transaction.
-    pub(super) async fn query_in_transaction(&self, connection: &PgConnection) -> Result<Vec<Row>, QueryError> {
-        connection.batch_execute(&self.endpoint.begin(BEGIN_READ)).await?;
-        let rows = self.query_rows(connection).await?;
-        if rows.len() < MAX_ROWS {
-            connection.batch_execute("COMMIT").await?;
+    /// Returns `query` in a transaction of its own.
+    pub(super) fn select(&self) -> Select<'_> {
+        Select {
+            begin: BEGIN_READ,
+            query: &self.statements.query,
+            params: &self.statements.params,
+            limits: ReadLimits::ONE_ROW,
         }
-        Ok(rows)
-    }
-
-    /// Runs `query`.
-    pub(super) async fn query_rows(&self, connection: &PgConnection) -> Result<Vec<Row>, QueryError> {
-        let params: Vec<_> = self.settings.params.iter().map(String::as_str).collect();
-        connection.query(&self.settings.query, &params).await
     }
 
     /// Returns the token in the rows of `query`.
     pub(super) fn decode(&self, rows: &[Row]) -> Result<Token, ObtainError> {
-        decode_rows(&self.endpoint.display_name, rows, &self.encoding, self.absent)
+        let decoder = RowDecoder {
+            source: &self.display_name,
+            encoding: &self.encoding,
+            absent: self.absent,
+        };
+        decoder.only_row(rows, self.layout)
     }
 
     /// Explains why no token can be stored here, and what to do.
     pub(super) fn read_only_reason(&self) -> String {
         format!(
             "{} is read-only; set `update` (UPDATE … SET access_token = $1 WHERE … = $2) on the source, or set token.store",
-            self.endpoint.display_name
+            self.display_name
         )
     }
 }

@@ -1,0 +1,160 @@
+//! A table of tenants in PostgreSQL, or any query of them.
+//!
+//! # The two statements
+//!
+//! * `query` returns all tenants. Its columns are `tenant` and `token`, and perhaps `ids`, `app` and `expires_at`, in any order.
+//!   `ids` is an array, or a text with commas.
+//! * `update` gets the new token as `$1`, the tenant's name as `$2`, and, if it uses `$3`, the new token's expiry. The rest is as
+//!   for one row.
+//!
+//! ```sql
+//! SELECT tenant_id AS tenant, access_token AS token, ARRAY[phone_number_id, waba_id] AS ids
+//!     FROM tenant_whatsapp_config WHERE is_active
+//! UPDATE tenant_whatsapp_config SET access_token = $1 WHERE tenant_id = $2 AND is_active
+//! ```
+//!
+//! # Why
+//!
+//! * Ten thousand rows are read by one statement in less than 100 ms, and decoded on a thread that may block: decrypting them
+//!   takes as long again.
+//! * A busy table causes no more than a tenth of the work that reading it without a pause would be.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::decode::Format;
+use super::super::encoding::{PlainTokens, TokenEncoding};
+use super::super::fernet::Fernet;
+use super::super::tenant_table::{TableContents, TenantRows, TenantTable};
+use super::advisory_lock::lock_key;
+use super::connection::{QueryError, ReadLimits};
+use super::contents::ContentsDecoder;
+use super::deliveries::PostgresDeliveries;
+use super::endpoint::{PgEndpoint, PostgresError};
+use super::error::into_obtain_error;
+use super::listener::{Listener, Select};
+use super::narrowed::narrowed;
+use super::settings::PostgresTableSettings;
+use super::tenant_rows::{PostgresRows, TableStatements};
+use crate::net::Tasks;
+use crate::token::{BoxFuture, ObtainError};
+
+/// A table of tenants.
+pub struct PostgresTable {
+    listener: Listener,
+    rows: Arc<PostgresRows>,
+}
+
+/// The limits of a read of all rows.
+const TABLE_LIMITS: ReadLimits = ReadLimits {
+    rows: 100_000,
+    timeout: Duration::from_secs(20),
+};
+const BEGIN_TABLE_READ: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '19500ms'";
+/// The limit for a read of all rows, connecting included.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a read, notifications cause none for so many times as long as it took …
+const PAUSE_FACTOR: u32 = 9;
+/// … and no longer than this.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+// === impl PostgresTable ===
+
+impl PostgresTable {
+    /// Creates a table of the tenants that `query` returns. The server need not be reachable yet. `keys` are those that the
+    /// tokens are encrypted with, if they are.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError`] if the database cannot be reached like this.
+    pub fn new(
+        url: &str,
+        settings: PostgresTableSettings,
+        keys: Option<Fernet>,
+        plain: PlainTokens,
+        tasks: Tasks,
+    ) -> Result<Self, PostgresError> {
+        let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
+        let mut encoding = TokenEncoding::new(Format::Raw);
+        encoding.encrypt_with(keys, plain);
+        let statements = TableStatements {
+            narrowed: narrowed(&settings.query),
+            query: settings.query,
+            update: settings.update,
+            listen: settings.listen.clone(),
+        };
+        let listener = Listener::new(endpoint.clone(), settings.listen, settings.poll_interval);
+        let rows = Arc::new(PostgresRows::new(endpoint, encoding, statements, settings.renewals));
+        Ok(Self { listener, rows })
+    }
+
+    /// Returns what replicas that read this table know about each other's alerts.
+    #[must_use]
+    pub fn deliveries(&self) -> PostgresDeliveries {
+        PostgresDeliveries::new(self.rows.endpoint.clone(), lock_key(&self.rows.statements.query, &[]))
+    }
+
+    async fn read_all(&mut self) -> Result<TableContents, ObtainError> {
+        let started = Instant::now();
+        let contents = self.read_contents().await;
+        let pause = started.elapsed().saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE);
+        self.listener.schedule_after(contents.as_ref().err(), pause);
+        contents
+    }
+
+    async fn read_contents(&mut self) -> Result<TableContents, ObtainError> {
+        let source = &self.rows.endpoint.display_name;
+        let select = Select {
+            begin: BEGIN_TABLE_READ,
+            query: &self.rows.statements.query,
+            params: &[],
+            limits: TABLE_LIMITS,
+        };
+        let rows = match self.listener.select(&select, READ_TIMEOUT).await {
+            Ok(rows) => rows,
+            Err(QueryError::TooManyRows) => {
+                let what = format!(
+                    "`query` returned more than {} rows, or more than 128 MiB, from {source}; narrow it",
+                    TABLE_LIMITS.rows
+                );
+                return Err(ObtainError::permanent("too_many_rows", what));
+            }
+            Err(failed) => return Err(into_obtain_error(source, "read", failed)),
+        };
+        let table = Arc::clone(&self.rows);
+        let decoded = tokio::task::spawn_blocking(move || {
+            let decoder = ContentsDecoder {
+                source: &table.endpoint.display_name,
+                encoding: &table.encoding,
+            };
+            decoder.decode(&rows)
+        });
+        decoded.await.unwrap_or_else(|panicked| {
+            let what = format!("failed to decode the tenants of {source}");
+            Err(ObtainError::transient("internal", what).with_source(panicked))
+        })
+    }
+}
+
+impl TenantTable for PostgresTable {
+    fn read(&mut self) -> BoxFuture<'_, Result<Option<TableContents>, ObtainError>> {
+        Box::pin(async { self.read_all().await.map(Some) })
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.listener.wait_for_change())
+    }
+
+    fn rows(&self) -> Arc<dyn TenantRows> {
+        Arc::<PostgresRows>::clone(&self.rows)
+    }
+}
+
+impl fmt::Debug for PostgresTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresTable({})", self.rows.endpoint.display_name)
+    }
+}

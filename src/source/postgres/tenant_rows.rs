@@ -1,0 +1,188 @@
+//! The rows of a table of tenants, one at a time.
+
+use std::fmt;
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::absent::AbsentPolicy;
+use super::super::encoding::TokenEncoding;
+use super::super::tenant_table::{StoredToken, TenantRow, TenantRows};
+use super::advisory_lock::{MAX_LOCK_HOLD, lock_key, lock_timeout, try_acquire};
+use super::connection::{PgConnection, QueryError, ReadLimits};
+use super::contents::ContentsDecoder;
+use super::endpoint::PgEndpoint;
+use super::error::into_obtain_error;
+use super::listener::{KeptConnection, READ_TIMEOUT, Select};
+use super::row::ColumnLayout;
+use super::token_row::{BEGIN_READ, RowStatements, TokenRow};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
+use crate::types::TenantId;
+
+/// The rows of a table of tenants.
+///
+/// # Why
+///
+/// Single rows are read over one connection, one at a time: ten thousand tenants that miss at the same moment are a queue, and
+/// no storm of connections. A renewal has a connection of its own for as long as it has the lock.
+pub(super) struct PostgresRows {
+    pub(super) endpoint: PgEndpoint,
+    pub(super) encoding: TokenEncoding,
+    pub(super) statements: TableStatements,
+    /// Reads single rows.
+    reader: Mutex<KeptConnection>,
+    /// Those who wait for the reader, and the one that uses it.
+    reads: Semaphore,
+    /// Renewals at the same time.
+    renewals: Arc<Semaphore>,
+}
+
+/// The statements of a table.
+pub(super) struct TableStatements {
+    /// The query of all tenants.
+    pub(super) query: String,
+    /// The query of one tenant's rows.
+    pub(super) narrowed: String,
+    pub(super) update: Option<String>,
+    /// The channel that a store notifies.
+    pub(super) listen: Option<String>,
+}
+
+/// What keeps a renewal lock.
+struct HeldLock {
+    _connection: PgConnection,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The most rows of one tenant.
+const TENANT_LIMITS: ReadLimits = ReadLimits {
+    rows: 100,
+    ..ReadLimits::ONE_ROW
+};
+/// The most reads of single rows that wait.
+const MAX_READS: usize = 256;
+/// The time between attempts to get a lock that another replica holds …
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// … until then.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(25);
+
+// === impl PostgresRows ===
+
+impl PostgresRows {
+    pub(super) fn new(
+        endpoint: PgEndpoint,
+        encoding: TokenEncoding,
+        statements: TableStatements,
+        renewals: NonZeroU8,
+    ) -> Self {
+        Self {
+            reader: Mutex::new(KeptConnection::new(endpoint.clone(), None)),
+            reads: Semaphore::new(MAX_READS),
+            renewals: Arc::new(Semaphore::new(renewals.get().into())),
+            endpoint,
+            encoding,
+            statements,
+        }
+    }
+
+    fn row(&self, tenant: &TenantId) -> TokenRow {
+        TokenRow {
+            endpoint: self.endpoint.clone(),
+            display_name: self.describe(tenant),
+            statements: RowStatements {
+                query: self.statements.narrowed.clone(),
+                params: vec![tenant.as_str().to_owned()],
+                update: self.statements.update.clone(),
+                listen: self.statements.listen.clone(),
+            },
+            encoding: self.encoding.clone(),
+            layout: ColumnLayout::ByName,
+            absent: AbsentPolicy::Withdraw,
+        }
+    }
+
+    async fn read(&self, tenant: &TenantId) -> Result<Option<TenantRow>, ObtainError> {
+        let Ok(_place) = self.reads.try_acquire() else {
+            let what = format!("more than {MAX_READS} tenants wait for {}", self.endpoint.display_name);
+            return Err(ObtainError::transient("busy", what));
+        };
+        let select = Select {
+            begin: BEGIN_READ,
+            query: &self.statements.narrowed,
+            params: &[tenant.as_str().to_owned()],
+            limits: TENANT_LIMITS,
+        };
+        let read = async { self.reader.lock().await.select(&select).await };
+        let rows = timeout(READ_TIMEOUT, read).await.unwrap_or(Err(QueryError::TimedOut));
+        let rows = rows.map_err(|failed| into_obtain_error(&self.describe(tenant), "read", failed))?;
+        let decoder = ContentsDecoder {
+            source: &self.endpoint.display_name,
+            encoding: &self.encoding,
+        };
+        Ok(decoder.decode(&rows)?.rows.into_iter().next())
+    }
+
+    async fn acquire_lock(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
+        let key = lock_key(&self.statements.query, &[tenant.as_str().to_owned()]);
+        let started = Instant::now();
+        loop {
+            let permit = Arc::clone(&self.renewals).acquire_owned().await;
+            let permit = permit.map_err(|closed| ObtainError::transient("lock_timeout", closed.to_string()))?;
+            match try_acquire(&self.endpoint, key, MAX_LOCK_HOLD).await {
+                Ok(Some(_connection)) => {
+                    return Ok(RefreshLock::with_guard(HeldLock {
+                        _connection,
+                        _permit: permit,
+                    }));
+                }
+                Ok(None) => drop(permit),
+                Err(failed) => {
+                    let source = self.describe(tenant);
+                    return Err(into_obtain_error(&source, "acquire the renewal lock at", failed));
+                }
+            }
+            if started.elapsed() >= MAX_LOCK_WAIT {
+                return Err(lock_timeout(&self.describe(tenant)));
+            }
+            sleep(LOCK_RETRY_INTERVAL).await;
+        }
+    }
+}
+
+impl TenantRows for PostgresRows {
+    fn describe(&self, tenant: &TenantId) -> String {
+        format!("{}, tenant {}", self.endpoint.display_name, tenant.as_str())
+    }
+
+    fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
+        Box::pin(self.read(tenant))
+    }
+
+    fn check_writable(&self, tenant: &TenantId) -> Result<(), String> {
+        match self.statements.update {
+            Some(_) => Ok(()),
+            None => Err(self.row(tenant).read_only_reason()),
+        }
+    }
+
+    fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
+        Box::pin(self.acquire_lock(tenant))
+    }
+
+    fn store<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        stored: StoredToken<'a>,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        Box::pin(async move { self.row(tenant).store(stored.token, stored.expected).await })
+    }
+}
+
+impl fmt::Debug for PostgresRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresRows({})", self.endpoint.display_name)
+    }
+}
