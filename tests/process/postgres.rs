@@ -6,5 +6,8 @@ mod reads;
 mod replicas;
 pub(crate) mod server;
 mod support;
+mod tables;
+mod tenant_rows;
+mod tenant_table;
 mod tls;
 mod writes;
