@@ -28,7 +28,7 @@ use serde::de::IgnoredAny;
 use super::edit::{Edit, apply, remove_parameters};
 use super::json::{Token, tokens};
 use super::parameter::split_parameter;
-use super::path::{is_upload_session, is_version, segments_without_version};
+use super::path::{is_upload_session, is_version};
 use super::text::{SourceText, is_named};
 
 /// Decides which hosts' links are rewritten: takes an authority, in lower case, without `:443`.
@@ -91,12 +91,9 @@ pub fn rewrite_media_link(body: &[u8], base: &str, is_rewritten_host: HostPredic
 /// Returns whether the response may say where the bytes of an upload go: that of a request that starts one, or goes on with it.
 #[must_use]
 pub fn is_upload_step(method: &Method, path: &str) -> bool {
-    let starts = || {
-        segments_without_version(path)
-            .last()
-            .is_some_and(|edge| UPLOAD_EDGES.contains(&edge))
-    };
-    is_upload_session(path) || (*method == Method::POST && starts())
+    let mut from_last = path.as_bytes().rsplit(|byte| *byte == b'/');
+    let edge = from_last.find(|segment| !segment.is_empty()).unwrap_or_default();
+    (*method == Method::POST && UPLOAD_EDGES.contains(&edge)) || is_upload_session(path)
 }
 
 /// Rewrites the scheme and host of the top-level `upload_url` or `uri` of an upload to `base`, and adds the tenant to the id of
