@@ -14,13 +14,13 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, header};
 use http_body::SizeHint;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{ConnectionEnded, Fate, SendError};
 use super::http2_upload::{MAX_BUFFERED_BYTES, Upload};
 use super::request_body::RequestBody;
 use crate::graph::Origin;
-use crate::net::{BoxedIo, Tasks};
+use crate::net::{BoxedIo, IoCounters, Tasks};
 
 /// An HTTP/2 connection.
 pub(super) struct Http2 {
@@ -43,6 +43,9 @@ struct PeerState {
 pub(super) struct Stream {
     connection: Arc<Http2>,
     sender: SendRequest<Bytes>,
+    opened_at: Instant,
+    /// Whether a request has been sent on it whose response has not come yet.
+    is_awaiting: bool,
 }
 
 /// The body of a response. Dropped before its end, it resets the stream.
@@ -60,23 +63,29 @@ const UNKNOWN_LIMIT: usize = usize::MAX - 1;
 const INITIAL_MAX_STREAMS: usize = 1;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the SETTINGS of a connection may take until another connection serves those that wait for them.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection takes no more requests after one was given up that had no response for so long: the peer may have lost it,
+/// or have no window left for its body.
+const RESPONSE_PATIENCE: Duration = Duration::from_secs(10);
 
 // === impl Http2 ===
 
 impl Http2 {
     /// Performs the handshake, and runs the connection as a task. `on_new_limit` is called when the peer changes the number
-    /// of streams that it allows.
+    /// of streams that it allows, or does not say it in time.
     pub(super) async fn handshake(
         io: BoxedIo,
         tasks: &Tasks,
         on_new_limit: impl FnMut() + Send + 'static,
     ) -> Result<Arc<Self>, h2::Error> {
+        let counters = io.counters();
         let (sender, connection) = http2_builder().handshake(io).await?;
         let peer = Arc::new(PeerState {
             stream_limit: AtomicUsize::new(UNKNOWN_LIMIT),
             is_retired: AtomicBool::new(false),
         });
-        drop(tasks.spawn(drive(connection, Arc::clone(&peer), on_new_limit)));
+        drop(tasks.spawn(drive(connection, Arc::clone(&peer), counters, on_new_limit)));
         Ok(Arc::new(Self {
             sender,
             open_streams: AtomicUsize::new(0),
@@ -91,7 +100,7 @@ impl Http2 {
     }
 
     /// Opens a stream, unless the peer's limit is reached.
-    pub(super) fn try_open(self: &Arc<Self>) -> Option<Stream> {
+    pub(super) fn try_open(self: &Arc<Self>, opened_at: Instant) -> Option<Stream> {
         if !self.has_room() {
             return None;
         }
@@ -102,8 +111,12 @@ impl Http2 {
             return None;
         }
         self.open_streams.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::clone(self);
-        Some(Stream { connection, sender })
+        Some(Stream {
+            connection: Arc::clone(self),
+            sender,
+            opened_at,
+            is_awaiting: false,
+        })
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -128,14 +141,28 @@ impl Http2 {
     }
 }
 
-/// Runs a connection to its end, or until its peer does not answer a PING.
-async fn drive(mut connection: Connection<BoxedIo, Bytes>, peer: Arc<PeerState>, mut on_new_limit: impl FnMut()) {
+/// Runs a connection to its end, or until its peer is silent.
+async fn drive(
+    mut connection: Connection<BoxedIo, Bytes>,
+    peer: Arc<PeerState>,
+    counters: Arc<IoCounters>,
+    mut on_new_limit: impl FnMut(),
+) {
     let pings = connection.ping_pong();
-    let mut keep_alive = pin!(keep_alive(pings));
+    let mut keep_alive = pin!(keep_alive(pings, counters));
+    let mut settings_overdue = pin!(sleep(SETTINGS_TIMEOUT));
     let ended = poll_fn(|cx| {
         let ended = Pin::new(&mut connection).poll(cx);
         let limit = connection.max_concurrent_send_streams();
         if peer.stream_limit.swap(limit, Ordering::Relaxed) != limit {
+            on_new_limit();
+        }
+        if limit == UNKNOWN_LIMIT
+            && !peer.is_retired.load(Ordering::Relaxed)
+            && settings_overdue.as_mut().poll(cx).is_ready()
+        {
+            tracing::debug!("the upstream has sent no SETTINGS: its connection takes no more requests");
+            peer.is_retired.store(true, Ordering::Relaxed);
             on_new_limit();
         }
         if ended.is_pending() && keep_alive.as_mut().poll(cx).is_ready() {
@@ -150,18 +177,24 @@ async fn drive(mut connection: Connection<BoxedIo, Bytes>, peer: Arc<PeerState>,
     peer.is_retired.store(true, Ordering::Relaxed);
 }
 
-/// Sends a PING from time to time; returns when one is not answered.
-async fn keep_alive(pings: Option<PingPong>) {
+/// Sends a PING from time to time; returns when it is not answered, and nothing else comes either. On a slow network, the
+/// answer is behind all that is on its way.
+async fn keep_alive(pings: Option<PingPong>, counters: Arc<IoCounters>) {
     let Some(mut pings) = pings else {
         return;
     };
     loop {
         sleep(KEEP_ALIVE_INTERVAL).await;
-        match timeout(KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await {
-            Ok(Ok(_pong)) => {}
-            // The connection reports its own end.
-            Ok(Err(_)) => std::future::pending().await,
-            Err(_elapsed) => return,
+        let mut pong = pin!(pings.ping(Ping::opaque()));
+        loop {
+            let read = counters.read();
+            match timeout(KEEP_ALIVE_TIMEOUT, &mut pong).await {
+                Ok(Ok(_pong)) => break,
+                // The connection reports its own end.
+                Ok(Err(_)) => std::future::pending().await,
+                Err(_elapsed) if counters.read() == read => return,
+                Err(_elapsed) => {}
+            }
         }
     }
 }
@@ -186,6 +219,7 @@ impl Stream {
         tasks: &Tasks,
     ) -> impl Future<Output = Result<Response<Http2Body>, SendError<B>>> {
         let started = self.start(origin, request);
+        self.is_awaiting = started.is_ok();
         async move {
             let (mut response, mut upload) = started?;
             let response = poll_fn(|cx| {
@@ -198,10 +232,12 @@ impl Stream {
                 let response = ready!(Pin::new(&mut response).poll(cx));
                 Poll::Ready(response.map_err(|error| self.ended(error)))
             });
-            let response = response.await.map_err(SendError::Ended)?;
+            let response = response.await;
+            self.is_awaiting = false;
+            let response = response.map_err(SendError::Ended)?;
             self.connection.was_used.store(true, Ordering::Relaxed);
             // It has to go on while the app does not read a response that has come early.
-            let upload = upload.map(|mut upload| tasks.spawn(async move { drop(poll_fn(|cx| upload.poll(cx)).await) }));
+            let upload = upload.map(|upload| tasks.spawn(upload.finish()));
             Ok(Http2Body::new(response, upload))
         }
     }
@@ -255,6 +291,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if self.is_awaiting && self.opened_at.elapsed() > RESPONSE_PATIENCE {
+            tracing::debug!("a request had no response for long: its connection takes no more requests");
+            self.connection.retire();
+        }
         self.connection.open_streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -289,19 +329,11 @@ impl Http2Body {
                 }
                 Some(Ok(data))
             }
-            // The peer wants no more of the request, and its response is whole (RFC 9113, section 8.1).
-            Some(Err(error))
-                if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) && self.has_its_length() =>
-            {
-                None
-            }
+            // The response is whole: what becomes of the stream or the connection after it does not concern its reader. A
+            // response without a length is whole when the peer has ended the stream, whatever the code of a reset.
+            Some(Err(_)) if self.missing == Some(0) => None,
             end => end,
         })
-    }
-
-    /// Whether all bytes of the declared length have come, if there is one.
-    fn has_its_length(&self) -> bool {
-        self.missing.is_none_or(|missing| missing == 0)
     }
 
     pub(super) fn is_end_stream(&self) -> bool {

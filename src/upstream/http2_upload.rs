@@ -1,10 +1,13 @@
 //! The body of a request on its way into an HTTP/2 stream.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
+use tokio::time::timeout;
 
 use super::request_body::RequestBody;
 use crate::net::BoxError;
@@ -15,8 +18,12 @@ pub(super) struct Upload<B> {
     stream: SendStream<Bytes>,
     /// What the peer has not taken yet of the last frame of the body.
     chunk: Bytes,
+    /// The number of parts that the peer has taken.
+    sent: u64,
 }
 
+/// How long a body goes on after the head of the response, while the peer takes nothing of it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a stream holds at most of a body that is being sent.
 pub(super) const MAX_BUFFERED_BYTES: usize = 64 * 1024;
 
@@ -28,6 +35,7 @@ impl<B: RequestBody> Upload<B> {
             body,
             stream,
             chunk: Bytes::new(),
+            sent: 0,
         }
     }
 
@@ -64,10 +72,24 @@ impl<B: RequestBody> Upload<B> {
                 return Poll::Ready(Ok(()));
             };
             let part = self.chunk.split_to(capacity);
+            self.sent += 1;
             let is_last = self.chunk.is_empty() && self.body.is_end_stream();
             let has_ended = self.stream.send_data(part, is_last).is_err();
             if has_ended || is_last {
                 return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Sends the rest after the head of the response. Gives up once the peer takes nothing for [`STALL_TIMEOUT`]: it may be
+    /// done with the request, and never say so.
+    pub(super) async fn finish(mut self) {
+        loop {
+            let sent = self.sent;
+            let ended = timeout(STALL_TIMEOUT, poll_fn(|cx| self.poll(cx))).await;
+            // With an empty chunk, it waits for the app, which has a timeout of its own.
+            if ended.is_ok() || (self.sent == sent && !self.chunk.is_empty()) {
+                return;
             }
         }
     }

@@ -233,9 +233,10 @@ impl<B: RequestBody> State<B> {
     }
 
     fn open_stream(&mut self) -> Option<Stream> {
+        let now = Instant::now();
         self.http2.iter_mut().find_map(|open| {
-            let stream = open.connection.try_open()?;
-            open.used_at = Instant::now();
+            let stream = open.connection.try_open(now)?;
+            open.used_at = now;
             Some(stream)
         })
     }

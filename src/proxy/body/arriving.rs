@@ -1,7 +1,7 @@
 //! The part of a body that is still to arrive.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -14,8 +14,8 @@ use crate::net::BoxError;
 pub(super) enum Arriving<R> {
     Request(Incoming),
     Response(R),
-    /// The upstream has ended it early. hyper drops what it has not written when an error comes, so the error waits until it
-    /// has been asked for again.
+    /// The upstream has ended it early. hyper drops what it has not written when an error comes, the head of the response
+    /// included, so the error waits until it has been asked for again.
     Interrupted {
         error: Option<BoxError>,
         is_asked_for: bool,
@@ -27,17 +27,26 @@ impl<R: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Arriving<R> {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Request(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Response(body) => Pin::new(body).poll_frame(cx),
+        let arriving = self.get_mut();
+        match arriving {
+            Self::Request(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Response(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Err(error)) => {
+                    *arriving = Self::Interrupted {
+                        error: Some(error),
+                        is_asked_for: true,
+                    };
+                }
+                frame => return Poll::Ready(frame),
+            },
             Self::Interrupted { error, is_asked_for } => {
                 if std::mem::replace(is_asked_for, true) {
                     return Poll::Ready(error.take().map(Err));
                 }
-                cx.waker().wake_by_ref();
-                Poll::Pending
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

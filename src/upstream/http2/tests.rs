@@ -64,7 +64,7 @@ async fn send(
     tasks: &Tasks,
     body: TestBody,
 ) -> Result<Response<Http2Body>, SendError<TestBody>> {
-    let mut stream = connection.try_open().unwrap();
+    let mut stream = connection.try_open(Instant::now()).unwrap();
     let origin = Origin::parse("https://graph.facebook.com").unwrap();
     let request = Request::post("/v21.0/me?x=1");
     stream.send(&origin, request.body(body).unwrap(), tasks).await
@@ -125,27 +125,6 @@ async fn a_request_and_its_body_arrive_and_so_does_the_response_behind_1xx() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_no_ping_loses_its_requests_after_half_a_minute() {
-    let (connection, server, tasks) = connect().await;
-    let started = tokio::time::Instant::now();
-    let error = send(&connection, &tasks, whole("x")).await.err().unwrap();
-    assert_eq!(error.fate(), Fate::Unknown);
-    assert_eq!(started.elapsed().as_secs(), 30);
-    assert!(connection.is_closed() && connection.try_open().is_none());
-    drop(server);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_pings_keeps_its_connection() {
-    let (connection, server, tasks) = connect().await;
-    serve(server, |_request, mut respond| async move {
-        sleep(Duration::from_secs(300)).await;
-        respond.send_response(Response::new(()), true).unwrap();
-    });
-    assert_eq!(send(&connection, &tasks, whole("x")).await.unwrap().status(), 200);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_response_that_has_not_its_declared_length_ends_in_an_error() {
     for declared in [4, 6] {
         let (connection, server, tasks) = connect().await;
@@ -159,6 +138,46 @@ async fn a_response_that_has_not_its_declared_length_ends_in_an_error() {
             Err(error) => Err(error.to_string()),
         };
         assert!(result.is_err(), "{declared}: {result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_without_a_length_is_whole_only_when_the_stream_has_ended() {
+    for (is_ended, reason) in [
+        (true, Reason::NO_ERROR),
+        (true, Reason::CANCEL),
+        (false, Reason::NO_ERROR),
+        (false, Reason::CANCEL),
+    ] {
+        let (connection, server, tasks) = connect().await;
+        serve(server, move |_request, mut respond| async move {
+            let mut sending = respond.send_response(Response::new(()), false).unwrap();
+            sending.send_data(Bytes::from_static(b"hello"), is_ended).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            sending.send_reset(reason);
+        });
+        let (_frames, body) = arriving();
+        let mut response = send(&connection, &tasks, body).await.unwrap().into_body();
+        sleep(Duration::from_millis(10)).await;
+        let body = read(&mut response).await;
+        assert_eq!(body.is_ok(), is_ended, "{is_ended} {reason}: {body:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_declared_length_does_not_make_a_response_less_whole() {
+    for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {
+        let (connection, server, tasks) = connect().await;
+        serve(server, move |_request, mut respond| async move {
+            let response = Response::builder().header("content-length", 5).body(()).unwrap();
+            let mut sending = respond.send_response(response, false).unwrap();
+            sending.send_data(Bytes::from_static(b"hello"), false).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            sending.send_reset(reason);
+        });
+        let mut response = send(&connection, &tasks, whole("x")).await.unwrap().into_body();
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(read(&mut response).await.unwrap(), b"hello", "{reason}");
     }
 }
 
@@ -200,6 +219,27 @@ async fn an_upload_goes_on_while_an_early_response_is_not_read() {
     drop(frames);
     assert_eq!(reports.recv().await.unwrap().unwrap().len(), 1_000_000);
     assert_eq!(read(&mut response.into_body()).await.unwrap(), b"done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_of_which_nothing_is_taken_after_the_response_ends_within_two_minutes() {
+    let (connection, server, tasks) = connect().await;
+    serve(server, |request, mut respond| async move {
+        respond.send_response(Response::new(()), true).unwrap();
+        // It reads nothing, and resets nothing.
+        sleep(Duration::from_secs(3600)).await;
+        drop(request);
+    });
+    let (frames, body) = arriving();
+    drop(send(&connection, &tasks, body).await.unwrap());
+    let started = Instant::now();
+    while frames.send(Ok(vec![0; 10_000].into())).await.is_ok() {}
+    assert!(
+        (60..=120).contains(&started.elapsed().as_secs()),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(!connection.is_closed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,43 +315,4 @@ async fn what_became_of_a_request_is_told_by_the_peer() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_takes_no_more_requests_hands_them_back() {
-    let (connection, mut server, tasks) = connect().await;
-    let mut stream = connection.try_open().unwrap();
-    server.abrupt_shutdown(Reason::NO_ERROR);
-    drop(poll_fn(|cx| server.poll_closed(cx)).await);
-    sleep(Duration::from_millis(1)).await;
-    let origin = Origin::parse("https://graph.facebook.com").unwrap();
-    let sent = stream.send(&origin, Request::post("/me").body(whole("x")).unwrap(), &tasks);
-    let Err(SendError::HandedBack(request)) = sent.await else {
-        panic!("it was sent");
-    };
-    assert_eq!(request.uri(), "/me");
-    assert!(connection.is_closed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_request_is_sent_before_the_settings_of_the_peer_are_known() {
-    let (io, mut peer) = duplex(1 << 16);
-    let tasks = Tasks::default();
-    let (changed, mut changes) = mpsc::channel(4);
-    let on_new_limit = move || changed.try_send(()).unwrap();
-    let connection = Http2::handshake(boxed_io(io, Some(b"h2")), &tasks, on_new_limit)
-        .await
-        .unwrap();
-    let stream = connection.try_open().unwrap();
-    assert!(connection.is_starting() && !connection.has_room());
-    // SETTINGS with a limit of one stream, which is what had been assumed.
-    peer.write_all(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1])
-        .await
-        .unwrap();
-    changes.recv().await.unwrap();
-    assert!(!connection.is_starting() && !connection.has_room());
-    drop(stream);
-    assert!(connection.has_room());
-    // All that hold the connection are gone: it closes.
-    drop(connection);
-    let mut rest = Vec::new();
-    peer.read_to_end(&mut rest).await.unwrap();
-}
+mod life;
