@@ -20,6 +20,7 @@ mod tenant_files;
 mod tenant_pattern;
 mod tenant_table;
 mod tenant_template;
+mod tenants_cache;
 mod token_cache;
 mod token_file;
 
@@ -41,5 +42,6 @@ pub use tenant_files::{TenantFiles, TenantFilesConfig};
 pub use tenant_pattern::{TenantPath, TenantPatternError, TenantUrl};
 pub use tenant_table::{StoredToken, TableContents, TenantRow, TenantRows, TenantTable};
 pub use tenant_template::{TenantExecConfig, TenantHttpConfig, TenantTemplate, TenantTemplateError};
+pub use tenants_cache::TenantsCache;
 pub use token_cache::FileTokenCache;
 pub use token_file::StoreConfig;

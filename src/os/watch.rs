@@ -133,13 +133,22 @@ impl Snapshot {
 ///
 /// The system's error; [`io::ErrorKind::InvalidInput`] if it is not a regular file.
 pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_file_of(path, MAX_FILE_BYTES)
+}
+
+/// Reads a file as [`read_file`] does, up to one byte more than `max_bytes`.
+///
+/// # Errors
+///
+/// As those of [`read_file`].
+pub fn read_file_of(path: &Path, max_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

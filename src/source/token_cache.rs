@@ -15,6 +15,7 @@ use super::decode::Format;
 use super::encoding::{EncodedToken, EncodingError, PlainTokens, TokenEncoding, encode_document};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
+use crate::os::watch::MAX_FILE_BYTES;
 use crate::token::{BoxFuture, CachedToken, ObtainError, TokenCache};
 use crate::types::{Clock, unix_seconds};
 
@@ -90,11 +91,7 @@ impl TokenCache for FileTokenCache {
     fn load(&mut self) -> BoxFuture<'_, Result<Option<CachedToken>, ObtainError>> {
         Box::pin(async {
             let file = self.file.clone();
-            let read = move || match file.read() {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(TokenFileError::Write(error)),
-            };
+            let read = move || file.read_existing(MAX_FILE_BYTES);
             match self.file.run_under_lock(read).await {
                 Ok(Some(bytes)) => self.decode(&bytes),
                 Ok(None) => Ok(None),

@@ -33,7 +33,7 @@ use tempfile::NamedTempFile;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use crate::os::watch::read_file;
+use crate::os::watch::{read_file, read_file_of};
 use crate::token::{ObtainError, RefreshLock};
 use crate::types::{OneOrMany, SecretRef};
 use lock::{HeldLock, LockAttempt};
@@ -97,6 +97,15 @@ impl TokenFile {
     /// Reads the file.
     pub(super) fn read(&self) -> io::Result<Zeroizing<Vec<u8>>> {
         read_file(&self.path)
+    }
+
+    /// Reads the file if it exists, up to one byte more than `max_bytes`.
+    pub(super) fn read_existing(&self, max_bytes: u64) -> Result<Option<Zeroizing<Vec<u8>>>, TokenFileError> {
+        match read_file_of(&self.path, max_bytes) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(TokenFileError::Write(error)),
+        }
     }
 
     /// Returns the path without symbolic links, if the file's directory exists.

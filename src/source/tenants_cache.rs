@@ -1,0 +1,186 @@
+//! A file for the tenants of a table, always encrypted: what a restart uses while the table cannot be read.
+//!
+//! # Why
+//!
+//! The file names the table by a hash of its configuration: if the operator names another table, a start at which that cannot be
+//! read must not use the tenants of the old one. A token that no key decrypts any more is left out, and the rest is used.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::decode::Format;
+use super::encoding::{EncodedToken, EncodingError, PlainTokens, TokenEncoding};
+use super::fernet::Fernet;
+use super::tenant_table::TenantRow;
+use super::token_file::{TokenFile, TokenFileError};
+use crate::token::{ObtainError, Token};
+use crate::types::TenantId;
+
+/// The tenants of a table in a file.
+#[derive(Clone, Debug)]
+pub struct TenantsCache {
+    file: TokenFile,
+    keys: Fernet,
+    identity: Arc<str>,
+}
+
+#[derive(Serialize)]
+struct TenantsJson<'a> {
+    identity: &'a str,
+    tenants: Vec<TenantJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TenantJson<'a> {
+    id: &'a str,
+    object_ids: &'a [Box<str>],
+    app: Option<&'a str>,
+    #[serde(flatten)]
+    token: Option<EncodedToken>,
+    /// The reason why the token cannot be used.
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CachedTenants {
+    identity: String,
+    tenants: Vec<CachedTenant>,
+}
+
+#[derive(Deserialize)]
+struct CachedTenant {
+    id: TenantId,
+    object_ids: Vec<Box<str>>,
+    app: Option<Box<str>>,
+    access_token: Option<String>,
+    expires_at: Option<u64>,
+    problem: Option<String>,
+}
+
+/// The largest file.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+// === impl TenantsCache ===
+
+impl TenantsCache {
+    /// Creates a cache in this file. `identity` stands for the table: what was written for another one is ignored.
+    #[must_use]
+    pub fn new(path: PathBuf, keys: Fernet, identity: String) -> Self {
+        Self {
+            file: TokenFile::new(path),
+            keys,
+            identity: identity.into(),
+        }
+    }
+
+    /// Reads the tenants; `None` if there are none of this table.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if the file cannot be read, or is damaged.
+    pub async fn load(&self) -> Result<Option<Vec<TenantRow>>, ObtainError> {
+        let cache = self.clone();
+        let read = move || match cache.file.read_existing(MAX_BYTES)? {
+            Some(bytes) => Ok(cache.decode(&bytes)),
+            None => Ok(Ok(None)),
+        };
+        match self.file.run_under_lock(read).await {
+            Ok(Ok(tenants)) => Ok(tenants),
+            Ok(Err(error)) => {
+                let message = format!("the {} was rejected: {error}", self.describe());
+                Err(ObtainError::permanent(error.label(), message))
+            }
+            Err(error) => Err(self.failed("read", error)),
+        }
+    }
+
+    /// Replaces the tenants durably.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if the file cannot be written, or would be larger than 64 MiB.
+    pub async fn replace(&self, rows: &[TenantRow]) -> Result<(), ObtainError> {
+        let (cache, rows) = (self.clone(), rows.to_vec());
+        let write = move || cache.file.replace(&cache.encode(&rows)?);
+        let written = self.file.run_under_lock(write).await;
+        written.map_err(|error| self.failed("write", error))
+    }
+
+    /// Describes the cache for logs.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("cache {}", self.file.path().display())
+    }
+
+    fn encode(&self, rows: &[TenantRow]) -> Result<Vec<u8>, TokenFileError> {
+        let tenants = rows.iter().map(|row| TenantJson {
+            id: row.id.as_str(),
+            object_ids: &row.object_ids,
+            app: row.app.as_deref(),
+            token: row
+                .token
+                .as_ref()
+                .ok()
+                .map(|token| EncodedToken::new(token, Some(&self.keys))),
+            problem: row.token.as_ref().err().map(ToString::to_string),
+        });
+        let document = TenantsJson {
+            identity: &self.identity,
+            tenants: tenants.collect(),
+        };
+        let bytes = serde_json::to_vec(&document).map_err(|error| TokenFileError::Write(error.into()))?;
+        if !u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
+            return Err(TokenFileError::Write(io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(bytes)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Option<Vec<TenantRow>>, EncodingError> {
+        let cached: CachedTenants = serde_json::from_slice(bytes).map_err(|_content| EncodingError::Damaged)?;
+        if *cached.identity != *self.identity {
+            return Ok(None);
+        }
+        let mut encoding = TokenEncoding::new(Format::Raw);
+        encoding.encrypt_with(Some(self.keys.clone()), PlainTokens::Refuse);
+        let rows = cached
+            .tenants
+            .into_iter()
+            .filter_map(|tenant| tenant.into_row(&encoding));
+        Ok(Some(rows.collect()))
+    }
+
+    fn failed(&self, action: &str, error: TokenFileError) -> ObtainError {
+        let message = format!("failed to {action} the {}", self.describe());
+        ObtainError::transient("cache_failed", message).with_source(error)
+    }
+}
+
+// === impl CachedTenant ===
+
+impl CachedTenant {
+    /// Returns the tenant; `None` if its token cannot be decrypted.
+    fn into_row(self, encoding: &TokenEncoding) -> Option<TenantRow> {
+        let token = match self.access_token {
+            Some(text) => Ok(Token {
+                expires_at: self
+                    .expires_at
+                    .and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at))),
+                ..encoding.decode(text.as_bytes()).ok()?
+            }),
+            None => Err(Arc::new(ObtainError::permanent("cached", self.problem?))),
+        };
+        Some(TenantRow {
+            id: self.id,
+            object_ids: self.object_ids,
+            app: self.app,
+            token,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
