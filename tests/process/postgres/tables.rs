@@ -216,3 +216,38 @@ async fn a_table_without_a_channel_is_polled() {
     timeout(MINUTE / 2, table.changed()).await.unwrap();
     wait_until("no connection is kept", async || connections(&database) == "0").await;
 }
+
+#[tokio::test]
+async fn the_trigger_of_the_example_announces_each_change_once() {
+    let database = Database::with(TABLE);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/postgres/notify.sql");
+    let statements = std::fs::read_to_string(file).unwrap();
+    // It can be run again.
+    database.psql(&statements);
+    database.psql(&statements);
+    database.psql("GRANT SELECT, UPDATE, DELETE ON tenant_whatsapp_config TO app");
+    let mut table = open(&database, settings(QUERY));
+    read(&mut table).await;
+    for (change, tenants) in [
+        (
+            "INSERT INTO tenant_whatsapp_config (tenant_id, access_token) VALUES ('new', 'EAAGnew')",
+            3,
+        ),
+        (
+            "SET ROLE app; UPDATE tenant_whatsapp_config SET is_active = false WHERE tenant_id = 'new'",
+            2,
+        ),
+        (
+            "SET ROLE app; DELETE FROM tenant_whatsapp_config WHERE tenant_id = 'acme'",
+            1,
+        ),
+        ("TRUNCATE tenant_whatsapp_config", 0),
+    ] {
+        database.psql(change);
+        timeout(MINUTE / 2, table.changed()).await.expect(change);
+        assert_eq!(read(&mut table).await.rows.len(), tenants, "{change}");
+    }
+    database.psql("BEGIN; INSERT INTO tenant_whatsapp_config (tenant_id) VALUES ('gone'); ROLLBACK");
+    let is_quiet = timeout(Duration::from_millis(500), table.changed()).await.is_err();
+    assert!(is_quiet, "a change that was rolled back is announced");
+}
