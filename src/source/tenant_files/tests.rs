@@ -109,7 +109,8 @@ async fn each_file_is_the_token_of_a_tenant_and_a_bad_one_harms_no_other() {
     ];
     assert_eq!(tokens(&mut table).await, expected);
     let faults = contents(&mut table).await.faults;
-    assert_eq!(faults.len(), 2, "{faults:?}");
+    // Two names, and the circle.
+    assert_eq!(faults.len(), 3, "{faults:?}");
     assert!(
         faults[1].contains("\"two words\" is not valid: a tenant name is"),
         "{faults:?}"
@@ -383,4 +384,50 @@ async fn an_encrypted_token_needs_its_key_and_a_plain_one_is_refused_beside_it()
     };
     let mut accepting = TenantFiles::new(&config, keys());
     assert_eq!(tokens(&mut accepting).await, ["acme=EAAsecret", "plain=EAAplain"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_written_has_its_last_token_and_one_that_stays_empty_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = table(&dir.path().join("{tenant}"));
+    fs::write(dir.path().join("new"), "").unwrap();
+    fs::write(dir.path().join("acme"), "EAAone").unwrap();
+    assert_eq!(tokens(&mut table).await, ["acme=EAAone", "new=empty"]);
+    fs::write(dir.path().join("acme"), "").unwrap();
+    // Unless this machine stood still for longer than one tick.
+    let written_at = Instant::now();
+    let while_written = tokens(&mut table).await;
+    assert!(while_written == ["acme=EAAone", "new=empty"] || written_at.elapsed() > Duration::from_secs(1));
+    settle(&mut table).await;
+    assert_eq!(tokens(&mut table).await, ["acme=empty", "new=empty"]);
+    fs::write(dir.path().join("acme"), "EAAtwo").unwrap();
+    assert!(is_notified(&mut table).await);
+    assert_eq!(tokens(&mut table).await, ["acme=EAAtwo", "new=empty"]);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_for_the_moment_keeps_its_token_and_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("real"), "EAAone").unwrap();
+    symlink("real", dir.path().join("wa-acme")).unwrap();
+    let mut table = table(&dir.path().join("wa-{tenant}"));
+    settle(&mut table).await;
+    // A link that leads in a circle stands for an input/output error.
+    fs::remove_file(dir.path().join("wa-acme")).unwrap();
+    symlink("wa-acme", dir.path().join("wa-acme")).unwrap();
+    assert!(is_notified(&mut table).await);
+    for _ in 0..2 {
+        let contents = contents(&mut table).await;
+        assert_eq!(contents.rows.iter().map(shown).collect::<Vec<_>>(), ["acme=EAAone"]);
+        assert!(
+            contents.faults[0].starts_with("1 files cannot be read"),
+            "{:?}",
+            contents.faults
+        );
+    }
+    fs::remove_file(dir.path().join("wa-acme")).unwrap();
+    fs::write(dir.path().join("wa-acme"), "EAAtwo").unwrap();
+    assert!(is_notified(&mut table).await);
+    assert_eq!(tokens(&mut table).await, ["acme=EAAtwo"]);
+    assert!(contents(&mut table).await.faults.is_empty());
 }
