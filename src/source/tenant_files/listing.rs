@@ -45,8 +45,8 @@ type UnixTime = [i64; 2];
 pub(super) enum ListError {
     #[error(transparent)]
     Directory(#[from] io::Error),
-    #[error("it has more than {MAX_FILES} files")]
-    TooMany,
+    #[error("it has more than {0} files")]
+    TooMany(usize),
 }
 
 /// The most files of a directory.
@@ -60,6 +60,10 @@ const CLOCK_TICK_SECONDS: i64 = 2;
 
 /// Lists the directory. Blocks.
 pub(super) fn list(path: &TenantPath) -> Result<Listing, ListError> {
+    list_up_to(MAX_FILES, path)
+}
+
+pub(super) fn list_up_to(max_files: usize, path: &TenantPath) -> Result<Listing, ListError> {
     let (mut files, mut faults, mut fault_count) = (Vec::new(), Vec::new(), 0);
     for entry in fs::read_dir(path.directory())? {
         let entry = entry?;
@@ -86,8 +90,8 @@ pub(super) fn list(path: &TenantPath) -> Result<Listing, ListError> {
                 }
             }
         }
-        if files.len() > MAX_FILES {
-            return Err(ListError::TooMany);
+        if files.len() > max_files {
+            return Err(ListError::TooMany(max_files));
         }
     }
     faults.sort();

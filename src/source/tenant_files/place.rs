@@ -59,7 +59,7 @@ impl FilesPlace {
     pub(super) fn failed(&self, error: ListError) -> ObtainError {
         let kind = match &error {
             ListError::Directory(error) => Some(error.kind()),
-            ListError::TooMany => None,
+            ListError::TooMany(_) => None,
         };
         let directory = format!("the directory `{}`", self.path.directory().display());
         match kind {

@@ -205,6 +205,20 @@ async fn ten_thousand_files_are_read_once_and_then_only_what_changes() {
 }
 
 #[tokio::test]
+async fn a_directory_with_too_many_files_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", ".hidden", "not a name"] {
+        fs::write(dir.path().join(name), "EAAtoken").unwrap();
+    }
+    let table = table(&dir.path().join("{tenant}"));
+    let place = &table.rows.place;
+    assert_eq!(listing::list_up_to(3, &place.path).unwrap().files.len(), 3);
+    let error = place.failed(listing::list_up_to(2, &place.path).unwrap_err());
+    assert_eq!((error.reason(), error.is_transient()), ("too_large", false));
+    assert!(error.to_string().contains("more than 2 files"), "{error}");
+}
+
+#[tokio::test]
 async fn a_write_that_leaves_size_and_modification_time_as_they_were_is_seen() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("acme");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, Response};
+use schemars::generate::SchemaSettings;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -47,6 +48,22 @@ fn shown(row: Result<Option<TenantRow>, ObtainError>) -> Option<String> {
     let token = row.token.as_ref();
     let token = token.map_or_else(|error| error.reason(), |token| token.secret.expose());
     Some(format!("{}={token}", row.id))
+}
+
+#[test]
+fn the_schema_says_where_the_name_may_stand() {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let schema = settings
+        .into_generator()
+        .into_root_schema_for::<TenantHttpConfig>()
+        .to_value();
+    assert_eq!(schema["properties"]["http"]["format"], "tenant-url");
+    assert_eq!(schema["properties"]["http"]["type"], "string");
+    assert_eq!(schema["required"], json!(["http"]));
+    assert_eq!(schema["additionalProperties"], false);
+    let config = json!({ "http": "http://{tenant}/token" });
+    let error = serde_json::from_value::<TenantHttpConfig>(config).unwrap_err();
+    assert!(error.to_string().contains("outside of the path"), "{error}");
 }
 
 #[test]
