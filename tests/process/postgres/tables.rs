@@ -126,6 +126,37 @@ async fn columns_have_any_order_and_the_usual_types() {
 }
 
 #[tokio::test]
+async fn a_query_of_any_form_can_be_narrowed_to_a_tenant_with_several_rows() {
+    let database = Database::with(TABLE);
+    database.psql("ALTER TABLE tenant_whatsapp_config DROP CONSTRAINT tenant_whatsapp_config_tenant_id_key");
+    database.psql(
+        "INSERT INTO tenant_whatsapp_config (tenant_id, phone_number_id, access_token) \
+         VALUES ('acme', '108', 'EAAGacme')",
+    );
+    let columns = "tenant_id AS tenant, access_token AS token, phone_number_id AS ids";
+    for query in [
+        format!("SELECT {columns} FROM tenant_whatsapp_config ORDER BY id LIMIT 50;"),
+        format!(
+            "WITH a AS (SELECT {columns}, id FROM tenant_whatsapp_config) SELECT tenant, token, ids FROM a ORDER BY id"
+        ),
+        format!("SELECT {columns} FROM tenant_whatsapp_config WHERE tenant_id <> ';--' -- ; \n ; /* the end; */"),
+        format!("(SELECT {columns} FROM tenant_whatsapp_config) UNION ALL SELECT 'more', 'EAAGmore', NULL"),
+    ] {
+        let mut table = open(&database, settings(&query));
+        let contents = read(&mut table).await;
+        assert!(contents.faults.is_empty(), "{query}: {:?}", contents.faults);
+        let acme = row(&contents, "acme");
+        let same = table.rows().read_row(&acme.id).await.unwrap().unwrap();
+        for row in [acme, &same] {
+            let mut ids = row.object_ids.clone();
+            ids.sort();
+            assert_eq!(ids, ["106".into(), "108".into()], "{query}");
+            assert_eq!(text(row), "EAAGacme", "{query}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_query_that_cannot_be_read_is_explained_and_fails_the_read() {
     let database = Database::with(TABLE);
     for (query, reason, words) in [
