@@ -74,6 +74,7 @@ impl From<ForwardError> for Refusal {
             ForwardError::Connect(failure) => Self::Connect(failure),
             ForwardError::ResponseTimeout => Self::ResponseTimeout,
             ForwardError::ConnectionClosed => Self::ConnectionTerminated,
+            ForwardError::NotProcessed => Self::NotProcessed,
         }
     }
 }

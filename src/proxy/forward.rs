@@ -32,6 +32,8 @@ pub(crate) enum ForwardError {
     ResponseTimeout,
     #[error("the connection closed before the response")]
     ConnectionClosed,
+    #[error("the request was not processed")]
+    NotProcessed,
 }
 
 /// Sends a request, and waits for the head of its response.
@@ -67,7 +69,7 @@ pub(crate) async fn forward(
             let (body, progress) = Body::from(held).track_upload();
             (outbound.to_request(authorization, body), progress)
         }
-        (SendError::Ended(_), _) => return Err(connection_closed(progress.as_deref())),
+        (SendError::Ended(ended), _) => return Err(no_response(ended.fate, progress.as_deref())),
     };
     // Boxed, so that the future of every other request stays small.
     Box::pin(send_again(tenant, outbound, request, progress)).await
@@ -103,7 +105,7 @@ async fn send_again(
         Ok(response) => checked(response),
         Err(error) => {
             log_failure(&error);
-            Err(connection_closed(progress.as_deref()))
+            Err(no_response(error.fate(), progress.as_deref()))
         }
     }
 }
@@ -124,10 +126,13 @@ fn log_failure(error: &SendError<Body>) {
     );
 }
 
-/// The error after a connection has ended: what broke off the body of the request counts first.
-fn connection_closed(progress: Option<&UploadProgress>) -> ForwardError {
-    let failure = progress.and_then(UploadProgress::failure);
-    failure.map_or(ForwardError::ConnectionClosed, ForwardError::Body)
+/// The error of a request that is not sent again: what broke off its body counts first.
+fn no_response(fate: Fate, progress: Option<&UploadProgress>) -> ForwardError {
+    match (progress.and_then(UploadProgress::failure), fate) {
+        (Some(failure), _) => ForwardError::Body(failure),
+        (None, Fate::NotSent | Fate::NotProcessed) => ForwardError::NotProcessed,
+        (None, Fate::Unanswered | Fate::Unknown) => ForwardError::ConnectionClosed,
+    }
 }
 
 /// 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).

@@ -161,6 +161,9 @@ pub(crate) enum Refusal {
         "the connection to Graph closed before a response arrived; Graph may or may not have processed the request"
     )]
     ConnectionTerminated,
+    /// Graph has refused to process the request, and it could not be sent again.
+    #[error("Graph refused the request before it processed any of it. Retry the request")]
+    NotProcessed,
 }
 
 /// RFC 9209.
@@ -235,6 +238,7 @@ impl Refusal {
             Self::Connect(ConnectFailure { kind: K::Exhausted, .. }) => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_exhausted", 990_022, true),
             Self::ResponseTimeout => (S::GATEWAY_TIMEOUT, "http_response_timeout", "upstream_response_timeout", 990_016, false),
             Self::ConnectionTerminated => (S::BAD_GATEWAY, "connection_terminated", "upstream_connection_terminated", 990_017, false),
+            Self::NotProcessed => (S::SERVICE_UNAVAILABLE, "connection_terminated", "upstream_not_processed", 990_031, true),
             Self::ScrubFailed(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_scrub_failed", 990_018, false),
             Self::FamilyMismatch { .. } => (S::MISDIRECTED_REQUEST, CONFIGURATION_ERROR, "refused_token_family", 990_019, false),
             Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),

@@ -39,5 +39,6 @@ mod tenant_services;
 mod tunnels;
 mod uploads;
 mod upstream_connections;
+mod upstream_http2;
 mod upstream_responses;
 mod upstream_tls;

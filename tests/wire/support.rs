@@ -15,6 +15,7 @@ pub(crate) mod harness;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod raw_h2_origin;
 #[path = "../support/serve_process.rs"]
 mod serve_process;
 pub(crate) mod tls_client;

@@ -33,7 +33,8 @@ fn a_request_that_is_refused_again_is_not_sent_a_third_time() {
     let origin = H2Origin::scripted(None, |_connection, _path| H2Action::Reset(Reason::REFUSED_STREAM));
     let graphward = TestProxy::start(origin.port);
     let response = Client::connect(graphward.proxy).round_trip(post_request("/messages", "hello"));
-    response.assert_refused(502, "connection_terminated");
+    response.assert_refused(503, "connection_terminated");
+    assert!(response.text().contains("990031"), "{}", response.text());
     assert_eq!(origin.connections(), 2);
 }
 

@@ -1,6 +1,6 @@
 //! A client of the proxy that sends HTTP/2 frame by frame, valid or not.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::TIMEOUT;
@@ -18,9 +18,9 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// One connection to the proxy.
-pub(crate) struct H2c {
-    stream: TcpStream,
+/// One connection, by default to the proxy.
+pub(crate) struct H2c<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
@@ -42,39 +42,25 @@ pub(crate) enum Outcome {
     Closed,
 }
 
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 type Field<'a> = (&'a [u8], &'a [u8]);
 
-impl H2c {
-    /// Connects with prior knowledge, and without a dynamic table for the responses.
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        stream.set_write_timeout(Some(BLOCKED_AFTER)).unwrap();
-        let mut client = Self {
-            stream,
-            buffer: Vec::new(),
-        };
-        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        client.send(frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]));
-        client
+impl<S: Read + Write> H2c<S> {
+    pub(super) const fn over(stream: S) -> Self {
+        let buffer = Vec::new();
+        Self { stream, buffer }
     }
 
-    /// Sends; returns whether the proxy still accepted it.
+    /// Reads the preface of a client; returns whether it is one.
+    pub(super) fn skip_preface(&mut self) -> bool {
+        let mut preface = [0; PREFACE.len()];
+        self.stream.read_exact(&mut preface).is_ok() && preface == *PREFACE
+    }
+
+    /// Sends; returns whether the peer still accepted it.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
-    }
-
-    /// Sends a request without a body.
-    pub(crate) fn request(&mut self, stream: u32, fields: &[Field<'_>]) -> bool {
-        let block = block(fields);
-        self.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, &block))
-    }
-
-    /// Sends a plain `GET` and returns its result.
-    pub(crate) fn get(&mut self, stream: u32, path: &str) -> Outcome {
-        self.request(stream, &request_fields(b"GET", path.as_bytes()));
-        self.outcome(stream)
     }
 
     /// Reads the next frame; answers SETTINGS and PING.
@@ -100,6 +86,32 @@ impl H2c {
             self.send(self::frame(PING, 1, 0, &frame.payload));
         }
         Some(frame)
+    }
+}
+
+impl H2c {
+    /// Connects with prior knowledge, and without a dynamic table for the responses.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(BLOCKED_AFTER)).unwrap();
+        let mut client = Self::over(stream);
+        client.send(PREFACE);
+        client.send(frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]));
+        client
+    }
+
+    /// Sends a request without a body.
+    pub(crate) fn request(&mut self, stream: u32, fields: &[Field<'_>]) -> bool {
+        let block = block(fields);
+        self.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, &block))
+    }
+
+    /// Sends a plain `GET` and returns its result.
+    pub(crate) fn get(&mut self, stream: u32, path: &str) -> Outcome {
+        self.request(stream, &request_fields(b"GET", path.as_bytes()));
+        self.outcome(stream)
     }
 
     /// Reads until the result of this stream is known.
