@@ -18,6 +18,7 @@
 
 mod changes;
 mod response;
+mod tenant;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -37,12 +38,14 @@ use hyper::service::{Service, service_fn};
 use serde::Serialize;
 
 use crate::net::{Lifecycle, Stage, Tasks};
-use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenMetrics};
-use crate::token::{OperatorHandle, TokenHandle, TokenHealth};
-use crate::types::TenantId;
+use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenState};
+use crate::types::Clock;
 
 use changes::{Change, Target};
 use response::{TEXT, json_response, not_allowed, respond};
+use tenant::TenantStatus;
+
+pub use tenant::AdminTenant;
 
 /// The tenants that need a usable token for the process to be ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -78,19 +81,12 @@ pub struct Admin {
     pub source_identity: ArcSwap<String>,
     /// The readiness policy.
     pub readiness: ArcSwap<ReadinessPolicy>,
+    /// Wall time.
+    pub clock: Clock,
     /// All metrics.
     pub metrics: Metrics,
     /// The tasks whose panics are counted.
     pub tasks: Tasks,
-}
-
-/// The state of a tenant that the admin listener reports.
-#[derive(Debug)]
-pub struct AdminTenant {
-    id: TenantId,
-    tokens: TokenHandle,
-    operator: OperatorHandle,
-    metrics: TokenMetrics,
 }
 
 /// The body of `/readyz` and of `/admin/token-status`.
@@ -101,33 +97,16 @@ struct Readiness<'a> {
     /// Whether the listener changes tokens.
     accepts_changes: bool,
     source_identity: &'a str,
-    tenants: BTreeMap<&'a str, TokenState>,
+    /// The number of tenants.
+    tenant_count: usize,
+    /// The number of tokens in each state.
+    tokens: BTreeMap<&'static str, i64>,
+    /// All tenants if they are few, or else the first of those without a usable token.
+    tenants: BTreeMap<&'a str, TenantStatus>,
 }
 
-/// Whether a tenant has a usable token, or why not.
-#[derive(Serialize)]
-struct TokenState {
-    usable: bool,
-    reason: String,
-    /// The fingerprint of the token, if there is one.
-    token: Option<String>,
-    generation: Option<u64>,
-}
-
-// === impl AdminTenant ===
-
-impl AdminTenant {
-    /// Takes a tenant's name, its token, what changes the token, and the metrics of the token.
-    #[must_use]
-    pub const fn new(id: TenantId, tokens: TokenHandle, operator: OperatorHandle, metrics: TokenMetrics) -> Self {
-        Self {
-            id,
-            tokens,
-            operator,
-            metrics,
-        }
-    }
-}
+/// The most tenants that are listed.
+const MAX_LISTED: usize = 20;
 
 // === impl Admin ===
 
@@ -192,20 +171,23 @@ impl Admin {
     fn readiness(&self, status_if_not_ready: StatusCode) -> Response<Full<Bytes>> {
         let stage = self.lifecycle.current();
         let tenants = self.tenants.load();
-        let states = tenants.iter();
-        let states = states.map(|tenant| (tenant.id.as_str(), TokenState::of(&tenant.tokens)));
-        let tenants: BTreeMap<_, _> = states.collect();
+        let is_bad = |tenant: &&Arc<AdminTenant>| tenants.len() <= MAX_LISTED || !tenant.tokens.is_usable();
+        let mut listed: Vec<_> = tenants.iter().filter(is_bad).collect();
         let tokens_ready = match **self.readiness.load() {
-            ReadinessPolicy::Any => tenants.values().any(|state| state.usable),
-            ReadinessPolicy::All => tenants.values().all(|state| state.usable),
+            ReadinessPolicy::Any => tenants.iter().any(|tenant| tenant.tokens.is_usable()),
+            ReadinessPolicy::All => tenants.iter().all(|tenant| tenant.tokens.is_usable()),
             ReadinessPolicy::Ignore => true,
         };
+        listed.sort_unstable_by_key(|tenant| &tenant.id);
+        let listed = listed.into_iter().take(MAX_LISTED);
         let readiness = Readiness {
             ready: stage == Stage::Serving && tokens_ready,
             stage: stage.label(),
             accepts_changes: self.exposed_on.is_none(),
             source_identity: &self.source_identity.load(),
-            tenants,
+            tenant_count: tenants.len(),
+            tokens: TokenState::count(self.token_states(&tenants)).into(),
+            tenants: listed.map(|tenant| (tenant.id.as_str(), tenant.status())).collect(),
         };
         let status = if readiness.ready {
             StatusCode::OK
@@ -215,12 +197,19 @@ impl Admin {
         json_response(status, &readiness)
     }
 
+    /// Returns the state of each token.
+    fn token_states<'a>(&self, tenants: &'a [Arc<AdminTenant>]) -> impl Iterator<Item = TokenState> + use<'a> {
+        let now = self.clock.now();
+        tenants.iter().map(move |tenant| tenant.token_state(now))
+    }
+
     fn metrics(&self, accepted: &HeaderMap) -> Response<Full<Bytes>> {
         self.metrics.set_task_panics(self.tasks.panic_count());
         for tenant in &**self.tenants.load() {
             let AdminTenant { tokens, metrics, .. } = &**tenant;
             metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
         }
+        self.metrics.set_tokens(self.token_states(&self.tenants.load()));
         let open_metrics = quality(accepted, ACCEPT, "application/openmetrics-text");
         let format = if open_metrics > 0.0 && open_metrics >= quality(accepted, ACCEPT, "text/plain") {
             ExpositionFormat::OpenMetrics
@@ -257,36 +246,4 @@ fn quality(headers: &HeaderMap, field: HeaderName, wanted: &str) -> f32 {
         weight.map_or(Some(1.0), |weight| weight.parse().ok())
     });
     weights.fold(0.0, f32::max)
-}
-
-// === impl TokenState ===
-
-impl TokenState {
-    fn of(tokens: &TokenHandle) -> Self {
-        let usable = tokens.is_usable();
-        let progress = tokens.progress();
-        let failure = progress.last_error.map(|failure| failure.to_string());
-        let reason = match (progress.generation, failure) {
-            _ if usable && tokens.health() == TokenHealth::Doubted => if tokens.is_unanswerable() {
-                "token in use; Graph rejected a request and could not be asked whether it accepts the token; asking again"
-            } else {
-                "token in use; Graph rejected a request and is being asked whether it accepts the token"
-            }
-            .to_owned(),
-            _ if usable => "token available".to_owned(),
-            _ if tokens.is_closed() => "the token refresh task panicked; restart graphward".to_owned(),
-            (None, None) => "the first token source check is in progress".to_owned(),
-            (_, Some(failure)) if progress.withdrawal.is_some() => format!("the token was withdrawn: {failure}"),
-            (None, Some(failure)) => format!("no token: {failure}"),
-            (Some(_), None) => "Graph rejected the token; a refresh is in progress, and Graph is asked about the token again".to_owned(),
-            (Some(_), Some(failure)) => format!("Graph rejected the token and is asked about it again; the refresh failed: {failure}"),
-        };
-        let current = tokens.current();
-        Self {
-            usable,
-            reason,
-            token: current.as_ref().map(|current| current.fingerprint().to_string()),
-            generation: current.map(|current| current.generation().get()),
-        }
-    }
 }

@@ -214,6 +214,7 @@ pub(super) fn build_admin(
         exposed_on: listener.local_addr().filter(is_exposed),
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
         readiness: ArcSwap::from_pointee(config.ready.tokens),
+        clock: context.clock,
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
     })

@@ -60,6 +60,7 @@ impl BuildContext {
     pub(super) fn new(config: &Config, tasks: Tasks, clock: Clock, metrics: Metrics) -> Result<Self, UpstreamError> {
         let upstream = &config.upstream;
         let egress_url = egress_url(config)?;
+        metrics.set_tenant_label(config.metrics.tenant_label);
         let dialer = Dialer {
             connect_to: upstream.connect_to.clone(),
             egress: egress_proxy(config, egress_url.as_ref())?,

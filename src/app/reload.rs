@@ -179,6 +179,7 @@ impl Reloader {
     async fn apply(&mut self, replacement: Replacement) {
         let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
+        self.context.metrics.set_tenant_label(config.metrics.tenant_label);
         let taken_over = self.replace_tenants(replacement.tenants);
         let before = self.proxy.tenants.load_full();
         let running: Vec<_> = self.tenants.iter().collect();

@@ -305,8 +305,13 @@ fn typed<'a>(node: &'a Node, kinds: &[&Json]) -> Cow<'a, Node> {
             let item = |item: &str| Node::new(&node.provenance, Value::Variable(item.trim().to_owned()));
             Some(Value::List(text.split(',').map(item).collect()))
         }
+        Value::Variable(text)
+            if accepts("boolean")
+                && let Ok(on) = text.parse() =>
+        {
+            Some(Value::Boolean(on))
+        }
         Value::Variable(text) if accepts("integer") && !accepts("string") => text.parse().ok().map(Value::Integer),
-        Value::Variable(text) if accepts("boolean") => text.parse().ok().map(Value::Boolean),
         Value::Variable(_) | Value::List(_) => None,
         Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) | Value::Table(_) => {
             (accepts("array") && kinds.len() > 1).then(|| Value::List(vec![node.clone()]))

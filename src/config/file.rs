@@ -25,6 +25,7 @@ use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
+use crate::telemetry::metrics::MetricsConfig;
 use crate::tenants::AllowRule;
 use crate::types::{MaybeSecret, OneOrMany, SecretRef, TenantId, TokenFamily};
 use crate::upstream::UpstreamSettings;
@@ -59,6 +60,8 @@ pub struct Config {
     pub alerts: AlertConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// What metrics say about tenants.
+    pub metrics: MetricsConfig,
     /// How long connections are still accepted after a stop was asked for, so that routers have noticed. It is not a key:
     /// a sidecar's only client stops with it.
     #[serde(skip)]

@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::tenant::Authorization;
 use super::usage::record_usage;
 use crate::graph::Verdict;
+use crate::telemetry::metrics::Attempt;
 
 /// Sends the request once, with this authorization.
 ///
@@ -31,16 +32,16 @@ pub(crate) async fn attempt(
         tenant.tokens.observations.add_whatsapp_call();
     }
     let metrics = &tenant.telemetry.metrics;
-    let (attempts_total, head_seconds) = match record.start_attempt(authorization.generation()) {
-        1 => (&metrics.first_attempts, &metrics.first_head_seconds),
-        _ => (&metrics.second_attempts, &metrics.second_head_seconds),
+    let which = match record.start_attempt(authorization.generation()) {
+        1 => Attempt::First,
+        _ => Attempt::Second,
     };
-    attempts_total.inc();
+    metrics.count_attempt(which);
     let start = tenant.tokens.start_attempt();
     let started_at = Instant::now();
     let response = forward(authorization, outbound, body).await?;
-    head_seconds.observe(started_at.elapsed().as_secs_f64());
-    record_usage(response.headers(), &metrics.usage);
+    metrics.observe_response_head(which, started_at.elapsed().as_secs_f64());
+    metrics.update_usage(|usage| record_usage(response.headers(), usage));
     let mut classified = classify_response(response, outbound, authorization, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {

@@ -301,8 +301,7 @@ impl Drop for RequestRecord {
         self.count_response();
         let label = self.outcome_label();
         let metrics = &self.telemetry.metrics;
-        metrics.count_request(label);
-        metrics.request_seconds.observe(self.started_at.elapsed().as_secs_f64());
+        metrics.count_request(label, self.started_at.elapsed().as_secs_f64());
         self.telemetry.notices.give(&self.telemetry.tenant, label, metrics);
         match self.outcome {
             Outcome::Delivered | Outcome::Healed if self.verdict == Some(Verdict::Success) => {

@@ -39,18 +39,19 @@ mod tests {
     #[test]
     fn gauges_show_the_last_reported_usage_and_no_id() {
         let all = Metrics::new();
-        let metrics = all.request_metrics(&TenantId::default()).usage;
+        let metrics = all.request_metrics(&TenantId::default());
+        let record = |headers: &HeaderMap| metrics.update_usage(|usage| record_usage(headers, usage));
         let business = |calls: u32| {
             let value = format!(
                 r#"{{"114023108121234":[{{"type":"whatsapp","call_count":{calls},"estimated_time_to_regain_access":9}}]}}"#
             );
             usage_headers("x-business-use-case-usage", &value)
         };
-        record_usage(&HeaderMap::new(), &metrics);
+        record(&HeaderMap::new());
         assert!(!all.encode(ExpositionFormat::Text).contains("kind="));
         for calls in [91, 91, 40] {
-            record_usage(&business(calls), &metrics);
-            record_usage(&HeaderMap::new(), &metrics);
+            record(&business(calls));
+            record(&HeaderMap::new());
             let text = all.encode(ExpositionFormat::Text);
             let ratio = f64::from(calls) / 100.0;
             let line = format!(
@@ -62,8 +63,8 @@ mod tests {
         }
         // Another header with the same value has another meaning.
         let value = r#"{"call_count":7}"#;
-        record_usage(&usage_headers("x-app-usage", value), &metrics);
-        record_usage(&usage_headers("x-page-usage", value), &metrics);
+        record(&usage_headers("x-app-usage", value));
+        record(&usage_headers("x-page-usage", value));
         assert!(
             all.encode(ExpositionFormat::Text)
                 .contains("kind=\"page_calls\"} 0.07\n")
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn repeated_usage_headers_are_not_parsed_again() {
-        let metrics = Metrics::new().request_metrics(&TenantId::default()).usage;
+        let metrics = UsageMetrics::default();
         let headers = usage_headers("x-app-usage", r#"{"call_count":7}"#);
         let mut read = 0;
         for _ in 0..3 {

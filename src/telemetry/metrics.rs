@@ -3,39 +3,49 @@
 //! # Why
 //!
 //! A label value is a tenant's name, which comes from the configuration, or a value of a closed list. It is never a path,
-//! an object id, a status, or the text of an error: the app and Graph must not be able to create series. Handles are
-//! resolved once, at start, so that a request touches only atomics.
+//! an object id, a status, or the text of an error: the app and Graph must not be able to create series. A request touches
+//! only atomics. The series of a tenant are made when there is something to count, and end with the tenant.
 
 mod alerts;
 mod exposition;
 mod labels;
+mod places;
 mod process;
 mod registrar;
+mod request;
+mod series;
+mod tenant_families;
+mod tenant_label;
+mod tenant_series;
 mod token;
+mod token_counts;
+mod token_values;
 mod usage;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use alerts::AlertMetrics;
 pub use exposition::ExpositionFormat;
+pub use request::{Attempt, RequestMetrics};
+pub use tenant_label::{MetricsConfig, TenantLabel};
 pub use token::TokenMetrics;
+pub use token_counts::TokenState;
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
 use labels::Labels;
+use places::Places;
 use process::ProcessMetrics;
-use registrar::{LatencyFamily, Registrar};
-use token::TokenMetricFamilies;
-use usage::UsageMetricFamilies;
+use registrar::Registrar;
+use tenant_families::TenantFamilies;
 
 /// All metrics of the process.
 #[derive(Clone, Debug)]
@@ -46,13 +56,7 @@ struct Families {
     registry: Registry,
     /// Those of the process, which have no prefix.
     process: Registry,
-    requests: Family<Labels<1>, Counter>,
-    responses: Family<Labels<1>, Counter>,
-    attempts: Family<Labels<1>, Counter>,
-    client_credentials: Family<Labels<1>, Counter>,
-    unsearched_bodies: Family<Labels<1>, Counter>,
-    request_seconds: LatencyFamily<0>,
-    response_head_seconds: LatencyFamily<1>,
+    places: Arc<Places>,
     inflight: Gauge,
     replay_buffer_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
@@ -60,31 +64,8 @@ struct Families {
     config_loaded_at: Gauge<f64, AtomicU64>,
     dropped_log_lines: Counter,
     cut_floods: Counter,
-    token: TokenMetricFamilies,
+    tokens: Family<Labels<1>, Gauge>,
     alerts: Family<Labels<1>, Counter>,
-    usage: UsageMetricFamilies,
-}
-
-/// A tenant's metrics of the data path.
-#[derive(Clone, Debug)]
-pub struct RequestMetrics {
-    tenant: TenantId,
-    metrics: Metrics,
-    /// Seconds from the request head to the last byte of the response.
-    pub request_seconds: Histogram,
-    /// Seconds from the end of the request to the head of the response, for first attempts.
-    pub first_head_seconds: Histogram,
-    /// The same for second attempts.
-    pub second_head_seconds: Histogram,
-    /// The number of first attempts.
-    pub first_attempts: Counter,
-    /// The number of second attempts.
-    pub second_attempts: Counter,
-    /// Graph's rate limits.
-    pub usage: UsageMetrics,
-    delivered_requests: Counter,
-    successful_responses: Counter,
-    client_credential: Arc<OnceLock<&'static str>>,
 }
 
 // === impl Metrics ===
@@ -98,20 +79,10 @@ impl Metrics {
         registry.register("build", "Build information", build);
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessMetrics::new()));
+        let places = Arc::new(Places::new());
+        registry.register_collector(Box::new(TenantFamilies::new(Arc::clone(&places))));
         let mut all = Registrar(&mut registry);
         let metrics = Self(Arc::new(Families {
-            requests: all.register("requests", "Requests by outcome"),
-            responses: all.register("upstream_responses", "Responses from Graph by verdict"),
-            attempts: all.register(
-                "upstream_attempts",
-                "Attempts to send a request to Graph: the first, and the second after a rejected token was replaced",
-            ),
-            client_credentials: all.register("client_credentials_replaced", "App credentials that graphward replaced"),
-            unsearched_bodies: all.register("unsearched_bodies", "Bodies forwarded without a search for credentials"),
-            request_seconds: all
-                .register_latency("request_duration_seconds", "Time from request head to end of response"),
-            response_head_seconds: all
-                .register_latency("upstream_response_head_seconds", "Time from request to response head"),
             inflight: all.register("inflight_requests", "Requests in flight"),
             replay_buffer_bytes: all.register("replay_buffer_bytes", "Bytes buffered in case a request is replayed"),
             task_panics: all.register("task_panics", "Tasks that panicked"),
@@ -125,51 +96,44 @@ impl Metrics {
                 "http2_floods_cut",
                 "HTTP/2 connections closed because the client flooded them",
             ),
-            token: TokenMetricFamilies::register(&mut all),
+            tokens: all.register("tokens", "Tokens of all tenants by state"),
             alerts: all.register("alerts", "Alerts by delivery result"),
-            usage: UsageMetricFamilies::register(&mut all),
+            places,
             registry,
             process,
         }));
         // They are there before the first reload, so that an increase is seen.
         for result in ["applied", "rejected"] {
-            let labels = Labels::without_tenant([("result", result)]);
+            let labels = Labels([("result", result)]);
             drop(metrics.0.config_reloads.get_or_create(&labels));
         }
         metrics
     }
 
-    /// Returns a tenant's metrics of the data path.
+    /// Sets how many tenants have series of their own.
+    pub fn set_tenant_label(&self, label: TenantLabel) {
+        self.0.places.set_limit(label.limit());
+    }
+
+    /// Returns a tenant's metrics of the data path. Its series end when all that this and
+    /// [`token_metrics`](Self::token_metrics) returned for it is dropped.
     #[must_use]
     pub fn request_metrics(&self, tenant: &TenantId) -> RequestMetrics {
-        let all = &self.0;
-        let head_seconds = |attempt| {
-            let labels = Labels::new(tenant, [("attempt", attempt)]);
-            all.response_head_seconds.get_or_create(&labels).clone()
-        };
-        let counter = |family: &Family<Labels<1>, Counter>, label| {
-            let labels = Labels::new(tenant, [label]);
-            family.get_or_create(&labels).clone()
-        };
-        RequestMetrics {
-            request_seconds: all.request_seconds.get_or_create(&Labels::only(tenant)).clone(),
-            first_head_seconds: head_seconds("first"),
-            second_head_seconds: head_seconds("second"),
-            first_attempts: counter(&all.attempts, ("attempt", "first")),
-            second_attempts: counter(&all.attempts, ("attempt", "second")),
-            usage: all.usage.for_tenant(tenant),
-            client_credential: Arc::default(),
-            delivered_requests: counter(&all.requests, ("outcome", "delivered")),
-            successful_responses: counter(&all.responses, ("verdict", "success")),
-            tenant: tenant.clone(),
-            metrics: self.clone(),
-        }
+        RequestMetrics(self.0.places.handle(tenant))
     }
 
     /// Returns the metrics of a tenant's token.
     #[must_use]
     pub fn token_metrics(&self, tenant: &TenantId) -> TokenMetrics {
-        self.0.token.for_tenant(tenant)
+        TokenMetrics(self.0.places.handle(tenant))
+    }
+
+    /// Counts the tokens of all tenants by their state.
+    pub fn set_tokens(&self, states: impl Iterator<Item = TokenState>) {
+        for (label, count) in TokenState::count(states) {
+            let gauge = self.0.tokens.get_or_create(&Labels([("state", label)]));
+            gauge.set(count);
+        }
     }
 
     /// Returns the metrics of the webhook.
@@ -187,7 +151,7 @@ impl Metrics {
     /// The number of bytes that are buffered for a replay: in `memory`, or on `disk`.
     #[must_use]
     pub fn replay_buffer_bytes(&self, storage: &'static str) -> Gauge {
-        let labels = Labels::without_tenant([("storage", storage)]);
+        let labels = Labels([("storage", storage)]);
         self.0.replay_buffer_bytes.get_or_create(&labels).clone()
     }
 
@@ -205,7 +169,7 @@ impl Metrics {
 
     /// Counts a reload of the configuration, which was `applied` or `rejected`.
     pub fn count_config_reload(&self, result: &'static str) {
-        let labels = Labels::without_tenant([("result", result)]);
+        let labels = Labels([("result", result)]);
         self.0.config_reloads.get_or_create(&labels).inc();
     }
 
@@ -238,45 +202,5 @@ impl Default for Metrics {
     }
 }
 
-// === impl RequestMetrics ===
-
-impl RequestMetrics {
-    /// Counts a request by its outcome, a value of a closed list. The most common one needs no look-up.
-    pub fn count_request(&self, outcome: &'static str) {
-        if outcome == "delivered" {
-            self.delivered_requests.inc();
-        } else {
-            self.count(&self.metrics.0.requests, "outcome", outcome);
-        }
-    }
-
-    /// Counts a response by its verdict, a value of a closed list. The most common one needs no look-up.
-    pub fn count_response(&self, verdict: &'static str) {
-        if verdict == "success" {
-            self.successful_responses.inc();
-        } else {
-            self.count(&self.metrics.0.responses, "verdict", verdict);
-        }
-    }
-
-    /// Counts a credential of the app's that was replaced: in the `header`, the `query` or the `body`.
-    pub fn count_client_credential(&self, location: &'static str) {
-        self.client_credential.get_or_init(|| location);
-        self.count(&self.metrics.0.client_credentials, "location", location);
-    }
-
-    /// Where the first credential of the app's that was replaced stood, if there was one.
-    #[must_use]
-    pub fn client_credential_location(&self) -> Option<&'static str> {
-        self.client_credential.get().copied()
-    }
-
-    /// Counts a body that was forwarded without a search for credentials; `reason` is a value of a closed list.
-    pub fn count_unsearched_body(&self, reason: &'static str) {
-        self.count(&self.metrics.0.unsearched_bodies, "reason", reason);
-    }
-
-    fn count(&self, family: &Family<Labels<1>, Counter>, label: &'static str, value: &'static str) {
-        family.get_or_create(&Labels::new(&self.tenant, [(label, value)])).inc();
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -161,6 +161,12 @@ impl ObtainError {
         matches!(self.kind, ErrorKind::Absent)
     }
 
+    /// Returns whether a token was there that could not be decrypted.
+    #[must_use]
+    pub fn is_about_encryption(&self) -> bool {
+        self.reason == "encrypted" || self.reason.starts_with("fernet_")
+    }
+
     /// Returns whether a token was there that may not be used, rather than none.
     #[must_use]
     pub fn is_about_source_token(&self) -> bool {

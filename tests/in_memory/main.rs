@@ -20,6 +20,7 @@ mod hidden_errors;
 mod hosts;
 mod known_edges;
 mod last_rejections;
+mod many_tenants;
 mod media;
 mod outages;
 mod paging;

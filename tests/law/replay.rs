@@ -56,8 +56,8 @@ fn a_third_attempt_would_be_noticed() {
         // Recursion, of `attempt` and of what calls it.
         (
             PATH[1],
-            "    attempts_total.inc();",
-            format!("    let more = {call}\n    attempts_total.inc();"),
+            "    metrics.count_attempt(which);",
+            format!("    let more = {call}\n    metrics.count_attempt(which);"),
         ),
         (
             PATH[0],
@@ -68,8 +68,8 @@ fn a_third_attempt_would_be_noticed() {
         (PATH[0], second, format!("        let again = attempt;\n{second}")),
         (
             PATH[1],
-            "    attempts_total.inc();",
-            "    forward(authorization, outbound, body).await?;\n    attempts_total.inc();".to_owned(),
+            "    metrics.count_attempt(which);",
+            "    forward(authorization, outbound, body).await?;\n    metrics.count_attempt(which);".to_owned(),
         ),
         (PATH[0], second, format!("        let again = async || {{}};\n{second}")),
         (PATH[0], second, format!("        while true {{}}\n{second}")),

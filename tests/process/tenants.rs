@@ -327,6 +327,10 @@ async fn a_reload_adds_a_tenant_and_refuses_the_requests_of_one_that_is_gone() {
     let tenants = get(sidecar.admin, "/admin/token-status").await.json()["tenants"].clone();
     let names: Vec<_> = tenants.as_object().unwrap().keys().cloned().collect();
     assert_eq!(names, ["Shop@eu", "new", "renamed"]);
+    wait_until("its series are gone", async || {
+        !get(sidecar.admin, "/metrics").await.text().contains("tenant=\"acme\"")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

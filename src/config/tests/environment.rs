@@ -100,6 +100,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "alerts.url" => (with(&[]), "https://a/b"),
         "routing.header" => (with(&[]), "x-tenant-id"),
         "log.format" => (with(&[]), "json"),
+        "metrics.tenant_label" => (with(&[]), "true"),
         "log.level" => (with(&[]), "debug"),
         path if path.ends_with("_timeout") || path.ends_with("_wait") || path.ends_with("_before") => (with(&[]), "7s"),
         path if path.ends_with("file") || path == "state.dir" => (with(&[]), "/a"),

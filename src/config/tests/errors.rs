@@ -119,6 +119,11 @@ fn a_log_has_a_known_shape_and_level() {
     each(&[
         ("[log]\nlevel = \"warning\"", "did you mean \"warn\"?"),
         ("[log]\nformat = [\"json\"]", "not a list"),
+        (
+            "[metrics]\ntenant_label = \"some\"",
+            "must be true or false or an integer",
+        ),
+        ("[metrics]\ntenant_label = -1", "must be"),
     ]);
 }
 
@@ -146,7 +151,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
         ("[ready]\nxyz = 1", "known keys: tokens"),
         (
             "zzz = 1",
-            "known sections: [alerts], [app], [heal], [links], [listen], [log], [ready], [routing], [state], [tenants], [token], [upstream]",
+            "known sections: [alerts], [app], [heal], [links], [listen], [log], [metrics], [ready], [routing], [state], [tenants], [token], [upstream]",
         ),
         ("log = \"info\"", "is a section: write [log]"),
         ("[[log]]\nlevel = \"info\"", "is a section: write [log]"),

@@ -22,7 +22,7 @@ impl AlertMetrics {
     /// Creates the series, which begin at 0, so that `increase` sees the first alert of each.
     pub(super) fn new(family: &Family<Labels<1>, Counter>) -> Self {
         let counter = |result| {
-            let labels = Labels::without_tenant([("result", result)]);
+            let labels = Labels([("result", result)]);
             family.get_or_create(&labels).clone()
         };
         Self {

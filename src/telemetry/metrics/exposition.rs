@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn a_family_of_the_text_format_has_the_name_of_its_series() {
         let metrics = Metrics::new();
-        metrics.request_metrics(&TenantId::default()).count_request("delivered");
+        let requests = metrics.request_metrics(&TenantId::default());
+        requests.count_request("delivered", 0.1);
         let text = metrics.encode(ExpositionFormat::Text);
         for lines in [
             "# HELP graphward_requests_total Requests by outcome.\n# TYPE graphward_requests_total counter\n\

@@ -1,5 +1,6 @@
+use super::super::tenant_series::REFRESH_OUTCOMES;
 use super::super::{ExpositionFormat, Metrics};
-use super::*;
+use crate::types::TenantId;
 
 /// Returns the samples of the families whose names begin like this, in the order of the text.
 #[track_caller]
@@ -18,6 +19,7 @@ fn shop() -> TenantId {
 fn an_unknown_time_is_absent_and_not_1970() {
     let metrics = Metrics::new();
     let token = metrics.token_metrics(&shop());
+    token.count_refresh("found");
     token.set_current_token(1, None);
     token.set_token_details(None, None, None);
     token.set_renewal_due(None);
@@ -57,6 +59,7 @@ fn an_unknown_time_is_absent_and_not_1970() {
 fn a_new_token_clears_the_details_of_the_old_one() {
     let metrics = Metrics::new();
     let token = metrics.token_metrics(&shop());
+    token.count_refresh("found");
     token.set_current_token(1, Some(100.0));
     token.set_token_details(Some(100.0), Some(50.0), Some(1));
     token.set_inspected_at(10.0);
@@ -75,9 +78,11 @@ fn a_new_token_clears_the_details_of_the_old_one() {
 }
 
 #[test]
-fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
+fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_first() {
     let metrics = Metrics::new();
     let token = metrics.token_metrics(&shop());
+    assert_eq!(samples_of(&metrics, "token_refreshes_total").len(), 0);
+    token.count_attempt("check", "obtained", 0.1);
     assert_eq!(samples_of(&metrics, "token_refreshes_total").len(), 6);
     for (times, refresh) in REFRESH_OUTCOMES.into_iter().enumerate() {
         for _ in 0..=times {
@@ -103,16 +108,17 @@ fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
 #[test]
 fn alerts_are_counted_by_cause_and_tenant() {
     let metrics = Metrics::new();
-    let other = TenantId::new("other").unwrap();
-    metrics.token_metrics(&shop()).count_alert("expiry");
-    metrics.token_metrics(&shop()).count_alert("expiry");
-    metrics.token_metrics(&other).count_alert("rejected");
+    let other = TenantId::new("another").unwrap();
+    let (shop, other) = (metrics.token_metrics(&shop()), metrics.token_metrics(&other));
+    shop.count_alert("expiry");
+    shop.count_alert("expiry");
+    other.count_alert("rejected");
     let mut shown = samples_of(&metrics, "token_alerts_total");
     shown.sort_unstable();
     assert_eq!(
         shown,
         [
-            "graphward_token_alerts_total{tenant=\"other\",cause=\"rejected\"} 1",
+            "graphward_token_alerts_total{tenant=\"another\",cause=\"rejected\"} 1",
             "graphward_token_alerts_total{tenant=\"shop\",cause=\"expiry\"} 2",
         ]
     );

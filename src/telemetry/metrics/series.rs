@@ -1,0 +1,58 @@
+//! The series of one tenant in one family.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+
+use super::labels::{LabelPair, TenantLabels};
+
+/// The series of one tenant in one family, by their other labels, which have values of closed lists: there are few.
+#[derive(Debug)]
+pub(super) struct Series<const N: usize, M> {
+    new: fn() -> M,
+    metrics: Mutex<Vec<([LabelPair; N], M)>>,
+}
+
+/// The series of a tenant, of whatever type.
+pub(super) trait EncodeSeries {
+    fn encode(&self, tenant: &str, encoder: &mut MetricEncoder<'_>) -> fmt::Result;
+}
+
+// === impl Series ===
+
+impl<const N: usize, M: Clone> Series<N, M> {
+    pub(super) const fn new(new: fn() -> M) -> Self {
+        Self {
+            new,
+            metrics: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Returns the series with these labels, which is created if there is none.
+    pub(super) fn get(&self, labels: [LabelPair; N]) -> M {
+        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, metric)) = metrics.iter().find(|(known, _)| *known == labels) {
+            return metric.clone();
+        }
+        let metric = (self.new)();
+        metrics.push((labels, metric.clone()));
+        metric
+    }
+}
+
+impl<const N: usize, M: Clone + Default> Default for Series<N, M> {
+    fn default() -> Self {
+        Self::new(M::default)
+    }
+}
+
+impl<const N: usize, M: EncodeMetric> EncodeSeries for Series<N, M> {
+    fn encode(&self, tenant: &str, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics.iter().try_for_each(|(pairs, metric)| {
+            let labels = TenantLabels { tenant, pairs: *pairs };
+            metric.encode(encoder.encode_family(&labels)?)
+        })
+    }
+}
