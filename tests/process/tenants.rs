@@ -328,7 +328,7 @@ async fn a_reload_adds_a_tenant_and_refuses_the_requests_of_one_that_is_gone() {
     let names: Vec<_> = tenants.as_object().unwrap().keys().cloned().collect();
     assert_eq!(names, ["Shop@eu", "new", "renamed"]);
     wait_until("its series are gone", async || {
-        !get(sidecar.admin, "/metrics").await.text().contains("tenant=\"acme\"")
+        !sidecar.metrics().await.contains("tenant=\"acme\"")
     })
     .await;
 }

@@ -143,7 +143,7 @@ fn the_setting_is_for_all_tenants_or_none_and_changes_while_the_process_runs() {
     let count_all = || {
         tenants
             .iter()
-            .for_each(|requests| requests.count_request("delivered", 0.1))
+            .for_each(|requests| requests.count_request("delivered", 0.1));
     };
     count_all();
     assert_eq!(delivered(&metrics).len(), 300);
