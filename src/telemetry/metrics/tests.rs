@@ -203,3 +203,17 @@ fn the_tokens_of_all_tenants_are_counted_by_their_state() {
         }
     }
 }
+
+#[test]
+fn a_token_that_was_never_read_is_seen_by_the_first_scrape() {
+    let metrics = Metrics::new();
+    let token = metrics.token_metrics(&tenant("a"));
+    token.set_availability(0, 5);
+    let text = metrics.encode(ExpositionFormat::Text);
+    for line in [
+        "token_usable{tenant=\"a\"} 0\n",
+        "token_waiting_requests{tenant=\"a\"} 5\n",
+    ] {
+        assert!(text.contains(&format!("graphward_{line}")), "{text}");
+    }
+}

@@ -91,8 +91,10 @@ impl TokenMetrics {
         self.set(|token| token.renewal_due_at = at);
     }
 
-    /// Sets the number of usable tokens, 0 or 1, and of requests that wait for one.
+    /// Sets the number of usable tokens, 0 or 1, and of requests that wait for one. They are to be seen before the first check
+    /// has ended, too, since it may hang.
     pub fn set_availability(&self, usable_tokens: i64, waiters: usize) {
+        self.count(|_series| ());
         self.set(|token| {
             token.usable = Some(usable_tokens);
             token.waiters = Some(i64::try_from(waiters).unwrap_or(i64::MAX));
