@@ -20,6 +20,7 @@
 //! are local variables. There is no loop: the replay is the second, textually separate, call of `attempt`, and its
 //! permission is a value that the replay consumes. So "at most once" cannot be miscounted.
 
+mod answer_pace;
 mod attempt;
 mod body;
 mod body_error;
@@ -61,7 +62,9 @@ use http::header::MAX_FORWARDS;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use tokio::time::sleep;
 
+pub use answer_pace::AnswerPace;
 pub use body::Body;
 pub use body_error::BodyError;
 pub use buffer::BufferBudgets;
@@ -177,6 +180,11 @@ impl Proxy {
                 refusal.into_response(version).map(Body::from)
             }
         };
+        if tenants.only().is_none()
+            && let Some(delay) = record.answer_delay()
+        {
+            Box::pin(sleep(delay)).await;
+        }
         // hyper's HTTP/2 server would send a body where none is allowed (RFC 9110, section 9.3.2).
         response.map(|body| if is_head { Body::default() } else { body }.with_record(record))
     }

@@ -309,6 +309,7 @@ pub(super) fn build_tenants(
                     .or_else(|| outage.map(Arc::new)),
                 sources: sources.to_owned(),
                 notices: before.map(|before| Arc::clone(&before.notices)).unwrap_or_default(),
+                answer_pace: before.map(|before| Arc::clone(&before.answer_pace)).unwrap_or_default(),
             })
         };
     let mut directory = Directory::builder();

@@ -80,6 +80,11 @@ impl ConcurrencyLimit {
 // === impl InflightGuard ===
 
 impl InflightGuard {
+    /// Whether half of the slots are free.
+    pub(crate) fn has_half_free(&self) -> bool {
+        self.0.inflight.get() <= self.0.limit / 2
+    }
+
     /// Whether graphward closes the requests in flight, because it stops.
     pub(crate) fn is_closing(&self) -> bool {
         self.0.closing.load(Ordering::Relaxed)
@@ -104,6 +109,11 @@ mod tests {
         assert_eq!(limit.inflight(), 1);
         drop(guard);
         drop(limit.try_acquire().unwrap());
+        let half = ConcurrencyLimit::new(Gauge::default(), 2);
+        let guard = half.try_acquire().unwrap();
+        assert!(guard.has_half_free());
+        let _more = half.try_acquire().unwrap();
+        assert!(!guard.has_half_free());
         limit.start_draining();
         assert!(matches!(limit.try_acquire(), Err(Refusal::Draining)));
         assert_eq!(limit.inflight(), 0);

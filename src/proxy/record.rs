@@ -1,11 +1,13 @@
 //! The record of a request, which is written after the last byte of its response: a log line, a count and a duration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::answer_pace::AnswerPace;
 use super::concurrency_limit::InflightGuard;
 use super::notices::OnceNotices;
 use super::outage::OutageLog;
@@ -44,6 +46,8 @@ pub struct RequestTelemetry {
     pub sources: String,
     /// What the log says once.
     pub notices: Arc<OnceNotices>,
+    /// The pace of the answers that Graph has not given.
+    pub answer_pace: Arc<AnswerPace>,
 }
 
 /// The record of a request so far. It is written when it is dropped, for whatever reason.
@@ -181,6 +185,14 @@ impl RequestRecord {
     pub(crate) fn set_refusal(&mut self, refusal: &Refusal) {
         self.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
         self.refusal = Some(refusal.to_string());
+    }
+
+    /// How long to delay the answer, if Graph has not given it.
+    pub(crate) fn answer_delay(&self) -> Option<Duration> {
+        let is_own = matches!(self.outcome, Outcome::Refused(_) | Outcome::UnhealedNotSent);
+        let has_room = self.inflight_guard.as_ref().is_some_and(InflightGuard::has_half_free);
+        let delay = (is_own && has_room).then(|| self.telemetry.answer_pace.next_delay());
+        delay.filter(|delay| !delay.is_zero())
     }
 
     pub(crate) fn add_response_bytes(&mut self, bytes: usize) {

@@ -6,6 +6,7 @@ mod access_log;
 mod admin;
 mod alerts;
 mod allowed_calls;
+mod answer_pace;
 mod batch_items;
 mod batches;
 mod body_credentials;
