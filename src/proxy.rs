@@ -88,6 +88,7 @@ pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
+use crate::tenants::RouteError;
 use crate::token::RefreshError;
 use crate::types::TenantId;
 use attempt::attempt;
@@ -176,6 +177,7 @@ impl Proxy {
         let response = match self.serve(&tenants, request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
+                let refusal = self.explain_stop(refusal, record.tenant());
                 record.set_refusal(&refusal);
                 refusal.into_response(version).map(Body::from)
             }
@@ -221,11 +223,11 @@ impl Proxy {
             tenant.admit(record)?;
         }
         outbound.count_client_credentials(record.metrics());
-        let mut scrub_config = outbound.scrub_config(&tenants.settings, record.metrics());
+        let mut scrub_config = outbound.scrub_config(record.metrics());
         if let Some(scrub_config) = &mut scrub_config {
             // The body may name a tenant that has rules.
-            scrub_config.finds_calls =
-                by_head.needs_body || by_head.tenant().is_some_and(|tenant| tenant.allow.is_some());
+            scrub_config.finds_calls = outbound.uses_tenant_credential()
+                && (by_head.needs_body || by_head.tenant().is_some_and(|tenant| tenant.allow.is_some()));
             if by_head.needs_body {
                 scrub_config.must_search = Some(MustSearch::Tenant);
             }
@@ -294,6 +296,15 @@ impl Proxy {
             Outcome::Healed
         };
         delivery(&authorization).deliver(second, outcome, record).await
+    }
+
+    /// The refresher of a tenant that a reload has removed has stopped for that reason.
+    fn explain_stop(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
+        let has_stopped = matches!(refusal, Refusal::RefresherStopped);
+        if has_stopped && self.tenants.load().directory.find(tenant.as_str()).is_none() {
+            return Refusal::Route(RouteError::Inactive(tenant.clone()));
+        }
+        refusal
     }
 
     /// Opens a tunnel. The requests in it arrive on a connection of their own.

@@ -207,8 +207,8 @@ impl Reloader {
         }
     }
 
-    /// Reconfigures the tenants that stay, starts the new ones, and lets go of the others. The returned future ends when the
-    /// refreshers of those that stay have taken it over.
+    /// Reconfigures the tenants that stay, and starts the new ones. The returned future lets go of the others, which no request
+    /// may find by then, and ends when the refreshers of those that stay have taken it over.
     fn replace_tenants(&mut self, replacements: Vec<ReplacementTenant>) -> impl Future + use<> {
         let (mut before, mut taken_over) = (mem::take(&mut self.tenants), Vec::new());
         for replacement in replacements {
@@ -231,7 +231,10 @@ impl Reloader {
         for gone in &before {
             tracing::info!(tenant = %gone.id, "a tenant is gone: its requests are refused");
         }
-        join_all(taken_over)
+        async move {
+            drop(before);
+            join_all(taken_over).await
+        }
     }
 
     /// A webhook whose URL has not changed stays, since it knows which alerts were delivered.

@@ -14,6 +14,9 @@ pub enum ClientCredentialPolicy {
     Refuse,
     /// It stays, and the tenant's token is not used.
     Keep,
+    /// It stays, with its proofs: another part of the request has a credential that is kept. This is not a setting.
+    #[serde(skip)]
+    KeepAll,
 }
 
 /// The credentials among the parameters of a request, and what became of them.

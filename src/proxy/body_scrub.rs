@@ -106,16 +106,16 @@ impl ScrubConfig<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ScrubFailed`], [`Refusal::Unsearchable`] or [`Refusal::Overloaded`] if it must be searched.
+    /// [`Refusal::ScrubFailed`], [`Refusal::Unsearchable`] or [`Refusal::MemoryInUse`] if it must be searched.
     pub(crate) fn forward_unsearched(&self, reason: Unsearched) -> Result<(), Refusal> {
         match (self.must_search, reason) {
             (Some(MustSearch::Batch), Unsearched::TooLarge) => {
                 return Err(Refusal::ScrubFailed("the batch is longer than 8 MiB"));
             }
             (Some(MustSearch::Tenant), Unsearched::TooLarge) => return Err(Refusal::Unsearchable),
-            (Some(MustSearch::Batch | MustSearch::Tenant), Unsearched::NoMemory) => return Err(Refusal::Overloaded),
+            (Some(MustSearch::Batch | MustSearch::Tenant), Unsearched::NoMemory) => return Err(Refusal::MemoryInUse),
             (None, Unsearched::TooLarge) if self.finds_calls => return Err(Refusal::CallsUnsearched),
-            (None, Unsearched::NoMemory) if self.finds_calls => return Err(Refusal::Overloaded),
+            (None, Unsearched::NoMemory) if self.finds_calls => return Err(Refusal::MemoryInUse),
             (None, _) => {}
         }
         let reason = reason.label();

@@ -39,6 +39,8 @@ pub(crate) struct OutboundRequest {
     /// The scheme of the tenant's credential. `None` if the request carries the app's, or none: an app token, a call of a
     /// token endpoint, `heal.client_credentials = "keep"`.
     tenant_scheme: Option<AuthScheme>,
+    /// The treatment of the app's credentials in the body; `None` if it is not searched for any.
+    body_credentials: Option<ClientCredentialPolicy>,
     /// Whether Graph accepts an `appsecret_proof` on it.
     takes_proof: bool,
     /// Whether the body is a file, regardless of its `Content-Type`.
@@ -112,6 +114,7 @@ impl OutboundRequest {
         let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials, destination.service)?;
         let scrubbed = match tenant_scheme {
             Some(_) => Target::from_app(&uri, settings.heal.client_credentials),
+            None if signs.is_some() => Target::from_app(&uri, ClientCredentialPolicy::KeepAll),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
         };
         let ScrubbedTarget { target, report } = scrubbed.map_err(|error| match error {
@@ -119,6 +122,7 @@ impl OutboundRequest {
             TargetError::Scrub(ScrubError::ClientCredential) => Refusal::ClientCredential("query"),
             TargetError::Scrub(ScrubError::CannotScrub(reason)) => Refusal::ScrubFailed(reason),
         })?;
+        let reads_signs = signs.is_some();
         if let (Some(signs), Some(in_query)) = (signs, report.signs) {
             signs.add(*in_query);
         }
@@ -128,6 +132,11 @@ impl OutboundRequest {
         if report.credential.is_forwarded() || target.is_token_endpoint() {
             tenant_scheme = None;
         }
+        let body_credentials = match tenant_scheme {
+            Some(_) => Some(settings.heal.client_credentials),
+            // Its own credential stays, but a name in the place of another one is a sign.
+            None => (reads_signs && !target.is_token_endpoint()).then_some(ClientCredentialPolicy::KeepAll),
+        };
         if let Some(value) = restrict_accept_encoding(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
         }
@@ -148,6 +157,7 @@ impl OutboundRequest {
             headers,
             destination,
             tenant_scheme,
+            body_credentials,
             strongest_proof: RejectionProof::SessionEnded,
             is_batch: report.has_batch && !report.has_item_tokens,
             replaces_header: matches!(header, HeaderCredential::Token(_) | HeaderCredential::Other)
@@ -183,17 +193,16 @@ impl OutboundRequest {
         self.tenant_scheme.is_some()
     }
 
-    /// The scrubber settings for its body. `None` if it carries the app's credential, or if the body is a file, regardless of
-    /// its `Content-Type`, since curl sends files as forms.
-    pub(crate) fn scrub_config<'a>(&self, settings: &Settings, metrics: &'a RequestMetrics) -> Option<ScrubConfig<'a>> {
-        if !self.uses_tenant_credential() || self.is_file_upload {
-            return None;
-        }
+    /// The scrubber settings for its body. `None` if it carries the app's credential and can name no tenant, or if the body is
+    /// a file, regardless of its `Content-Type`, since curl sends files as forms.
+    pub(crate) fn scrub_config<'a>(&self, metrics: &'a RequestMetrics) -> Option<ScrubConfig<'a>> {
+        let client_credentials = self.body_credentials.filter(|_| !self.is_file_upload)?;
+        let may_have_tenants_items = self.uses_tenant_credential() && self.target.is_batch_endpoint();
         Some(ScrubConfig {
             format: BodyFormat::from_headers(&self.headers)?,
             finds_calls: false,
-            must_search: self.target.is_batch_endpoint().then_some(MustSearch::Batch),
-            client_credentials: settings.heal.client_credentials,
+            must_search: may_have_tenants_items.then_some(MustSearch::Batch),
+            client_credentials,
             metrics,
         })
     }
@@ -341,7 +350,7 @@ fn replacement_scheme(
     match policy {
         ClientCredentialPolicy::Replace => Ok(Some(scheme)),
         ClientCredentialPolicy::Refuse => Err(Refusal::ClientCredential("Authorization header")),
-        ClientCredentialPolicy::Keep => Ok(None),
+        ClientCredentialPolicy::Keep | ClientCredentialPolicy::KeepAll => Ok(None),
     }
 }
 

@@ -145,6 +145,11 @@ impl RequestRecord {
         }
     }
 
+    /// The tenant of the request, or [`TenantId::unnamed`].
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.telemetry.tenant
+    }
+
     /// The metrics of the tenant, or of requests without one.
     pub(crate) fn metrics(&self) -> &RequestMetrics {
         &self.telemetry.metrics

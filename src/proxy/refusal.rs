@@ -31,6 +31,12 @@ pub(crate) enum Refusal {
         "graphward has too many requests in flight for this tenant, whose share is half of all; reduce its concurrency"
     )]
     TenantShareInUse,
+    /// No memory is left in which the body could be searched, in the share of the tenant or in all.
+    #[error(
+        "graphward has no memory left to search the body of this request; reduce concurrency, or raise heal.memory_total, of \
+         which a tenant among several has half"
+    )]
+    MemoryInUse,
     /// There is no token, and none arrived in time.
     #[error("graphward has no token for this request: {reason}{}", if *permanent { "" } else { ". Retry the request" })]
     NoCredential {
@@ -39,6 +45,9 @@ pub(crate) enum Refusal {
         /// Whether an operator has to act.
         permanent: bool,
     },
+    /// The task that refreshes the token has stopped.
+    #[error("graphward has no token for this request: the token refresh task has stopped")]
+    RefresherStopped,
     /// The source of the token says that it has no token.
     #[error("graphward has no token for this request, because its source says that it has no token: {0}")]
     TokenWithdrawn(String),
@@ -215,9 +224,9 @@ impl Refusal {
         #[rustfmt::skip]
         let (status, error, label, code, transient) = match self {
             Self::Draining => (S::SERVICE_UNAVAILABLE, DENIED, "refused_draining", 990_001, true),
-            Self::Overloaded | Self::TenantShareInUse => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
+            Self::Overloaded | Self::TenantShareInUse | Self::MemoryInUse => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
             Self::NoCredential { permanent: false, .. } => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
-            Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
+            Self::NoCredential { permanent: true, .. } | Self::RefresherStopped => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
             Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
             Self::Trace | Self::TunnelNotPossible { .. } => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
             Self::MalformedRequest(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_malformed", 990_006, false),
@@ -348,7 +357,7 @@ impl From<RefreshError> for Refusal {
             RefreshError::Failed(reason) if reason.is_absence() => return Self::TokenWithdrawn(reason.to_string()),
             RefreshError::Failed(reason) => (reason.to_string(), !Arc::as_ref(reason).is_transient()),
             RefreshError::TimedOut | RefreshError::StillValid => (error.to_string(), false),
-            RefreshError::Closed => (error.to_string(), true),
+            RefreshError::Closed => return Self::RefresherStopped,
         };
         Self::NoCredential { reason, permanent }
     }

@@ -7,6 +7,7 @@ mod admin;
 mod alerts;
 mod allowed_calls;
 mod answer_pace;
+mod app_token_signs;
 mod batch_items;
 mod batches;
 mod body_credentials;

@@ -89,6 +89,13 @@ async fn a_batch_that_cannot_be_searched_is_refused() {
         let proxy = TestProxy::start_with(protocols, |config| config.heal.memory_total = 1_000).await;
         let answer = proxy.app.fetch(post_batch(sized(batch_with_fill(1_000)))).await;
         answer.refused(503, "connection_limit_reached");
+        assert!(
+            answer
+                .text()
+                .contains("heal.memory_total, of which a tenant among several has half"),
+            "{}",
+            answer.text()
+        );
         assert_eq!(proxy.graph.attempts(), 0);
         proxy.shutdown().await;
     }

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use rustix::process::Signal;
+
 use crate::postgres::server::{Database, Server};
-use crate::support::{Client, Graph, Sidecar, TestResponse, get, settings, together, wait_until};
+use crate::support::{Client, Graph, Sidecar, TestResponse, get, replace_file, settings, together, wait_until};
 
 const TABLE: &str = "CREATE TABLE tokens (tenant text, token text, is_active boolean)";
 const QUERY: &str = "SELECT token FROM tokens WHERE tenant = 'acme' AND is_active";
@@ -150,4 +152,26 @@ async fn a_restart_while_the_database_is_down_serves_with_the_last_token_that_gr
     assert_eq!((refused.status, refusal_code(&refused)), (403, Some(990_023)));
     wait_until("the cache is erased", async || !cache.exists()).await;
     sidecar.assert_reveals_none_of(&[&first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_the_token_of_a_tenant_is_refused_as_withdrawn_when_a_reload_removes_it() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    fs::write(dir.path().join("token"), graph.sim.issue(None)).unwrap();
+    let both = settings(&graph, "file = \"token\"", "[heal]\ntoken_wait = \"60s\"\n");
+    let acme = "[tenants.acme]\nsource = { exec = [\"sleep\", \"60\"], timeout = \"15s\" }\n";
+    let sidecar = Sidecar::start(dir.path(), &format!("{both}{acme}")).await;
+    let removal = async {
+        wait_until("the request waits for a token", async || {
+            sidecar.metric("graphward_inflight_requests ").await == 1
+        })
+        .await;
+        replace_file(&dir.path().join("graphward.toml"), &both);
+        sidecar.signal(Signal::HUP);
+    };
+    let (refused, ()) = tokio::join!(get(sidecar.proxy, "/-/acme/v26.0/me"), removal);
+    let text = String::from_utf8_lossy(&refused.body);
+    assert_eq!((refused.status, refusal_code(&refused)), (403, Some(990_026)), "{text}");
 }

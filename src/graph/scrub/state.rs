@@ -145,7 +145,9 @@ impl ScrubReport {
             (ParameterKind::Other | ParameterKind::Proof, _) => ParameterCredential::None,
             (ParameterKind::Placeholder | ParameterKind::TokenSlot, _) => ParameterCredential::Placeholder,
             (ParameterKind::AppToken, _) => ParameterCredential::AppToken,
-            (ParameterKind::Token, ClientCredentialPolicy::Keep) => ParameterCredential::Kept,
+            (ParameterKind::Token, ClientCredentialPolicy::Keep | ClientCredentialPolicy::KeepAll) => {
+                ParameterCredential::Kept
+            }
             (ParameterKind::Token, ClientCredentialPolicy::Replace | ClientCredentialPolicy::Refuse) => {
                 ParameterCredential::Removed
             }
@@ -167,7 +169,9 @@ impl Ruling {
     pub(super) const fn new(strongest: ParameterKind, policy: ClientCredentialPolicy) -> Result<Self, ScrubError> {
         let keeps_token = match (strongest, policy) {
             (ParameterKind::Token, ClientCredentialPolicy::Refuse) => return Err(ScrubError::ClientCredential),
-            (ParameterKind::Token, ClientCredentialPolicy::Keep) | (ParameterKind::AppToken, _) => true,
+            (ParameterKind::Token, ClientCredentialPolicy::Keep)
+            | (ParameterKind::AppToken, _)
+            | (_, ClientCredentialPolicy::KeepAll) => true,
             (ParameterKind::Token, ClientCredentialPolicy::Replace)
             | (
                 ParameterKind::TokenSlot | ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other,
@@ -196,7 +200,7 @@ impl ScrubState {
             policy,
             mode,
             strongest: ParameterKind::Other,
-            keeps_token: false,
+            keeps_token: matches!(policy, ClientCredentialPolicy::KeepAll),
             pending_resolved: false,
             restored: false,
             pending: PendingFragments::default(),
@@ -234,7 +238,10 @@ impl ScrubState {
                 Ok(Decision::Remove)
             }
             (ParameterKind::AppToken | ParameterKind::Proof, _) if self.keeps_token => Ok(Decision::Keep),
-            (ParameterKind::Token | ParameterKind::AppToken, ClientCredentialPolicy::Keep)
+            (
+                ParameterKind::Token | ParameterKind::AppToken,
+                ClientCredentialPolicy::Keep | ClientCredentialPolicy::KeepAll,
+            )
             | (ParameterKind::AppToken, ClientCredentialPolicy::Refuse) => {
                 self.keeps_token = true;
                 Ok(Decision::Keep)

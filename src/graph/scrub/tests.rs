@@ -11,10 +11,11 @@ use http::HeaderValue;
 use super::super::credential::ParameterCredential;
 use super::*;
 
-const POLICIES: [ClientCredentialPolicy; 3] = [
+const POLICIES: [ClientCredentialPolicy; 4] = [
     ClientCredentialPolicy::Replace,
     ClientCredentialPolicy::Refuse,
     ClientCredentialPolicy::Keep,
+    ClientCredentialPolicy::KeepAll,
 ];
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -104,6 +105,7 @@ fn expected_fates(
         ClientCredentialPolicy::Refuse if token => return None,
         ClientCredentialPolicy::Refuse => app,
         ClientCredentialPolicy::Keep => app || token,
+        ClientCredentialPolicy::KeepAll => true,
         ClientCredentialPolicy::Replace => app && !token && mode == ScrubMode::Remove,
     };
     let becomes = |(at, kind): (usize, &TestParameter)| match kind {
@@ -112,6 +114,7 @@ fn expected_fates(
         _ if !staying => ExpectedFate::Removed,
         TestParameter::Token | TestParameter::App if policy == ClientCredentialPolicy::Replace => ExpectedFate::Moved,
         TestParameter::Token | TestParameter::App => ExpectedFate::Kept,
+        TestParameter::Proof if policy == ClientCredentialPolicy::KeepAll => ExpectedFate::Kept,
         TestParameter::Proof => {
             let late = kinds[..at]
                 .iter()
@@ -134,11 +137,11 @@ fn expected_credential(
     let has = |kind| kinds.contains(&kind);
     if has(TestParameter::Token) || (has(TestParameter::App) && mode == ScrubMode::Mask) {
         match policy {
-            ClientCredentialPolicy::Keep if has(TestParameter::Token) => {
+            ClientCredentialPolicy::Keep | ClientCredentialPolicy::KeepAll if has(TestParameter::Token) => {
                 return ParameterCredential::Kept;
             }
             ClientCredentialPolicy::Replace => return ParameterCredential::Removed,
-            ClientCredentialPolicy::Keep | ClientCredentialPolicy::Refuse => {}
+            ClientCredentialPolicy::Keep | ClientCredentialPolicy::KeepAll | ClientCredentialPolicy::Refuse => {}
         }
     }
     if has(TestParameter::App) {
