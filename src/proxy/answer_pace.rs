@@ -34,7 +34,7 @@ const ANSWERS_PER_SECOND: u64 = 500;
 /// The time between two answers, in microseconds.
 const INTERVAL: u64 = 1_000_000 / ANSWERS_PER_SECOND;
 /// The pause after which a whole burst is not delayed, in microseconds.
-const PAUSE: u64 = BURST * INTERVAL;
+const PAUSE: u64 = (BURST - 1) * INTERVAL;
 /// The longest delay, in microseconds.
 const MAX_DELAY: u64 = 1_000_000;
 
