@@ -7,13 +7,17 @@ use graphward::config::{Config, EnvVars, Overrides};
 use graphward::proxy::DeadTokenPolicy;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{TestProxy, TestProxyBuilder, get, with};
+use crate::support::{PROTOCOL_PAIRS, Protocols, TestProxy, TestProxyBuilder, get, with};
 
 /// The header of the tenant that storms, besides the one of `[token]`: it has no token, and no `GET /me`.
 const TWO_TENANTS: &str = "[token]\nsource = { env = \"FIRST\" }\n[routing]\nheader = \"x-tenant-id\"\n\
     [tenants.acme]\nsource = { env = \"SECOND\" }\nallow = \"send-only\"\n";
 
 async fn start(tenants: &str, max_inflight: u32) -> TestProxy {
+    start_over(PROTOCOL_PAIRS[0], tenants, max_inflight).await
+}
+
+async fn start_over(protocols: Protocols, tenants: &str, max_inflight: u32) -> TestProxy {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), tenants).unwrap();
     let flags = Overrides {
@@ -21,7 +25,7 @@ async fn start(tenants: &str, max_inflight: u32) -> TestProxy {
         ..Overrides::default()
     };
     let loaded = Config::load(flags, &EnvVars::new()).unwrap().config;
-    let builder = TestProxyBuilder::new().with(|config| *config = loaded);
+    let builder = TestProxyBuilder::over(protocols).with(|config| *config = loaded);
     builder
         .with(|config| {
             config.heal.hold_timeout = Duration::ZERO;
@@ -52,8 +56,12 @@ async fn storm(proxy: &TestProxy, connections: usize, each: usize, headers: &[(&
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_sends_again_at_once_gets_five_hundred_answers_a_second_that_graph_has_not_given() {
-    for headers in [&[][..], &[("x-tenant-id", "acme")], &[("x-tenant-id", "gone")]] {
-        let proxy = start(TWO_TENANTS, 10_000).await;
+    let storms = [&[][..], &[("x-tenant-id", "acme")], &[("x-tenant-id", "gone")]];
+    let all = PROTOCOL_PAIRS
+        .into_iter()
+        .flat_map(|protocols| storms.map(|headers| (protocols, headers)));
+    for (protocols, headers) in all {
+        let proxy = start_over(protocols, TWO_TENANTS, 10_000).await;
         if headers.is_empty() {
             proxy.graph.expire_all();
             assert_eq!(proxy.app.get("/me").await.status, 401);
