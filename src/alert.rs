@@ -4,7 +4,7 @@
 //!   refresher ──send──▶ AlertSender ──bounded channel──▶ Webhook ──POST──▶ Slack, or an internal service
 //! ```
 //!
-//! [`AlertSender::send`] never waits. The [`Webhook`] is a task that delivers one alert at a time: 2xx is a delivery; after
+//! [`AlertSender::send`] never waits. The [`Webhook`] is a task that delivers one alert or digest at a time: 2xx is a delivery; after
 //! no response, 408, 425, 429 and 5xx it retries, up to eight attempts in about an hour; after any other status it gives up.
 //!
 //! # Why
@@ -12,8 +12,11 @@
 //! * The refresher reports the same problem all day, so a cause, with its day threshold or its reason, is delivered once in 24
 //!   hours for each tenant. Another reason is another problem; beyond eight reasons, a cause has become noise. Only a delivery
 //!   suppresses: after a failure the next alert is sent, but not within ten minutes.
-//! * Channel and queue are bounded: a newer alert of the same cause and reason replaces the older one, and beyond 256 the oldest is
-//!   dropped, because the newest describes the present. An alert with fewer attempts goes first, so that a dead webhook does
+//! * When a key is lost or an app is disabled, the tokens of thousands of tenants die in a minute. So alerts of the same cause
+//!   and reason are one delivery, a digest: the first waits a quarter of a second for others, and after a delivery the next one comes
+//!   30 seconds later. What was told is remembered for each tenant.
+//! * Channel and queue are bounded: a newer alert of the same cause and reason replaces the older one, and beyond 16,384 the oldest is
+//!   dropped, because the newest describes the present. Alerts with fewer attempts go first, so that a dead webhook does
 //!   not hold up a new alert.
 //! * The day is measured on the monotonic clock, so that setting the clock back cannot silence a cause.
 //! * A restart, and replicas that share the directory for state, remember what was delivered, in a file; replicas that read
@@ -25,6 +28,7 @@
 mod endpoint;
 mod memory;
 mod payload;
+mod queue;
 mod webhook;
 
 pub use endpoint::WebhookUrlError;

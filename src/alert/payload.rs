@@ -2,35 +2,79 @@
 
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
+use super::queue::Batch;
 use crate::token::Alert;
 use crate::types::Rfc3339Timestamp;
 
-/// Writes an alert as JSON: `text` for Slack and compatible webhooks, the other members for programs.
-pub(super) fn payload(alert: &Alert, sent_at: SystemTime) -> String {
-    let [summary, remediation] = [&alert.summary, &alert.remediation].map(|text| text.trim().trim_end_matches('.'));
-    let text = format!("{summary}. {remediation}. (graphward, tenant {})", alert.key.tenant);
-    let mut payload = json!({
-        // Slack makes links, mentions and entities with these three characters.
-        // See <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
-        "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
-        "tenant": alert.key.tenant.as_str(),
-        "cause": alert.key.cause.label(),
-        "severity": alert.key.cause.severity(),
-        "summary": alert.summary,
-        "remediation": alert.remediation,
-        "at": Rfc3339Timestamp(sent_at).to_string(),
-    });
-    if let (Some(days), Value::Object(members)) = (alert.key.cause.days(), &mut payload) {
-        members.insert("days".to_owned(), days.into());
+/// The most tenants that a digest names.
+const MAX_NAMED: usize = 10;
+
+/// Writes the alerts of a batch as JSON: `text` for Slack and compatible webhooks, the other members for programs. One alert
+/// is about its tenant, several are a digest.
+pub(super) fn payload(batch: &Batch) -> String {
+    let mut alerts = batch.alerts();
+    let Some(first) = alerts.next() else {
+        return String::new();
+    };
+    if batch.len() == 1 {
+        return Value::Object(single(&first.alert, first.received_at)).to_string();
     }
-    payload.to_string()
+    let tenants: Vec<_> = batch.keys().map(|key| key.tenant.as_str()).take(MAX_NAMED).collect();
+    let rest = batch.len() - tenants.len();
+    let rest = if rest == 0 {
+        String::new()
+    } else {
+        format!(" and {rest} more")
+    };
+    let digest = Alert {
+        key: first.alert.key.clone(),
+        summary: format!(
+            "{}: {}{rest}.",
+            batch.topic.cause.digest(batch.len()),
+            tenants.join(", ")
+        ),
+        remediation: format!("For {}: {}", tenants.first().unwrap_or(&""), first.alert.remediation),
+    };
+    let mut payload = members(&digest, "", first.received_at);
+    payload.insert("tenants".to_owned(), tenants.into());
+    payload.insert("tenant_count".to_owned(), batch.len().into());
+    Value::Object(payload).to_string()
+}
+
+fn single(alert: &Alert, sent_at: SystemTime) -> Map<String, Value> {
+    let tenant = alert.key.tenant.as_str();
+    let mut payload = members(alert, &format!(", tenant {tenant}"), sent_at);
+    payload.insert("tenant".to_owned(), tenant.into());
+    payload
+}
+
+/// The members that one alert and a digest have.
+fn members(alert: &Alert, tenant: &str, sent_at: SystemTime) -> Map<String, Value> {
+    let [summary, remediation] = [&alert.summary, &alert.remediation].map(|text| text.trim().trim_end_matches('.'));
+    let text = format!("{summary}. {remediation}. (graphward{tenant})");
+    // Slack makes links, mentions and entities with these three characters.
+    // See <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let members = [
+        ("text", text),
+        ("cause", alert.key.cause.label().to_owned()),
+        ("severity", alert.key.cause.severity().to_owned()),
+        ("summary", alert.summary.clone()),
+        ("remediation", alert.remediation.clone()),
+        ("at", Rfc3339Timestamp(sent_at).to_string()),
+    ];
+    let members = members.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+    let days = alert.key.cause.days().map(|days| ("days".to_owned(), days.into()));
+    members.chain(days).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use serde_json::json;
 
     use super::*;
     use crate::token::{AlertCause, AlertKey};
@@ -47,7 +91,7 @@ mod tests {
             remediation: remediation.to_owned(),
         };
         let sent_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_759_276_800);
-        serde_json::from_str(&payload(&alert, sent_at)).unwrap()
+        Value::Object(single(&alert, sent_at))
     }
 
     #[test]

@@ -1,36 +1,42 @@
 //! The task that delivers alerts to the webhook, and the handle that sends them to the task.
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use http::Request;
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::endpoint::{Failure, WebhookUrlError, check, shown_part};
 use super::payload::payload;
+use super::queue::{AlertQueue, Batch, COOLDOWN, Enqueued, MAX_WAITING, QueuedAlert};
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
 use crate::token::{Alert, AlertKey, DeliveryMemory};
-use crate::types::{Clock, Fingerprint, Secret};
+use crate::types::{Clock, Fingerprint, Secret, TenantId};
 
 /// Sends alerts to the webhook task. Clones send to the same one.
 #[derive(Clone, Debug)]
 pub struct AlertSender {
-    /// A receiver that falls behind loses the oldest alerts, as a full queue does.
-    alerts: broadcast::Sender<Alert>,
+    alerts: mpsc::Sender<Alert>,
     stop: watch::Sender<bool>,
     metrics: AlertMetrics,
     url: Fingerprint,
+    overflow: Arc<Overflow>,
 }
 
-/// Delivers alerts, one at a time.
+/// Whether a full queue has been logged since the last delivery.
+#[derive(Debug, Default)]
+struct Overflow(AtomicBool);
+
+/// Delivers alerts, one batch at a time.
 #[derive(Debug)]
 pub struct Webhook {
-    alerts: broadcast::Receiver<Alert>,
+    alerts: mpsc::Receiver<Alert>,
     stop: watch::Receiver<bool>,
     url: Secret,
     /// The part of the URL that may be shown.
@@ -39,33 +45,12 @@ pub struct Webhook {
     clock: Clock,
     metrics: AlertMetrics,
     memories: Vec<Box<dyn DeliveryMemory>>,
-    /// In the order of arrival, or of the last attempt; one for each key.
-    waiting: Vec<QueuedAlert>,
-    /// A settled alert is not attempted again before this moment.
-    not_before: HashMap<AlertKey, Instant>,
+    queue: AlertQueue,
     /// The webhook asked for no request before this moment.
     paused_until: Instant,
-    /// Whether a full queue has been logged since the last delivery.
-    overflow_logged: bool,
+    overflow: Arc<Overflow>,
 }
 
-/// An alert that waits.
-#[derive(Clone, Debug)]
-struct QueuedAlert {
-    alert: Alert,
-    received_at: SystemTime,
-    /// The number of attempts so far.
-    attempts: u32,
-    /// The moment of the next attempt.
-    due: Instant,
-}
-
-/// The most alerts that wait; a tenant has a dozen causes, most of which exclude each other.
-const MAX_WAITING: usize = 256;
-/// The most reasons of one cause of a tenant that are delivered in its interval.
-const MAX_REASONS: usize = 8;
-/// An alert that was given up is not attempted again within this time.
-const COOLDOWN: Duration = Duration::from_secs(10 * 60);
 /// The most attempts for an alert, within 63 minutes.
 const MAX_ATTEMPTS: u32 = 8;
 /// The longest that one attempt may take.
@@ -79,11 +64,15 @@ impl AlertSender {
     /// Hands an alert to the webhook task, without waiting.
     ///
     /// It is suppressed if the same cause of the same tenant was delivered within 24 hours for the same reason, or for many
-    /// reasons. If an alert of the same cause and reason waits, this one replaces it.
+    /// reasons. If an alert of the same cause and reason waits, this one replaces it. Those of several tenants are delivered
+    /// together.
     pub fn send(&self, alert: &Alert) {
-        if self.alerts.send(alert.clone()).is_err() {
+        if let Err(error) = self.alerts.try_send(alert.clone()) {
             self.metrics.dropped.inc();
-            tracing::debug!(alert = %alert.key, "alert dropped: the webhook task has stopped");
+            tracing::debug!(alert = %alert.key, %error, "alert dropped: the webhook task has stopped, or has not kept up");
+            if matches!(error, TrySendError::Full(_)) {
+                self.overflow.warn_once();
+            }
         }
     }
 
@@ -116,7 +105,8 @@ impl Webhook {
         metrics: AlertMetrics,
     ) -> Result<(AlertSender, Self), WebhookUrlError> {
         let (stop, stop_receiver) = watch::channel(false);
-        let (alerts, alert_receiver) = broadcast::channel(MAX_WAITING);
+        let (alerts, alert_receiver) = mpsc::channel(MAX_WAITING);
+        let overflow = Arc::<Overflow>::default();
         let webhook = Self {
             alerts: alert_receiver,
             stop: stop_receiver,
@@ -126,16 +116,16 @@ impl Webhook {
             clock,
             metrics: metrics.clone(),
             memories: Vec::new(),
-            waiting: Vec::new(),
-            not_before: HashMap::new(),
+            queue: AlertQueue::default(),
             paused_until: Instant::now(),
-            overflow_logged: false,
+            overflow: Arc::clone(&overflow),
         };
         let sender = AlertSender {
             alerts,
             stop,
             metrics,
             url: url.fingerprint(),
+            overflow,
         };
         Ok((sender, webhook))
     }
@@ -162,45 +152,56 @@ impl Webhook {
             if next.is_none() && is_stopping && self.alerts.is_empty() {
                 return;
             }
-            let due = OptionFuture::from(next.as_ref().map(|next| sleep_until(next.due)));
+            let due = OptionFuture::from(next.map(|(_, due)| sleep_until(due)));
             // All three waits are cancel-safe. A sent alert comes first: it may go before one that is due.
             tokio::select! {
                 biased;
                 received = self.alerts.recv() => match received {
-                    Ok(alert) => self.enqueue(alert),
-                    Err(RecvError::Lagged(missed)) => self.count_dropped(missed),
-                    Err(RecvError::Closed) => return,
+                    Some(alert) => self.enqueue(alert),
+                    None => return,
                 },
                 _ = self.stop.changed(), if !is_stopping => {}
-                Some(()) = due => if let Some(next) = next {
-                    self.deliver(next).await;
+                Some(()) = due => if let Some((id, _)) = next {
+                    self.deliver(id).await;
                 }
             }
         }
     }
 
-    /// Makes an attempt, unless the alert was delivered before the start, or by another replica, within its interval.
-    async fn deliver(&mut self, next: QueuedAlert) {
-        let now = self.clock.now();
-        let mut known = None;
+    /// Makes an attempt for the alerts of a batch that were not delivered before the start, or by another replica, within
+    /// their interval.
+    async fn deliver(&mut self, id: u64) {
+        let Some(batch) = self.queue.batch(id) else { return };
+        let (mut keys, now): (Vec<AlertKey>, _) = (batch.keys().cloned().collect(), self.clock.now());
+        let interval = batch.topic.cause.repeat_interval();
+        let mut known = vec![None; keys.len()];
         for memory in &mut self.memories {
-            known = known.max(memory.begin(&next.alert.key, now).await);
+            let delivered = memory.begin(&keys, now).await;
+            for (known, at) in known.iter_mut().zip(delivered) {
+                *known = at.max(*known);
+            }
         }
-        let interval = next.alert.key.cause.repeat_interval();
-        let remaining = known.and_then(|at| (at + interval).duration_since(now).ok());
-        // The clock of a replica that noted a later time is wrong.
-        let remaining = remaining.filter(|it| !it.is_zero() && *it <= interval + COOLDOWN);
-        let result = match remaining {
-            Some(_) => None,
-            None => Some(self.attempt(&next).await),
+        let mut known = known.into_iter();
+        keys.retain(|key| {
+            let at = known.next().flatten();
+            let remaining = at.and_then(|at| (at + interval).duration_since(now).ok());
+            // The clock of a replica that noted a later time is wrong.
+            let remaining = remaining.filter(|it| !it.is_zero() && *it <= interval + COOLDOWN);
+            if remaining.is_some_and(|remaining| self.queue.forget(key, remaining)) {
+                self.metrics.suppressed.inc();
+            }
+            remaining.is_none()
+        });
+        let result = match self.queue.batch(id) {
+            Some(batch) => Some(self.attempt(batch).await),
+            None => None,
         };
         let delivered_at = matches!(result, Some(Ok(()))).then(|| self.clock.now());
         for memory in &mut self.memories {
-            memory.finish(&next.alert.key, delivered_at).await;
+            memory.finish(&keys, delivered_at).await;
         }
-        match result {
-            Some(result) => self.settle(next, result),
-            None => self.forget(next.alert.key, remaining.unwrap_or_default()),
+        if let (Some(result), Some(batch)) = (result, self.queue.take(id)) {
+            self.settle(batch, result);
         }
     }
 
@@ -210,113 +211,127 @@ impl Webhook {
     }
 
     fn enqueue(&mut self, alert: Alert) {
-        let (key, now, received_at) = (&alert.key, Instant::now(), self.clock.now());
-        let not_before = self.not_before.get(key).copied().unwrap_or(now);
-        let queued = self.waiting.iter_mut().find(|queued| queued.alert.key == *key);
-        let is_settled = |(other, until): &(&AlertKey, &Instant)| other.has_cause_of(key) && **until > now + COOLDOWN;
-        let settled = self.not_before.iter().filter(is_settled).count();
-        if queued.is_some() || not_before > now + COOLDOWN || settled >= MAX_REASONS {
-            self.metrics.suppressed.inc();
-            tracing::debug!(
-                %key,
-                "duplicate alert suppressed: already delivered within its interval, or queued"
-            );
-            if let Some(queued) = queued {
-                (queued.alert, queued.received_at) = (alert, received_at);
+        let key = alert.key.clone();
+        let received_at = self.clock.now();
+        match self.queue.enqueue(QueuedAlert { alert, received_at }) {
+            Enqueued::Waiting => {}
+            Enqueued::Suppressed => {
+                self.metrics.suppressed.inc();
+                tracing::debug!(
+                    %key,
+                    "duplicate alert suppressed: already delivered within its interval, or queued"
+                );
             }
-            return;
-        }
-        self.waiting.push(QueuedAlert {
-            alert,
-            received_at,
-            attempts: 0,
-            due: not_before,
-        });
-        if self.waiting.len() > MAX_WAITING {
-            drop(self.waiting.remove(0));
-            self.count_dropped(1);
+            Enqueued::OldestDropped => {
+                self.metrics.dropped.inc();
+                self.overflow.warn_once();
+            }
         }
     }
 
-    fn count_dropped(&mut self, count: u64) {
-        self.metrics.dropped.inc_by(count);
-        if !std::mem::replace(&mut self.overflow_logged, true) {
-            tracing::warn!(webhook = %self.shown, "alert queue is full: dropping the oldest alerts");
-        }
+    /// The batch to attempt next, and when.
+    fn next(&self) -> Option<(u64, Instant)> {
+        let (now, is_stopping) = (Instant::now(), self.is_stopping());
+        let due = |batch: &Batch| if is_stopping { now } else { batch.due.max(now) };
+        let (id, due) = self.queue.next(due)?;
+        Some((id, due.max(self.paused_until)))
     }
 
-    /// The alert to attempt next, and when: of those that are due, the first with the fewest attempts.
-    fn next(&self) -> Option<QueuedAlert> {
-        let now = Instant::now();
-        let due = |queued: &QueuedAlert| if self.is_stopping() { now } else { queued.due.max(now) };
-        let waiting = self.waiting.iter();
-        let mut next = waiting.min_by_key(|queued| (due(queued), queued.attempts))?.clone();
-        next.due = due(&next).max(self.paused_until);
-        Some(next)
-    }
-
-    /// Removes an alert that was delivered already, unless its interval is almost over: then it waits for the end.
-    fn forget(&mut self, key: AlertKey, remaining: Duration) {
-        let not_before = Instant::now() + remaining;
-        let queued = self.waiting.iter_mut().find(|queued| queued.alert.key == key);
-        if let Some(queued) = queued.filter(|_| remaining <= COOLDOWN) {
-            queued.due = not_before;
-            return;
-        }
-        self.metrics.suppressed.inc();
-        self.waiting.retain(|queued| queued.alert.key != key);
-        self.not_before.insert(key, not_before);
-    }
-
-    async fn attempt(&self, queued: &QueuedAlert) -> Result<(), Failure> {
+    async fn attempt(&self, batch: &Batch) -> Result<(), Failure> {
         let request = Request::post(self.url.expose())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("graphward/", env!("CARGO_PKG_VERSION")))
-            .body(payload(&queued.alert, queued.received_at).into())?;
+            .body(payload(batch).into())?;
         check(&self.client.send(request).await?, self.url.expose(), self.clock.now())
     }
 
     /// Takes the result of an attempt. The pause before the next one is the one that the webhook asked for, or else a random
     /// part of a second, of four seconds, and so on, up to 40 minutes. `backon` would retry one alert and hold up the others;
     /// its delays would replace one line.
-    fn settle(&mut self, mut queued: QueuedAlert, result: Result<(), Failure>) {
-        let (key, now, webhook) = (queued.alert.key.clone(), Instant::now(), &self.shown);
-        self.waiting.retain(|queued| queued.alert.key != key);
-        self.not_before.retain(|_, until| *until > now);
-        let (tenant, cause, attempts) = (key.tenant.clone(), key.cause, queued.attempts + 1);
+    fn settle(&mut self, mut batch: Batch, result: Result<(), Failure>) {
+        let (now, webhook, attempts) = (Instant::now(), &self.shown, batch.attempts + 1);
+        let (tenant, alerts) = (batch.tenant().cloned(), batch.len());
+        let (tenant, count) = (
+            tenant.as_ref().map(TenantId::as_str),
+            u64::try_from(alerts).unwrap_or(u64::MAX),
+        );
+        let cause = batch.topic.cause;
         let (interval, cause, days) = (cause.repeat_interval(), cause.label(), cause.days());
         match result {
             Ok(()) => {
-                self.metrics.delivered.inc();
-                self.overflow_logged = false;
-                self.not_before.insert(key, now + interval);
-                tracing::info!(webhook, %tenant, cause, days, "alert delivered");
+                self.metrics.delivered.inc_by(count);
+                self.overflow.reset();
+                self.queue.settle_all(&batch, now + interval);
+                self.queue.collect(batch.topic);
+                tracing::info!(webhook, tenant, alerts, cause, days, "alert delivered");
             }
             Err(failure) if failure.advice.is_none() && attempts < MAX_ATTEMPTS && !self.is_stopping() => {
                 let longest = Duration::from_secs(4_u64.pow(attempts - 1).min(40 * 60));
                 let (error, pause) = (failure.error, failure.retry_after);
                 let after = pause.unwrap_or_else(|| longest.mul_f64(fastrand::f64()));
                 self.paused_until = pause.map_or(self.paused_until, |pause| now + pause);
-                (queued.attempts, queued.due) = (attempts, now + after);
-                self.waiting.push(queued);
+                (batch.attempts, batch.due) = (attempts, now + after);
+                self.queue.put_back(batch);
                 if attempts == 1 {
-                    tracing::warn!(webhook, %tenant, cause, days, error, ?after, "alert delivery failed; retrying for an hour");
+                    tracing::warn!(
+                        webhook,
+                        tenant,
+                        alerts,
+                        cause,
+                        days,
+                        error,
+                        ?after,
+                        "alert delivery failed; retrying for an hour"
+                    );
                 }
-                tracing::debug!(webhook, %tenant, cause, days, error, ?after, attempts, "alert delivery failed; will retry");
+                tracing::debug!(
+                    webhook,
+                    tenant,
+                    alerts,
+                    cause,
+                    days,
+                    error,
+                    ?after,
+                    attempts,
+                    "alert delivery failed; will retry"
+                );
             }
             Err(Failure { error, advice, .. }) => {
-                self.metrics.failed.inc();
-                self.not_before.insert(key, now + COOLDOWN);
+                self.metrics.failed.inc_by(count);
+                self.queue.settle_all(&batch, now + COOLDOWN);
                 let advice = advice.unwrap_or("check that the webhook is reachable");
-                tracing::warn!(webhook, %tenant, cause, days, error, attempts, "alert delivery failed, not retrying: {advice}");
+                tracing::warn!(
+                    webhook,
+                    tenant,
+                    alerts,
+                    cause,
+                    days,
+                    error,
+                    attempts,
+                    "alert delivery failed, not retrying: {advice}"
+                );
             }
         }
     }
 }
 
+// === impl Overflow ===
+
+impl Overflow {
+    fn warn_once(&self) {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            tracing::warn!("alert queue is full: dropping alerts; they are in this log");
+        }
+    }
+
+    fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Webhook {
     fn drop(&mut self) {
-        let alerts = self.waiting.len() + self.alerts.len();
+        let alerts = self.queue.len() + self.alerts.len();
         if alerts > 0 {
             self.metrics.dropped.inc_by(u64::try_from(alerts).unwrap_or(u64::MAX));
             tracing::warn!(webhook = %self.shown, alerts, "stopped with undelivered alerts; they are in this log");

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::admin::{Admin, AdminTenant};
-use crate::alert::{AlertMemory, AlertSender, Webhook};
+use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
 use crate::net::tls;
@@ -29,7 +29,6 @@ use crate::upstream::Upstream;
 use super::context::{BuildContext, UpstreamError};
 use super::error::StartError;
 use super::secrets;
-use super::state::state_dir;
 use super::tenants::RunningTenant;
 use super::token_provider::{shared_deliveries, source_identity};
 
@@ -190,8 +189,8 @@ pub(super) fn build_webhook(
         context.clock,
         context.metrics.alert_metrics(),
     )?;
-    if let Some(directory) = state_dir(&config.state) {
-        webhook = webhook.with_memory(AlertMemory::new(&directory));
+    if let Some(memory) = &context.alert_memory {
+        webhook = webhook.with_memory(memory.clone());
     }
     if let Some(deliveries) = shared_deliveries(&config.token, &context.tasks)? {
         webhook = webhook.with_memory(deliveries);

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, check_variable, resolve_text};
+use super::state::state_dir;
+use crate::alert::AlertMemory;
 use crate::config::Config;
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
@@ -29,6 +31,8 @@ pub(super) struct BuildContext {
     pub(super) tasks: Tasks,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
+    /// Remembers which alerts were delivered, if there is a directory for state.
+    pub(super) alert_memory: Option<AlertMemory>,
 }
 
 /// The reason why the upstream cannot be used as configured.
@@ -81,6 +85,7 @@ impl BuildContext {
             tasks,
             clock,
             metrics,
+            alert_memory: state_dir(&config.state).map(|directory| AlertMemory::new(&directory)),
         })
     }
 

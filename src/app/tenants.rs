@@ -7,7 +7,6 @@ use tokio::task::AbortHandle;
 use super::context::BuildContext;
 use super::error::StartError;
 use super::event_sink::{SharedAlertSender, event_sink};
-use super::state::state_dir;
 use crate::admin::AdminTenant;
 use crate::alert::NoticeMemory;
 use crate::config::Config;
@@ -62,7 +61,8 @@ impl NewTenant {
             ..RefreshPolicy::default()
         };
         let mut refresher = Refresher::new(id.clone(), provider, publisher, policy, context.clock, sink);
-        let memory = state_dir(&config.state).map(|dir| NoticeMemory::new(&dir, Arc::clone(alert_sender)));
+        let memory = context.alert_memory.clone();
+        let memory = memory.map(|memory| NoticeMemory::new(memory, Arc::clone(alert_sender)));
         refresher.set_notice_memory(memory);
         let operator = refresher.operator();
         let running = RunningTenant {

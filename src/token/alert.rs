@@ -13,11 +13,11 @@ use crate::types::TenantId;
 
 /// A place where processes note which alerts were delivered. What fails there does not keep an alert from being delivered.
 pub trait DeliveryMemory: Debug + Send + Sync + 'static {
-    /// Waits while another process delivers an alert, and returns when this one was delivered last.
-    fn begin<'a>(&'a mut self, alert: &'a AlertKey, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>>;
+    /// Waits while another process delivers an alert, and returns when each of these was delivered last.
+    fn begin<'a>(&'a mut self, alerts: &'a [AlertKey], now: SystemTime) -> BoxFuture<'a, Vec<Option<SystemTime>>>;
 
-    /// Ends what `begin` began, and notes when the alert was delivered; `None` if it was not.
-    fn finish<'a>(&'a mut self, alert: &'a AlertKey, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
+    /// Ends what `begin` began, and notes when these were delivered; `None` if they were not.
+    fn finish<'a>(&'a mut self, alerts: &'a [AlertKey], delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
 }
 
 /// The longest time after which an alert is delivered again: a week.
@@ -113,6 +113,39 @@ impl AlertCause {
     #[must_use]
     pub const fn severity(self) -> &'static str {
         self.properties().1
+    }
+
+    /// What has happened to the tokens of several tenants: a clause that their names follow.
+    #[must_use]
+    pub fn digest(self, count: usize) -> String {
+        let within = |days: u8| {
+            if days == 1 {
+                "a day".to_owned()
+            } else {
+                format!("{days} days")
+            }
+        };
+        match self {
+            Self::Expiry(days) => format!("{count} tokens expire within {}", within(days)),
+            Self::ExpiryUnknown => format!("graphward does not know when {count} tokens expire"),
+            Self::DataAccess(days) => format!("The data access of {count} tokens expires within {}", within(days)),
+            Self::Rejected => format!("Graph rejected {count} tokens"),
+            Self::ActionRequired => format!("Graph requires an action of the users of {count} tokens"),
+            Self::AccountLocked => format!("Meta has blocked or locked the accounts of {count} tenants"),
+            Self::ProofRejected => format!("Graph rejects the appsecret_proof of {count} tenants"),
+            Self::RenewalFailed => format!("{count} tokens could not be renewed"),
+            Self::AdminTokenExpiry(days) => {
+                format!(
+                    "The admin tokens that renew {count} tokens expire within {}",
+                    within(days)
+                )
+            }
+            Self::AdminTokenRejected => format!("Graph rejects the admin tokens that renew {count} tokens"),
+            Self::Withdrawn => format!("{count} tokens were withdrawn by their sources"),
+            Self::SourceTokenRejected => format!("{count} new tokens are not used"),
+            Self::ScopesMissing => format!("{count} tokens lack a permission that WhatsApp requires"),
+            Self::StoreFailed => format!("{count} renewed tokens could not be stored and are lost at a restart"),
+        }
     }
 
     /// The day threshold of an alert about an expiry.

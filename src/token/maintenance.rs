@@ -1,6 +1,7 @@
 //! The work of the refresher besides checks and refreshes: inspections, warnings, stores that have failed, changes by the
 //! operator.
 
+use std::slice::from_ref;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -207,7 +208,7 @@ impl Refresher {
     async fn report_unknown_expiry(&mut self) {
         let (alert, now) = (self.reporter.unknown_expiry_alert(), self.clock.now());
         let reported_at = match &mut self.notice_memory {
-            Some(memory) => memory.begin(&alert.key, now).await,
+            Some(memory) => memory.begin(from_ref(&alert.key), now).await.first().copied().flatten(),
             None => None,
         };
         let again_at = reported_at.map(|at| at + MAX_REPEAT_INTERVAL).filter(|at| *at > now);
@@ -215,7 +216,9 @@ impl Refresher {
             self.reporter.send(&alert);
         }
         if let Some(memory) = &mut self.notice_memory {
-            memory.finish(&alert.key, again_at.is_none().then_some(now)).await;
+            memory
+                .finish(from_ref(&alert.key), again_at.is_none().then_some(now))
+                .await;
         }
         let again_at = again_at.unwrap_or(now + MAX_REPEAT_INTERVAL);
         self.current.expiry_notice_at = Some(self.clock.instant_at(again_at));

@@ -1,6 +1,7 @@
 use tokio::time::advance;
 
 use super::super::endpoint::DAY;
+use super::super::queue::GATHER_TIME;
 use super::*;
 use crate::telemetry::metrics::Metrics;
 use crate::token::AlertCause;
@@ -30,19 +31,34 @@ impl Test {
         assert!(!self.is_suppressed(tenant, cause), "{tenant} {cause:?}");
     }
 
-    /// The alert to attempt now.
+    /// The batch to attempt now, or as soon as no other alert comes.
     #[track_caller]
-    fn next(&self) -> QueuedAlert {
-        let next = self.0.next().unwrap();
-        assert!(next.due <= Instant::now(), "nothing is due");
-        next
+    fn next(&self) -> &Batch {
+        let (id, due) = self.0.next().unwrap();
+        assert!(due <= Instant::now() + GATHER_TIME, "nothing is due");
+        self.0.queue.batch(id).unwrap()
+    }
+
+    /// The only tenant of the batch to attempt now.
+    #[track_caller]
+    fn next_tenant(&self) -> &str {
+        self.next().tenant().unwrap().as_str()
     }
 
     #[track_caller]
+    fn settle(&mut self, result: Result<(), Failure>) -> Batch {
+        let batch = self.next().clone();
+        let taken = self.0.queue.take(batch.id).unwrap();
+        self.0.settle(taken, result);
+        batch
+    }
+
+    /// Delivers a batch of one alert.
+    #[track_caller]
     fn deliver(&mut self) -> Alert {
-        let next = self.next();
-        self.0.settle(next.clone(), Ok(()));
-        next.alert
+        let batch = self.settle(Ok(()));
+        assert_eq!(batch.len(), 1, "{batch:?}");
+        batch.alerts().next().unwrap().alert.clone()
     }
 
     #[track_caller]
@@ -52,13 +68,12 @@ impl Test {
             advice: None,
             retry_after: pause,
         };
-        let next = self.next();
-        self.0.settle(next, Err(failure));
+        let _batch = self.settle(Err(failure));
     }
 
     /// The time until the next attempt.
     fn pause(&self) -> Duration {
-        self.0.next().unwrap().due - Instant::now()
+        self.0.next().unwrap().1 - Instant::now()
     }
 
     fn is_idle(&self) -> bool {
@@ -83,7 +98,7 @@ async fn a_cause_is_delivered_once_in_a_day_for_each_tenant_and_each_threshold()
     let mut test = Test::new();
     let causes = [
         ("a", AlertCause::Expiry(7)),
-        ("b", AlertCause::Expiry(7)),
+        ("b", AlertCause::Withdrawn),
         ("a", AlertCause::Expiry(3)),
         ("a", AlertCause::DataAccess(7)),
         ("a", AlertCause::Rejected),
@@ -139,7 +154,8 @@ async fn an_alert_has_eight_attempts_in_about_an_hour_and_may_be_delivered_the_s
         let start = Instant::now();
         for attempts in 1..MAX_ATTEMPTS {
             test.fail(None);
-            assert_eq!(test.0.next().unwrap().attempts, attempts);
+            let (id, _due) = test.0.next().unwrap();
+            assert_eq!(test.0.queue.batch(id).unwrap().attempts, attempts);
             advance(test.pause()).await;
         }
         assert_eq!(test.0.metrics.failed.get(), 0);
@@ -162,16 +178,19 @@ async fn an_alert_has_eight_attempts_in_about_an_hour_and_may_be_delivered_the_s
 #[tokio::test(start_paused = true)]
 async fn a_new_alert_goes_before_those_that_keep_failing() {
     let mut test = Test::new();
-    for tenant in ["a", "b", "c"] {
-        test.enqueue(tenant, AlertCause::Rejected);
-        assert_eq!(test.next().alert.key.tenant.as_str(), tenant);
+    let causes = [AlertCause::Rejected, AlertCause::Withdrawn, AlertCause::StoreFailed];
+    for cause in causes {
+        test.enqueue("a", cause);
+        assert_eq!(test.next().topic.cause, cause);
         test.fail(None);
     }
     advance(Duration::from_secs(1)).await;
-    test.enqueue("d", AlertCause::Rejected);
-    let delivered: Vec<_> = (0..4).map(|_| test.deliver().key.tenant).collect();
-    let delivered: Vec<_> = delivered.iter().map(TenantId::as_str).collect();
-    assert_eq!(delivered, ["d", "a", "b", "c"]);
+    test.enqueue("new", AlertCause::Rejected);
+    advance(GATHER_TIME).await;
+    assert_eq!(test.deliver().key.tenant.as_str(), "new");
+    for cause in causes {
+        assert_eq!(test.deliver().key.cause, cause);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,24 +209,24 @@ async fn a_pause_that_the_webhook_asked_for_holds_for_all_alerts() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_is_bounded_and_the_newest_remain() {
     let mut test = Test::new();
-    for number in 0..10_000 {
+    let all = MAX_WAITING + 1_000;
+    for number in 0..all {
         test.enqueue(&format!("t{number}"), AlertCause::Rejected);
-        assert!(test.0.waiting.len() <= MAX_WAITING);
+        assert!(test.0.queue.len() <= MAX_WAITING);
     }
-    assert_eq!(test.0.metrics.dropped.get(), 10_000 - 256);
-    let mut delivered = Vec::new();
-    while !test.is_idle() {
-        delivered.push(test.deliver().key.tenant.as_str().to_owned());
-    }
-    let newest: Vec<_> = (10_000 - MAX_WAITING..10_000)
-        .map(|number| format!("t{number}"))
-        .collect();
-    assert_eq!(delivered, newest);
-    assert_eq!(test.0.not_before.len(), MAX_WAITING);
-    advance(DAY).await;
-    test.enqueue("last", AlertCause::Rejected);
+    assert_eq!(test.0.metrics.dropped.get(), 1_000);
+    let batch = test.settle(Ok(()));
+    let delivered = batch.keys().map(|key| key.tenant.as_str().to_owned());
+    assert!(delivered.eq((1_000..all).map(|number| format!("t{number}"))));
+    assert!(test.is_idle());
+    assert!(test.is_suppressed("t1000", AlertCause::Rejected));
+    test.enqueue("t999", AlertCause::Rejected);
+    assert_eq!(test.pause(), Duration::from_secs(30), "it waits for others");
+    advance(Duration::from_secs(30)).await;
     test.deliver();
-    assert_eq!(test.0.not_before.len(), 1, "old results are forgotten");
+    advance(DAY).await;
+    test.enqueue("t1000", AlertCause::Rejected);
+    test.deliver();
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,9 +242,5 @@ async fn at_a_stop_each_alert_has_one_attempt() {
     }
     assert!(test.is_idle());
     test.enqueue("a", AlertCause::Rejected);
-    assert_eq!(
-        test.next().alert.key.tenant.as_str(),
-        "a",
-        "there is no cooldown any more"
-    );
+    assert_eq!(test.next_tenant(), "a", "there is no cooldown any more");
 }

@@ -29,10 +29,16 @@ pub struct PostgresDeliveries {
     turn: Option<PgConnection>,
     /// Holds the notes.
     session: Option<PgConnection>,
+    notes: usize,
 }
 
 /// The longest time that others wait for a replica that hangs: longer than an attempt to deliver an alert takes.
 const MAX_TURN: Duration = Duration::from_secs(25);
+
+/// The most notes of a session: the database has room for some thousand locks of all sessions.
+const MAX_NOTES: usize = 256;
+/// The most alerts of a digest that replicas tell each other: each replica sends a larger one.
+const MAX_SHARED: usize = 64;
 
 /// The last delivery among the notes of all sessions with this database.
 const LAST_NOTE: &str = "SELECT max(objid::bigint)::text FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
@@ -47,25 +53,30 @@ impl PostgresDeliveries {
             row,
             turn: None,
             session: None,
+            notes: 0,
         }
     }
 
-    async fn take_turn(&mut self, alert: &AlertKey) -> Result<Option<SystemTime>, QueryError> {
+    async fn take_turn(&mut self, alerts: &[AlertKey]) -> Result<Vec<Option<SystemTime>>, QueryError> {
         // Another key than the one of the renewal lock, which is held for longer.
         self.turn = acquire(&self.endpoint, !self.row, MAX_TURN).await?;
-        let Some(turn) = &self.turn else {
-            return Ok(None);
-        };
-        let rows = turn
-            .query(LAST_NOTE, &[self.number(alert)], ReadLimits::ONE_ROW)
-            .await?;
-        let minute = rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok()?);
-        let minute: Option<u64> = minute.and_then(|minute| minute.parse().ok());
-        let delivered_at = minute.map(|minute| UNIX_EPOCH + Duration::from_secs(minute * 60));
-        if let Some(at) = delivered_at {
-            self.note(alert, at).await?;
+        let mut delivered = Vec::new();
+        for alert in alerts {
+            let Some(turn) = &self.turn else {
+                break;
+            };
+            let rows = turn
+                .query(LAST_NOTE, &[self.number(alert)], ReadLimits::ONE_ROW)
+                .await?;
+            let minute = rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok()?);
+            let minute: Option<u64> = minute.and_then(|minute| minute.parse().ok());
+            let delivered_at = minute.map(|minute| UNIX_EPOCH + Duration::from_secs(minute * 60));
+            if let Some(at) = delivered_at {
+                self.note(alert, at).await?;
+            }
+            delivered.push(delivered_at);
         }
-        Ok(delivered_at)
+        Ok(delivered)
     }
 
     async fn note(&mut self, alert: &AlertKey, at: SystemTime) -> Result<(), QueryError> {
@@ -73,6 +84,10 @@ impl PostgresDeliveries {
         let minute = unix_seconds(at) / 60;
         let (alert, minute) = (self.number(alert), minute.to_string());
         let note = [Some(alert.as_str()), Some(minute.as_str())];
+        self.notes += 1;
+        if self.notes > MAX_NOTES {
+            (self.session, self.notes) = (None, 1);
+        }
         if let Some(session) = &self.session
             && session.execute(NOTE, &note).await.is_ok()
         {
@@ -91,21 +106,27 @@ impl PostgresDeliveries {
 }
 
 impl DeliveryMemory for PostgresDeliveries {
-    fn begin<'a>(&'a mut self, alert: &'a AlertKey, _now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
+    fn begin<'a>(&'a mut self, alerts: &'a [AlertKey], _now: SystemTime) -> BoxFuture<'a, Vec<Option<SystemTime>>> {
         Box::pin(async move {
-            self.take_turn(alert).await.unwrap_or_else(|error| {
+            if alerts.len() > MAX_SHARED {
+                return Vec::new();
+            }
+            self.take_turn(alerts).await.unwrap_or_else(|error| {
                 tracing::debug!(?error, "cannot find out whether another replica delivered an alert");
-                None
+                Vec::new()
             })
         })
     }
 
-    fn finish<'a>(&'a mut self, alert: &'a AlertKey, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
+    fn finish<'a>(&'a mut self, alerts: &'a [AlertKey], delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            if let Some(at) = delivered_at
-                && let Err(error) = self.note(alert, at).await
-            {
-                tracing::debug!(?error, "cannot tell other replicas that an alert was delivered");
+            if let Some(at) = delivered_at.filter(|_| alerts.len() <= MAX_SHARED) {
+                for alert in alerts {
+                    if let Err(error) = self.note(alert, at).await {
+                        tracing::debug!(?error, "cannot tell other replicas that an alert was delivered");
+                        break;
+                    }
+                }
             }
             self.turn = None;
         })

@@ -212,3 +212,23 @@ async fn that_the_expiry_is_unknown_is_logged_once_a_week_across_restarts_if_the
         proxy.shutdown().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_digest_only_what_was_not_told_before_is_told_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let first = start(&state);
+    for number in 0..5 {
+        first.sender.send(&rejected(&format!("t{number}")));
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(first.counters(), [5, 0, 0, 0]);
+    let restarted = start(&state);
+    for number in 0..7 {
+        restarted.sender.send(&rejected(&format!("t{number}")));
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(restarted.counters(), [2, 0, 5, 0]);
+    let received = restarted.mock.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].body["tenants"], serde_json::json!(["t5", "t6"]));
+}
