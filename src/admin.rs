@@ -37,11 +37,12 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use serde::Serialize;
 
-use crate::net::{Lifecycle, Stage, Tasks};
+use crate::net::{ConnectionInfo, Lifecycle, Stage, Tasks};
+use crate::telemetry::AuditLog;
 use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenState};
 use crate::types::Clock;
 
-use changes::{Change, Target};
+use changes::{Asked, Change, Target};
 use response::{TEXT, json_response, not_allowed, respond};
 use tenant::TenantStatus;
 
@@ -83,6 +84,8 @@ pub struct Admin {
     pub readiness: ArcSwap<ReadinessPolicy>,
     /// Wall time.
     pub clock: Clock,
+    /// Records changes of tokens.
+    pub audit: AuditLog,
     /// All metrics.
     pub metrics: Metrics,
     /// The tasks whose panics are counted.
@@ -114,18 +117,19 @@ impl Admin {
     /// Returns the service of a connection.
     pub fn service(
         self: &Arc<Self>,
+        info: &ConnectionInfo,
     ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
     + Clone
     + Send
     + use<> {
-        let admin = Arc::clone(self);
+        let (admin, peer) = (Arc::clone(self), info.describe_peer());
         service_fn(move |request: Request<Incoming>| {
-            let admin = Arc::clone(&admin);
-            async move { Ok(admin.respond(request).await) }
+            let (admin, peer) = (Arc::clone(&admin), peer.clone());
+            async move { Ok(admin.respond(request, &peer).await) }
         })
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>, peer: &str) -> Response<Full<Bytes>> {
         let Some(change) = Change::from_path(request.uri().path()) else {
             return self.respond_to_read(&request);
         };
@@ -137,7 +141,12 @@ impl Admin {
             id: &tenant.id,
             operator: &tenant.operator,
         });
-        change.respond(targets.collect(), self.exposed_on, request).await
+        let asked = Asked {
+            exposed_on: self.exposed_on,
+            peer,
+            audit: &self.audit,
+        };
+        change.respond(targets.collect(), asked, request).await
     }
 
     fn respond_to_read<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

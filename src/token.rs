@@ -52,6 +52,7 @@ mod renewal;
 mod reporter;
 mod sources;
 mod suspicion;
+mod token_use;
 mod traits;
 mod vetting;
 mod warnings;
@@ -72,6 +73,7 @@ pub use refresher::Refresher;
 pub use rejection::{Liveness, RejectedRequest, RejectionReport, SuspicionId, TokenHealth};
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
+pub use token_use::{TokenAction, TokenUse};
 pub use traits::{
     BoxFuture, CachedToken, Inspector, LivenessCheck, OperatorCommand, ProofAnswer, RefreshLock, RenewalRequest,
     Renewer, Source, StoreOutcome, TokenCache,

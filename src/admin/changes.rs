@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::response::json_response;
 use crate::source::decode::{DecodeError, Format, decode_token};
+use crate::telemetry::{AuditLog, AuditRecord, InLog};
 use crate::token::{ObtainError, OperatorCommand, OperatorHandle, Token, TokenChange};
 use crate::types::{TenantId, error_chain};
 
@@ -39,6 +40,16 @@ pub(super) enum Change {
 pub(super) struct Target<'a> {
     pub(super) id: &'a TenantId,
     pub(super) operator: &'a OperatorHandle,
+}
+
+/// Where a change was asked for, and where that is recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The address of the listener, if other machines can reach it.
+    pub(super) exposed_on: Option<SocketAddr>,
+    /// The peer that asked.
+    pub(super) peer: &'a str,
+    pub(super) audit: &'a AuditLog,
 }
 
 /// The reason why a change was refused. No message repeats anything of the request.
@@ -95,17 +106,24 @@ impl Change {
         }
     }
 
-    /// Makes the change, and answers what has changed or why nothing has. `exposed_on` is the address of the listener, if
-    /// other machines can reach it.
+    /// The word for the audit.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::RollBack => "rolled_back",
+        }
+    }
+
+    /// Makes the change, and answers what has changed or why nothing has.
     pub(super) async fn respond(
         self,
         targets: Vec<Target<'_>>,
-        exposed_on: Option<SocketAddr>,
+        asked: Asked<'_>,
         request: Request<Incoming>,
     ) -> Response<Full<Bytes>> {
         let target = find_target(&targets, request.uri().query());
         let tenant = target.map(|target| target.id.as_str());
-        let made = match check_access(exposed_on, &request) {
+        let made = match check_access(asked.exposed_on, &request) {
             Ok(()) => match target {
                 Some(target) => self.make(target, request).await,
                 None => Err(ChangeError::UnknownTenant(names(&targets))),
@@ -115,12 +133,27 @@ impl Change {
         match made {
             Ok(change) => {
                 let TokenChange { token, stored_in, .. } = &change;
-                tracing::info!(tenant, token, stored_in, "the operator changed the token");
+                let peer = asked.peer;
+                tracing::info!(tenant, token, stored_in, peer, "the operator changed the token");
+                let record = AuditRecord {
+                    tenant: tenant.unwrap_or_default(),
+                    action: self.action(),
+                    source: stored_in,
+                    token,
+                    generation: None,
+                    peer: Some(peer),
+                };
+                asked.audit.record(&record, InLog::Present);
                 json_response(StatusCode::OK, &change)
             }
             Err(error) => {
                 let message = error.to_string();
-                tracing::warn!(tenant, reason = message, "refused a change of the token");
+                tracing::warn!(
+                    tenant,
+                    reason = message,
+                    peer = asked.peer,
+                    "refused a change of the token"
+                );
                 json_response(error.status(), &json!({ "error": { "message": message } }))
             }
         }

@@ -19,8 +19,8 @@ use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, LazyTenant, OutageLog, Proxy,
     RequestTelemetry, Settings, Spool, SpoolThreads, Tenant, TenantShare, Tenants, TunnelHosts,
 };
-use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{AuditFile, LogHandle};
 use crate::tenants::{AllowRules, Directory, Entry, Standing};
 use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
@@ -198,6 +198,12 @@ pub(super) fn build_webhook(
     Ok(Some((sender, webhook)))
 }
 
+/// Opens the file of the audit, if one is configured.
+pub(super) fn open_audit_file(config: &Config) -> Result<Option<AuditFile>, StartError> {
+    let path = config.audit.file.as_deref();
+    Ok(path.map(AuditFile::open).transpose()?)
+}
+
 /// Builds the admin endpoint.
 pub(super) fn build_admin(
     config: &Config,
@@ -214,6 +220,7 @@ pub(super) fn build_admin(
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         clock: context.clock,
+        audit: context.audit.clone(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
     })

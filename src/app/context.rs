@@ -13,6 +13,7 @@ use crate::net::{
     AllowedSchemes, Dialer, EgressProxy, EgressProxyError, EgressProxyUrl, HttpClient, HttpClientConfig,
     NO_EGRESS_PROXY, Tasks,
 };
+use crate::telemetry::AuditLog;
 use crate::telemetry::metrics::Metrics;
 use crate::types::Clock;
 
@@ -31,6 +32,7 @@ pub(super) struct BuildContext {
     pub(super) tasks: Tasks,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
+    pub(super) audit: AuditLog,
     /// Remembers which alerts were delivered, if there is a directory for state.
     pub(super) alert_memory: Option<AlertMemory>,
 }
@@ -85,6 +87,7 @@ impl BuildContext {
             tasks,
             clock,
             metrics,
+            audit: AuditLog::new(clock),
             alert_memory: state_dir(&config.state).map(|directory| AlertMemory::new(&directory)),
         })
     }

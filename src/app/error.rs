@@ -7,6 +7,7 @@ use super::secrets::SecretLoadError;
 use super::token_provider::TokenProviderError;
 use crate::alert::WebhookUrlError;
 use crate::net::ServerCertError;
+use crate::telemetry::AuditError;
 use crate::types::TenantId;
 
 /// The reason why the process cannot start.
@@ -41,6 +42,9 @@ pub enum StartError {
     /// The webhook's URL is invalid.
     #[error("cannot use alerts.url")]
     Webhook(#[from] WebhookUrlError),
+    /// The file of the audit cannot be written.
+    #[error("cannot use audit.file")]
+    Audit(#[from] AuditError),
     /// TLS to the app cannot be configured.
     #[error("cannot use listen.tls")]
     ServerTls(#[from] ServerCertError),

@@ -7,14 +7,33 @@ use arc_swap::ArcSwapOption;
 
 use crate::alert::AlertSender;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::token::{ErrorKind, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
+use crate::telemetry::{AuditLog, AuditRecord, InLog};
+use crate::token::{
+    ErrorKind, Operation, OperationOutcome, OperationReport, TokenAction, TokenEvent, TokenStatus, TokenUse,
+};
+use crate::types::TenantId;
 
 /// The webhook that is configured at the moment, if one is.
 pub(super) type SharedAlertSender = Arc<ArcSwapOption<AlertSender>>;
 
-/// Returns the sink that counts the refresher's events and sends its alerts.
-pub(super) fn event_sink(metrics: TokenMetrics, webhook: SharedAlertSender) -> impl Fn(&TokenEvent<'_>) + Send {
+/// Where the events of a tenant's refresher go.
+pub(super) struct EventReceivers {
+    pub(super) tenant: TenantId,
+    pub(super) metrics: TokenMetrics,
+    pub(super) webhook: SharedAlertSender,
+    pub(super) audit: AuditLog,
+}
+
+/// Returns the sink that counts the refresher's events, sends its alerts, and writes the audit.
+pub(super) fn event_sink(receivers: EventReceivers) -> impl Fn(&TokenEvent<'_>) + Send {
+    let EventReceivers {
+        tenant,
+        metrics,
+        webhook,
+        audit,
+    } = receivers;
     move |event| match event {
+        TokenEvent::Used(token_use) => record_use(&audit, &tenant, token_use),
         TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
         TokenEvent::StatusChanged(status) => record_status(&metrics, status),
         TokenEvent::Withdrawn => metrics.forget_current_token(),
@@ -25,6 +44,22 @@ pub(super) fn event_sink(metrics: TokenMetrics, webhook: SharedAlertSender) -> i
             }
         }
     }
+}
+
+fn record_use(audit: &AuditLog, tenant: &TenantId, token_use: &TokenUse<'_>) {
+    let record = AuditRecord {
+        tenant: tenant.as_str(),
+        action: token_use.action.label(),
+        source: token_use.source,
+        token: &token_use.token.to_string(),
+        generation: Some(token_use.generation.get()),
+        peer: None,
+    };
+    let in_log = match token_use.action {
+        TokenAction::Stored => InLog::Missing,
+        TokenAction::Loaded | TokenAction::Renewed | TokenAction::Rejected | TokenAction::Withdrawn => InLog::Present,
+    };
+    audit.record(&record, in_log);
 }
 
 fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {

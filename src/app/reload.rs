@@ -31,6 +31,7 @@ use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
 use crate::proxy::{Proxy, Settings, TenantShare};
 use crate::source::TokenSource;
+use crate::telemetry::AuditFile;
 use crate::token::{ProofSettings, Reconfiguration};
 use crate::types::{TenantId, error_chain};
 
@@ -64,6 +65,7 @@ struct Replacement {
     tenants: Vec<ReplacementTenant>,
     alert_sender: Option<AlertSender>,
     webhook: Option<Webhook>,
+    audit_file: Option<AuditFile>,
 }
 
 /// What replaces a tenant.
@@ -194,6 +196,7 @@ impl Reloader {
         self.admin.source_identity.store(Arc::new(identity));
         self.admin.tenants.store(Arc::new(build::admin_tenants(&running)));
         self.replace_webhook(replacement.alert_sender, replacement.webhook);
+        self.context.audit.replace_file(replacement.audit_file);
         // A refresher that is busy delays none of what is above, nor another one.
         taken_over.await;
         self.config = config;
@@ -293,6 +296,7 @@ impl BuildContext {
             tenants,
             alert_sender,
             webhook,
+            audit_file: build::open_audit_file(config)?,
             reloaded,
         })
     }

@@ -121,6 +121,8 @@ pub async fn run(
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     prepare_state_dir(&config.state);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
+    context.audit.replace_file(build::open_audit_file(&config)?);
+    let audit = context.audit.clone();
     context.check_egress_proxy(&proxy_addresses, admin_address).await?;
     // Watched before they are read: no change in between is missed.
     let secret_files = SecretFiles::watch(&config.secret_files).await;
@@ -207,6 +209,7 @@ pub async fn run(
     if timeout(ADMIN_DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
         admin_shutdown.advance_to(ShutdownPhase::Forced);
     }
+    audit.close();
     tracing::info!(outcome = outcome.label(), "stopped");
     Ok(outcome)
 }
@@ -222,9 +225,9 @@ fn tokens_of(proxy: &Proxy) -> Vec<TokenHandle> {
 /// Serves the listener of the operators.
 fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
     tracing::info!(address = %listener, "admin listener started");
-    let (service, tasks) = (admin.service(), config.tasks.clone());
+    let (admin, tasks) = (Arc::clone(admin), config.tasks.clone());
     let http_server = http_server(
-        move |_info| service.clone(),
+        move |info| admin.service(&info),
         &tasks,
         config.send_timeout,
         &config.cut_floods,

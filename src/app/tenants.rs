@@ -6,7 +6,7 @@ use tokio::task::AbortHandle;
 
 use super::context::BuildContext;
 use super::error::StartError;
-use super::event_sink::{SharedAlertSender, event_sink};
+use super::event_sink::{EventReceivers, SharedAlertSender, event_sink};
 use crate::admin::AdminTenant;
 use crate::alert::NoticeMemory;
 use crate::config::Config;
@@ -55,7 +55,12 @@ impl NewTenant {
         let (publisher, tokens) = channel();
         let publisher = publisher.with_proofs(token_side.proofs);
         let metrics = context.metrics.token_metrics(&id);
-        let sink = Box::new(event_sink(metrics.clone(), Arc::clone(alert_sender)));
+        let sink = Box::new(event_sink(EventReceivers {
+            tenant: id.clone(),
+            metrics: metrics.clone(),
+            webhook: Arc::clone(alert_sender),
+            audit: context.audit.clone(),
+        }));
         let policy = RefreshPolicy {
             renew_before: token_side.renew_before,
             ..RefreshPolicy::default()

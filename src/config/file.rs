@@ -24,8 +24,8 @@ use crate::net::{EgressVariables, ListenAddr, ListenConfig};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, StoreConfig, TokenSource};
-use crate::telemetry::LogSettings;
 use crate::telemetry::metrics::MetricsConfig;
+use crate::telemetry::{AuditConfig, LogSettings};
 use crate::tenants::AllowRule;
 use crate::types::{MaybeSecret, OneOrMany, SecretRef, TenantId, TokenFamily};
 use crate::upstream::UpstreamSettings;
@@ -60,6 +60,8 @@ pub struct Config {
     pub alerts: AlertConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where the uses of secrets outside requests are recorded.
+    pub audit: AuditConfig,
     /// What metrics say about tenants.
     pub metrics: MetricsConfig,
     /// How long connections are still accepted after a stop was asked for, so that routers have noticed. It is not a key:

@@ -63,6 +63,8 @@ pub(super) struct Accepted {
     pub(super) transport: Box<dyn Transport>,
     /// The user id of the process that connected, over a Unix socket.
     pub(super) peer_uid: Option<u32>,
+    /// The address that connected, over TCP.
+    pub(super) peer_address: Option<SocketAddr>,
 }
 
 /// The number of connections that may wait to be accepted, as the standard library has it.
@@ -129,10 +131,11 @@ impl Listener {
 
     /// Accepts the next connection. Cancel-safe.
     pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
-        let mut peer_uid = None;
+        let (mut peer_uid, mut peer_address) = (None, None);
         let transport: Box<dyn Transport> = match &mut self.0 {
             ListenerKind::Tcp(listener) => {
-                let (stream, _peer) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
+                peer_address = Some(peer);
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
@@ -147,7 +150,11 @@ impl Listener {
                 None => std::future::pending().await,
             },
         };
-        Ok(Accepted { transport, peer_uid })
+        Ok(Accepted {
+            transport,
+            peer_uid,
+            peer_address,
+        })
     }
 }
 

@@ -44,6 +44,7 @@ impl ConnectionServer {
         let mut info = ConnectionInfo {
             security: TransportSecurity::Plaintext,
             peer_uid: accepted.peer_uid,
+            peer_address: accepted.peer_address,
             tunnels,
         };
         loop {

@@ -13,6 +13,7 @@
 //! head is not hyper's: a tick, once a second, looks at what each connection does.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,8 +49,22 @@ pub struct ConnectionInfo {
     pub security: TransportSecurity,
     /// The user id of the process that connected, if it did over a Unix socket. A tunnel has that of the CONNECT request.
     pub peer_uid: Option<u32>,
+    /// The address that connected over TCP.
+    pub peer_address: Option<SocketAddr>,
     /// Takes the connection if it becomes a tunnel, where that is allowed.
     pub tunnels: Option<TunnelSender>,
+}
+
+impl ConnectionInfo {
+    /// Describes the peer: its address, or the user id of its process.
+    #[must_use]
+    pub fn describe_peer(&self) -> String {
+        match (self.peer_address, self.peer_uid) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(uid)) => format!("uid {uid}"),
+            (None, None) => "unknown".to_owned(),
+        }
+    }
 }
 
 /// The life of a connection.

@@ -47,7 +47,11 @@ impl TunnelSender {
     /// Serves the tunnel of a process with this user id once the answer to the CONNECT is written.
     pub fn terminate(&self, upgrade: OnUpgrade, peer_uid: Option<u32>) {
         self.send_after_upgrade(upgrade, move |transport| {
-            AcceptedTunnel::Terminated(Accepted { transport, peer_uid })
+            AcceptedTunnel::Terminated(Accepted {
+                transport,
+                peer_uid,
+                peer_address: None,
+            })
         });
     }
 

@@ -79,6 +79,14 @@ pub enum AlertCause {
     StoreFailed,
 }
 
+/// Adds a capital letter and one full stop.
+pub(super) fn to_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let text: String = first.into_iter().flatten().chain(letters).collect();
+    format!("{}.", text.trim_end_matches('.'))
+}
+
 // === impl AlertKey ===
 
 impl AlertKey {

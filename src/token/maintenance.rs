@@ -12,6 +12,7 @@ use super::operator::OperatorRequest;
 use super::planner::PlannerEvent;
 use super::refresher::Refresher;
 use super::reporter::Operation;
+use super::token_use::TokenAction;
 use super::traits::{ProofAnswer, Renewer};
 use super::warnings::format_expiry;
 use crate::graph::ProofMode;
@@ -195,7 +196,12 @@ impl Refresher {
     pub(super) async fn retry_store(&mut self) {
         let tenant = &self.reporter.tenant;
         match self.provider.retry_store().await {
-            Ok(()) => tracing::info!(%tenant, "stored the renewed token"),
+            Ok(()) => {
+                tracing::info!(%tenant, "stored the renewed token");
+                if let Some(current) = self.publisher.current() {
+                    self.reporter.audit(TokenAction::Stored, &current, None);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%tenant, error = error_chain(&error), "failed again to store the renewed token");
                 self.current.postpone_store();

@@ -25,6 +25,7 @@ use super::rejection::TokenHealth;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationOutcome, Reporter};
 use super::sources::WITHDRAWAL_INTERVAL;
+use super::token_use::TokenAction;
 use super::traits::{RefreshContext, Renewer};
 use crate::graph::Expiry;
 use crate::types::{Clock, TenantId};
@@ -321,14 +322,17 @@ impl Refresher {
             }
         };
         self.reporter.report_published(&credential, &found.source, expiry);
-        let outcome = if found.renewed {
-            OperationOutcome::Renewed
+        let (outcome, action) = if found.renewed {
+            (OperationOutcome::Renewed(&credential), TokenAction::Renewed)
         } else {
-            OperationOutcome::Found
+            (OperationOutcome::Found(&credential), TokenAction::Loaded)
         };
-        self.reporter.operation_finished(outcome(&credential));
-        if let Some(error) = found.store_error {
-            self.reporter.report_store_failed(&error);
+        self.reporter.audit(action, &credential, Some(&found.source));
+        self.reporter.operation_finished(outcome);
+        match found.store_error {
+            Some(error) => self.reporter.report_store_failed(&error),
+            None if found.renewed => self.reporter.audit(TokenAction::Stored, &credential, None),
+            None => {}
         }
         let source = self.provider.sources.describe_current();
         self.provider

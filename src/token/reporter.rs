@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::alert::{Alert, AlertCause, AlertKey};
+use super::alert::{Alert, AlertCause, AlertKey, to_sentence};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
 use super::error::{ErrorKind, ObtainError};
 use super::provider::TokenProvider;
+use super::token_use::{TokenAction, TokenUse};
 use super::traits::ProofAnswer;
 use super::warnings::format_expiry;
 use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
@@ -56,6 +57,8 @@ pub enum TokenEvent<'a> {
     StatusChanged(TokenStatus),
     /// The source withdrew the current token.
     Withdrawn,
+    /// The token was used outside requests.
+    Used(TokenUse<'a>),
     /// The operator should know something.
     Alert(&'a Alert),
 }
@@ -127,6 +130,12 @@ impl Reporter {
         }));
     }
 
+    /// Reports for the audit what happened to a token from this source, or from the sources.
+    pub(super) fn audit(&self, action: TokenAction, token: &Credential, source: Option<&str>) {
+        let source = source.unwrap_or(&self.sources);
+        (self.event_sink)(&TokenEvent::Used(TokenUse::new(action, token, source)));
+    }
+
     pub(super) fn status_changed(&self, current: &CurrentToken) {
         (self.event_sink)(&TokenEvent::StatusChanged(current.status()));
     }
@@ -183,6 +192,7 @@ impl Reporter {
     /// Reports that Graph rejected the current token.
     pub(super) fn report_rejected(&self, current: &Credential, error: Option<&GraphError>) {
         let fingerprint = current.fingerprint();
+        self.audit(TokenAction::Rejected, current, None);
         let Some(error) = error else {
             let summary = format!("Graph rejected the token {fingerprint}.");
             return self.send_alert(AlertCause::Rejected, "", &summary, &self.replace_token_hint());
@@ -214,6 +224,7 @@ impl Reporter {
             "If this is intended, do nothing; otherwise {}",
             self.replace_token_hint()
         );
+        self.audit(TokenAction::Withdrawn, current, None);
         (self.event_sink)(&TokenEvent::Withdrawn);
         self.send_alert(AlertCause::Withdrawn, statement.reason(), &summary, &remediation);
         (self.last_error, self.last_content) = (Some(statement.identity()), None);
@@ -382,12 +393,4 @@ impl Reporter {
         tracing::warn!(tenant = %self.tenant, cause, remediation, "{}", alert.summary);
         (self.event_sink)(&TokenEvent::Alert(alert));
     }
-}
-
-/// Adds a capital letter and one full stop.
-fn to_sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase);
-    let text: String = first.into_iter().flatten().chain(letters).collect();
-    format!("{}.", text.trim_end_matches('.'))
 }

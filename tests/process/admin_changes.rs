@@ -10,7 +10,7 @@ use crate::replicas::SharedRow;
 use crate::support::{Graph, Sidecar, fingerprint, get, graphward_command, replace_file, settings, together};
 
 /// What a command line client sends, besides the body.
-const LOCAL: &str = "Host: localhost\r\nGraphward-Admin: yes\r\n";
+pub(crate) const LOCAL: &str = "Host: localhost\r\nGraphward-Admin: yes\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_put_is_checked_stored_and_used_and_a_rollback_undoes_it() {
@@ -338,8 +338,8 @@ async fn a_token_that_one_replica_stores_in_the_row_is_used_by_the_other() {
 }
 
 /// An answer of the admin listener.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     /// The body.
     text: String,
@@ -355,11 +355,11 @@ impl Answer {
     }
 }
 
-fn document(token: &str) -> String {
+pub(crate) fn document(token: &str) -> String {
     serde_json::json!({ "access_token": token }).to_string()
 }
 
-fn put(address: SocketAddr, headers: &str, body: &str) -> Answer {
+pub(crate) fn put(address: SocketAddr, headers: &str, body: &str) -> Answer {
     send(address, "PUT /admin/token", headers, body)
 }
 

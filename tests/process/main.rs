@@ -4,6 +4,7 @@
 
 mod admin_changes;
 mod allowed_calls;
+mod audit;
 mod changed_secrets;
 mod cli;
 mod colors;

@@ -181,6 +181,7 @@ async fn a_new_alert_goes_before_those_that_keep_failing() {
     let causes = [AlertCause::Rejected, AlertCause::Withdrawn, AlertCause::StoreFailed];
     for cause in causes {
         test.enqueue("a", cause);
+        advance(GATHER_TIME).await;
         assert_eq!(test.next().topic.cause, cause);
         test.fail(None);
     }
