@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 use tokio::time::sleep;
+use tracing::Span;
 use zeroize::Zeroizing;
 
 use crate::os::watch::{read_file, read_file_of};
@@ -266,7 +267,8 @@ impl TokenFileError {
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TokenFileError> + Send + 'static,
 ) -> Result<T, TokenFileError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     done.unwrap_or_else(|error| Err(TokenFileError::Write(io::Error::other(error))))
 }
 

@@ -9,6 +9,7 @@
 //! `debug` and `trace`, HTTP and TLS libraries log headers and frames, which contain the token.
 
 mod lossy_writer;
+mod tenant_json;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -19,12 +20,14 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
 use lossy_writer::{LineEncoding, LossyWriter};
+use tenant_json::TenantJson;
 
 /// The format and the level of the log (`[log]`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -135,10 +138,8 @@ where
     match encoding {
         LineEncoding::Json => Box::new(
             fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
+                .fmt_fields(JsonFields::new())
+                .event_format(TenantJson::new())
                 .with_writer(writer),
         ),
         LineEncoding::Text => Box::new(fmt::layer().with_ansi(false).with_writer(writer)),
@@ -225,6 +226,23 @@ mod tests {
         }
         assert_eq!(line["generation"], 2);
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_json_line_of_a_tenants_task_has_the_tenant_once() {
+        let lines = logged(LogLevel::Warn, LineEncoding::Json, || {
+            let span = tracing::error_span!("tenant", tenant = "acme");
+            let _entered = span.enter();
+            tracing::warn!(path = "a \"tenant\": b", "one of a source");
+            tracing::warn!(tenant = "shop", "one that has it");
+        });
+        let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let tenants: Vec<_> = lines.iter().map(|line| line["tenant"].as_str().unwrap()).collect();
+        assert_eq!(tenants, ["acme", "shop"]);
+        assert_eq!(lines[0]["message"], "one of a source");
+        assert!(lines.iter().all(|line| line.get("span").is_none()), "{lines:?}");
+        let outside = logged(LogLevel::Info, LineEncoding::Json, || tracing::info!("up"));
+        assert!(!outside.contains("tenant"), "{outside}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument as _, Span};
 
 use super::admin_token::AdminToken;
 use super::alert::DeliveryMemory;
@@ -26,7 +27,7 @@ use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationOutcome, Reporter};
 use super::sources::WITHDRAWAL_INTERVAL;
 use super::token_use::TokenAction;
-use super::traits::{RefreshContext, Renewer};
+use super::traits::{BoxFuture, RefreshContext, Renewer};
 use crate::graph::Expiry;
 use crate::types::{Clock, TenantId};
 
@@ -120,8 +121,8 @@ impl Refresher {
         let mut action = self.planner.next_action(Instant::now());
         loop {
             let event = match action {
-                Action::Check => Box::pin(self.run_operation(Operation::Check)).await,
-                Action::Refresh => Box::pin(self.run_operation(Operation::Refresh)).await,
+                Action::Check => self.run_in_span(Operation::Check).await,
+                Action::Refresh => self.run_in_span(Operation::Refresh).await,
                 Action::Wait(until) => {
                     self.publisher.end_backoff();
                     self.wait(until).await
@@ -133,6 +134,21 @@ impl Refresher {
             };
             action = self.planner.on_event(event, Instant::now());
         }
+    }
+
+    /// The span of an operation: what it logs has the tenant. That of the only tenant of most processes goes without saying, and
+    /// at rest there is none, since a subscriber keeps room for each.
+    pub(super) fn span(&self) -> Span {
+        let tenant = &self.reporter.tenant;
+        if *tenant == TenantId::default() {
+            return Span::none();
+        }
+        tracing::error_span!("tenant", %tenant)
+    }
+
+    fn run_in_span(&mut self, operation: Operation) -> BoxFuture<'_, PlannerEvent> {
+        let span = self.span();
+        Box::pin(self.run_operation(operation).instrument(span))
     }
 
     async fn run_operation(&mut self, operation: Operation) -> PlannerEvent {
@@ -214,12 +230,16 @@ impl Refresher {
                 return PlannerEvent::Unchanged;
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
-            Some(request) = self.operator_requests.recv() => return Box::pin(self.on_operator_request(request)).await,
+            Some(request) = self.operator_requests.recv() => {
+                let span = self.span();
+                return Box::pin(self.on_operator_request(request).instrument(span)).await;
+            }
             () = self.publisher.handle.observations.changed() => return Box::pin(self.on_observation()).await,
             () = sleep_until(wake) => {}
         }
         if let Some(task) = maintenance {
-            Box::pin(self.maintain(task)).await;
+            let span = self.span();
+            Box::pin(self.maintain(task).instrument(span)).await;
         }
         self.warn_of_expiry();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use graphward::config::{Config, EnvVars, Overrides};
 use serde_json::{Value, json};
 
-use crate::support::{TestProxy, TestProxyBuilder, get, with};
+use crate::support::{LogCapture, TestProxy, TestProxyBuilder, get, with};
 
 /// A proxy with a tenant that has a token, `default`, and this many that have none.
 async fn start(others: usize, more: &str) -> TestProxy {
@@ -84,5 +84,29 @@ async fn without_the_label_all_tenants_are_one() {
         "{text}"
     );
     assert_eq!(proxy.metric("graphward_tokens{state=\"usable\"}").await, 1);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_logs_has_its_tenant() {
+    let log = LogCapture::at_info();
+    let dir = tempfile::tempdir().unwrap();
+    let renewed = dir.path().join("renewed");
+    std::fs::write(&renewed, "{").unwrap();
+    let store = format!("[tenants.acme]\nsource = {{ env = \"NONE\" }}\nstore = {{ file = {renewed:?} }}\n");
+    let proxy = start(1, &store).await;
+    // The file is read off the runtime, whose time is paused.
+    for _ in 0..1_000 {
+        if !log.lines_containing("invalid renewed token").is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let lines = log.lines_containing("invalid renewed token");
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line.contains("\"tenant\":\"acme\"")),
+        "{lines:?}"
+    );
     proxy.shutdown().await;
 }
