@@ -7,14 +7,18 @@
 
 mod build;
 mod context;
+mod directory;
 mod error;
 mod event_sink;
 mod reload;
+mod row_tenants;
 mod run;
 mod secret_files;
 mod secrets;
 mod signal;
 mod state;
+mod table_reader;
+mod tenant_look_ups;
 mod tenants;
 mod token_change;
 mod token_provider;

@@ -13,7 +13,7 @@ mod route;
 mod row_cell;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
-pub use directory::{Directory, DirectoryBuilder, Entry, Standing};
+pub use directory::{Directory, DirectoryBuilder, Entry, SharedObject, Standing};
 pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};
 pub use row_cell::{RowCell, RowSource};

@@ -63,7 +63,7 @@ pub use credential::{Credential, CredentialError, Generation, ProofSettings, Tok
 pub use current::TokenStatus;
 pub use error::{ErrorKind, ObtainError};
 pub use observations::Observations;
-pub use operator::{OperatorHandle, TokenChange};
+pub use operator::{OperatorHandle, TokenChange, VisitReport};
 pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
 pub use progress::{RefreshError, RefreshProgress};

@@ -16,17 +16,18 @@ use crate::net::{
     TimeLimit,
 };
 use crate::proxy::{
-    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, LazyTenant, OutageLog, Proxy,
-    RequestTelemetry, Settings, Spool, SpoolThreads, Tenant, TenantShare, Tenants, TunnelHosts,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, Proxy, Settings, Spool, SpoolThreads,
+    TenantShare, TunnelHosts,
 };
+use crate::source::TenantTable;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditFile, LogHandle};
-use crate::tenants::{AllowRules, Directory, Entry, Standing};
 use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
 
 use super::context::{BuildContext, UpstreamError};
+use super::directory::build_tenants;
 use super::error::StartError;
 use super::secrets;
 use super::tenants::RunningTenant;
@@ -43,6 +44,8 @@ pub struct Dependencies {
     pub connector: Option<Connector>,
     /// Obtains tokens.
     pub token_provider: Option<TokenProvider>,
+    /// Has the tokens of many tenants.
+    pub tenant_table: Option<Box<dyn TenantTable>>,
     /// The listeners that the app connects to.
     pub proxy: Vec<Listener>,
     /// The listener of the admin endpoint.
@@ -75,6 +78,7 @@ impl Default for Dependencies {
             metrics: Metrics::new(),
             connector: None,
             token_provider: None,
+            tenant_table: None,
             proxy: Vec::new(),
             admin_listener: None,
             max_inflight: MAX_INFLIGHT,
@@ -275,7 +279,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
     let concurrency_limit = ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight);
     let budgets = buffer_budgets(&config.heal, metrics);
     let new_share = || TenantShare::new(&concurrency_limit, &budgets);
-    let tenants = build_tenants(config, context, settings, deps.tenants, None, new_share);
+    let tenants = build_tenants(config, context, Arc::new(settings), deps.tenants, None, new_share);
     Ok(Proxy {
         concurrency_limit,
         allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
@@ -291,89 +295,6 @@ pub(super) fn reloaded_settings(config: &Config, running: &Settings) -> Settings
         heal: checked_heal(&config.heal),
         links: config.links,
         ..running.clone()
-    }
-}
-
-/// Builds the tenants of the proxy. One that `before` has, too, goes on with what it has counted and remembered.
-pub(super) fn build_tenants(
-    config: &Config,
-    context: &BuildContext,
-    settings: Settings,
-    tenants: &[&RunningTenant],
-    before: Option<&Tenants>,
-    new_share: impl Fn() -> TenantShare,
-) -> Tenants {
-    let settings = Arc::new(settings);
-    let telemetry =
-        |id: &TenantId, before: Option<&Arc<RequestTelemetry>>, outage: Option<OutageLog>, sources: &str| {
-            Arc::new(RequestTelemetry {
-                tenant: id.clone(),
-                access_log: config.log.requests,
-                metrics: before.map_or_else(|| context.metrics.request_metrics(id), |before| before.metrics.clone()),
-                outage: before
-                    .and_then(|before| before.outage.clone())
-                    .or_else(|| outage.map(Arc::new)),
-                sources: sources.to_owned(),
-                notices: before.map(|before| Arc::clone(&before.notices)).unwrap_or_default(),
-                answer_pace: before.map(|before| Arc::clone(&before.answer_pace)).unwrap_or_default(),
-            })
-        };
-    let mut directory = Directory::builder();
-    for RunningTenant {
-        id,
-        config: own,
-        tokens,
-        sources,
-        ..
-    } in tenants
-    {
-        let before = before.and_then(|before| before.directory.find(id.as_str()));
-        let before = before.and_then(|entry| entry.tenant.if_open());
-        let outage = OutageLog::new(id.clone(), tokens.clone());
-        let tenant = Tenant {
-            settings: Arc::clone(&settings),
-            tokens: tokens.clone(),
-            family: own.token.family,
-            allow: AllowRules::limiting(&own.token.allow),
-            uids: own.token.uids.as_deref().map(Arc::from),
-            dead_token_cache: before
-                .map(|before| Arc::clone(&before.dead_token_cache))
-                .unwrap_or_default(),
-            telemetry: telemetry(id, before.map(|before| &before.telemetry), Some(outage), sources),
-            share: (tenants.len() > 1).then(|| {
-                let before = before.and_then(|before| before.share.clone());
-                before.unwrap_or_else(&new_share)
-            }),
-        };
-        let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
-        let entry = Entry {
-            id: id.clone(),
-            object_ids: object_ids.map(|object_id| object_id.as_str().into()).collect(),
-            standing: Standing::Active,
-            tenant: LazyTenant::opened(tenant),
-        };
-        // The names are keys of one table, so each is there once.
-        drop(directory.add(Arc::new(entry)));
-    }
-    for (object_id, one, other) in directory.shared_objects() {
-        tracing::warn!(
-            id = &**object_id,
-            tenants = %format!("{one}, {other}"),
-            "two tenants have the same id, so it names neither: remove it from one of them"
-        );
-    }
-    let unnamed = before.map(|before| &before.unnamed);
-    let directory = directory.build();
-    let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
-    let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
-    let reads_signs = header.is_some() || directory.entries().any(is_named);
-    Tenants {
-        settings,
-        reads_signs: reads_signs || before.is_some_and(|before| before.reads_signs),
-        directory,
-        header: header.or_else(|| before.and_then(|before| before.header.clone())),
-        unnamed: telemetry(&TenantId::unnamed(), unnamed, None, ""),
-        lookup: before.and_then(|before| before.lookup.clone()),
     }
 }
 

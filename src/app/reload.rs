@@ -20,8 +20,10 @@ use tokio::time::timeout;
 
 use super::build::{self, ReloadTrigger};
 use super::context::{BuildContext, EGRESS_KEY};
+use super::directory::build_tenants;
 use super::error::StartError;
 use super::event_sink::SharedAlertSender;
+use super::row_tenants::{RowSettings, RowTenants};
 use super::secret_files::SecretFiles;
 use super::secrets;
 use super::tenants::{NewTenant, RunningTenant};
@@ -46,6 +48,8 @@ pub(super) struct Reloader {
     pub(super) server_cert: Option<Arc<ServerCert>>,
     pub(super) alert_sender: SharedAlertSender,
     pub(super) tenants: Vec<RunningTenant>,
+    /// The tenants of the table, if there is one.
+    pub(super) row_tenants: Option<Arc<RowTenants>>,
     pub(super) reading: Arc<Mutex<()>>,
 }
 
@@ -61,8 +65,9 @@ enum ReloadCause {
 /// What replaces the parts of the running process.
 struct Replacement {
     reloaded: ReloadedConfig,
-    settings: Settings,
+    settings: Arc<Settings>,
     tenants: Vec<ReplacementTenant>,
+    row_settings: RowSettings,
     alert_sender: Option<AlertSender>,
     webhook: Option<Webhook>,
     audit_file: Option<AuditFile>,
@@ -187,7 +192,10 @@ impl Reloader {
         let running: Vec<_> = self.tenants.iter().collect();
         let new_share = || TenantShare::new(&self.proxy.concurrency_limit, &self.proxy.budgets);
         let settings = replacement.settings;
-        let tenants = build::build_tenants(&config, &self.context, settings, &running, Some(&before), new_share);
+        if let Some(row_tenants) = &self.row_tenants {
+            row_tenants.reload(replacement.row_settings);
+        }
+        let tenants = build_tenants(&config, &self.context, settings, &running, Some(&before), new_share);
         self.proxy.tenants.store(Arc::new(tenants));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
@@ -291,8 +299,10 @@ impl BuildContext {
         let tenants = config.of_tenants().into_iter().map(replacement);
         let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
         let (alert_sender, webhook) = build::build_webhook(config, self)?.unzip();
+        let settings = Arc::new(build::reloaded_settings(config, settings));
         Ok(Replacement {
-            settings: build::reloaded_settings(config, settings),
+            row_settings: RowSettings::new(config, Arc::clone(&settings))?,
+            settings,
             tenants,
             alert_sender,
             webhook,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::build::{self, Dependencies, ProxyDeps, ProxyListener};
@@ -20,6 +20,7 @@ use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use super::state::prepare_state_dir;
+use super::table_reader::TableReader;
 use super::tenants::NewTenant;
 use crate::admin::Admin;
 use crate::config::Config;
@@ -145,6 +146,10 @@ pub async fn run(
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
     let admin = build::build_admin(&config, &context, &running, &listeners.admin, &lifecycle);
+    let reader = match deps.tenant_table {
+        Some(table) => Some(TableReader::new(table, &config, &context, &alert_sender, &proxy)?),
+        None => None,
+    };
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     let admin_config = admin_serve_config(&context, &admin_shutdown);
@@ -152,6 +157,9 @@ pub async fn run(
     start_admin(listeners.admin, &admin, admin_config);
     let mut tenants: Vec<_> = tenants.into_iter().map(|tenant| tenant.start(&context)).collect();
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
+    let row_tenants = reader.as_ref().map(TableReader::tenants);
+    let has_read_table = reader.as_ref().map(TableReader::has_read);
+    let reader = reader.map(|reader| tasks.spawn(reader.run()));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
     for ProxyListener { listener, tenant } in &listeners.proxy {
         let tenant = tenant.as_ref().map(TenantId::as_str);
@@ -166,6 +174,7 @@ pub async fn run(
         server_cert,
         alert_sender: Arc::clone(&alert_sender),
         tenants: mem::take(&mut tenants),
+        row_tenants,
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
@@ -187,7 +196,7 @@ pub async fn run(
             tracing::info!(%stop, requests, "draining: waiting for requests in flight");
             drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
-        () = serve_unless_token_missing(&first_tokens, missing_token, &lifecycle) => RunOutcome::NoToken,
+        () = serve_unless_token_missing(&first_tokens, has_read_table, missing_token, &lifecycle) => RunOutcome::NoToken,
         never = accept(serving.as_mut()) => match never {},
     };
 
@@ -196,8 +205,8 @@ pub async fn run(
     let renewals = all_tokens.iter().map(TokenHandle::wait_for_renewal);
     drop(timeout(PENDING_RENEWAL_TIMEOUT, join_all(renewals)).await);
     drop(tenants);
-    for reloader in [cert_reloader, reloader].into_iter().flatten() {
-        reloader.abort();
+    for task in [cert_reloader, reloader, reader].into_iter().flatten() {
+        task.abort();
     }
     if let Some(sender) = alert_sender.load_full() {
         sender.close().await;
@@ -236,9 +245,16 @@ fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
 }
 
 /// Waits for the first tokens and lets the process serve. Returns only if none comes and the process has to exit.
-async fn serve_unless_token_missing(tokens: &[TokenHandle], missing_token: MissingToken, lifecycle: &Lifecycle) {
+async fn serve_unless_token_missing(
+    tokens: &[TokenHandle],
+    has_read_table: Option<watch::Receiver<bool>>,
+    missing_token: MissingToken,
+    lifecycle: &Lifecycle,
+) {
     join_all(tokens.iter().map(TokenHandle::wait_for_first_check)).await;
-    if missing_token == MissingToken::Exit {
+    if let Some(mut has_read) = has_read_table {
+        drop(has_read.wait_for(|has_read| *has_read).await);
+    } else if missing_token == MissingToken::Exit {
         // The token of the sources may have expired, and a renewal may replace it.
         join_all(tokens.iter().map(TokenHandle::wait_for_first_result)).await;
         if tokens.iter().all(|tokens| tokens.current().is_none()) {

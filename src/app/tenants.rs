@@ -23,12 +23,12 @@ pub(super) struct NewTenant {
 pub(super) struct RunningTenant {
     pub(super) id: TenantId,
     /// The configuration as it is for this tenant.
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) tokens: TokenHandle,
     /// The description of the token's sources.
     pub(super) sources: String,
     pub(super) admin: Arc<AdminTenant>,
-    operator: OperatorHandle,
+    pub(super) operator: OperatorHandle,
     /// `None` until it runs.
     #[expect(dead_code, reason = "the refresher ends with it")]
     refresher: Option<RefresherHandle>,
@@ -49,8 +49,22 @@ impl NewTenant {
         provider: Option<TokenProvider>,
     ) -> Result<Self, StartError> {
         let token_side = context.token_side(&config, &config);
-        let token_side = token_side.map_err(|error| error.of_tenant(&id))?;
-        let provider = provider.unwrap_or(token_side.provider);
+        let mut token_side = token_side.map_err(|error| error.of_tenant(&id))?;
+        if let Some(provider) = provider {
+            token_side.provider = provider;
+        }
+        Ok(Self::with(context, id, Arc::new(config), token_side, alert_sender))
+    }
+
+    /// Builds a tenant with this token's side.
+    pub(super) fn with(
+        context: &BuildContext,
+        id: TenantId,
+        config: Arc<Config>,
+        token_side: Reconfiguration,
+        alert_sender: &SharedAlertSender,
+    ) -> Self {
+        let provider = token_side.provider;
         let sources = provider.describe_sources();
         let (publisher, tokens) = channel();
         let publisher = publisher.with_proofs(token_side.proofs);
@@ -79,7 +93,7 @@ impl NewTenant {
             operator,
             refresher: None,
         };
-        Ok(Self { running, refresher })
+        Self { running, refresher }
     }
 
     /// Starts the refresher.
@@ -102,7 +116,7 @@ impl RunningTenant {
         reconfiguration: Reconfiguration,
     ) -> impl Future<Output = ()> + use<> {
         self.sources = reconfiguration.provider.describe_sources();
-        self.config = config;
+        self.config = Arc::new(config);
         let operator = self.operator.clone();
         // The refresher has ended only if it panicked, which readiness reports.
         async move { operator.reconfigure(reconfiguration).await }

@@ -19,6 +19,7 @@ use crate::source::{
     FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, PolledSource, PostgresDeliveries, PostgresError,
     PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenCommand, TokenService, TokenSource,
 };
+use crate::tenants::RowSource;
 use crate::token::{InspectionScope, Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
 
@@ -53,9 +54,6 @@ impl BuildContext {
         app_secret: Option<Secret>,
     ) -> Result<TokenProvider, TokenProviderError> {
         let token_config = &config.token;
-        let destinations = self.destinations.clone().with_token_family(token_config.family);
-        let app = config.app.id.clone().zip(app_secret.clone());
-        let app = app.map(|(id, secret)| AppCredentials { id, secret });
         let mut sources = Vec::new();
         for (index, source) in token_config.sources.iter().enumerate() {
             let built = self.source(config, source)?;
@@ -72,6 +70,36 @@ impl BuildContext {
         if let Some(cache) = build_cache(token_config, &provider.describe_sources(), self.clock)? {
             provider = provider.with_cache(cache);
         }
+        self.complete_provider(provider, config, app_secret)
+    }
+
+    /// Builds the token provider of a tenant whose token is in a row of a table. With `verify`, its token is used before Graph
+    /// has been asked about it.
+    pub(super) fn row_provider(
+        &self,
+        config: &Config,
+        source: RowSource,
+        app_secret: Option<Secret>,
+    ) -> Result<TokenProvider, TokenProviderError> {
+        let provider = self.complete_provider(TokenProvider::from_source(source), config, app_secret)?;
+        Ok(if config.token.verify {
+            provider.with_inspection_scope(InspectionScope::InBackground)
+        } else {
+            provider
+        })
+    }
+
+    /// Adds the renewer, the inspector and the question whether Graph accepts a token.
+    fn complete_provider(
+        &self,
+        mut provider: TokenProvider,
+        config: &Config,
+        app_secret: Option<Secret>,
+    ) -> Result<TokenProvider, TokenProviderError> {
+        let token_config = &config.token;
+        let destinations = self.destinations.clone().with_token_family(token_config.family);
+        let app = config.app.id.clone().zip(app_secret.clone());
+        let app = app.map(|(id, secret)| AppCredentials { id, secret });
         if let Some(renewal) = &token_config.renew {
             provider = self.with_renewer(provider, renewal, &destinations, app.clone())?;
         }

@@ -224,6 +224,16 @@ impl Config {
         let others = others.map(|(id, tenant)| (id.clone(), with(&tenant.app, &tenant.token)));
         default.into_iter().chain(others).collect()
     }
+
+    /// The configuration as it is for a tenant of a table whose token is of this app.
+    #[must_use]
+    pub fn of_row(&self, app: &AppConfig) -> Self {
+        let mut config = self.clone();
+        config.app = app.clone();
+        config.tenants = BTreeMap::new();
+        (config.token.sources, config.token.store, config.token.cache) = (Vec::new(), None, None);
+        config
+    }
 }
 
 /// The origin of Graph.

@@ -9,6 +9,7 @@
 //! fair part of each would be one request. One tenant in a storm leaves half to the others, and no request waits or takes a lock.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
@@ -50,6 +51,8 @@ pub struct Tenant {
 pub struct TenantShare {
     requests: ConcurrencyLimit,
     budgets: BufferBudgets,
+    /// Whether a request was for the tenant since this was last asked.
+    is_used: Arc<AtomicBool>,
 }
 
 /// What a request is sent with: a tenant, and one of its own credentials. Without one, the request carries the app's, or none.
@@ -72,7 +75,20 @@ impl TenantShare {
                 disk: budgets.disk.share(),
                 threads: budgets.threads.clone(),
             },
+            is_used: Arc::default(),
         }
+    }
+
+    /// The number of requests in flight.
+    #[must_use]
+    pub fn inflight(&self) -> usize {
+        self.requests.inflight()
+    }
+
+    /// Returns whether a request was for the tenant since the last call.
+    #[must_use]
+    pub fn take_used(&self) -> bool {
+        self.is_used.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -93,6 +109,10 @@ impl Tenant {
             });
         }
         if let (Some(share), None) = (&self.share, &record.share_guard) {
+            // Written once, not by each request: they run on several threads.
+            if !share.is_used.load(Ordering::Relaxed) {
+                share.is_used.store(true, Ordering::Relaxed);
+            }
             let guard = share.requests.try_acquire();
             record.share_guard = Some(guard.map_err(|_full| Refusal::TenantShareInUse)?);
         }

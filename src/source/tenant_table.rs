@@ -48,6 +48,12 @@ pub trait TenantTable: Send + 'static {
     fn rows(&self) -> Arc<dyn TenantRows>;
 }
 
+impl fmt::Debug for dyn TenantTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TenantTable")
+    }
+}
+
 /// Reads and writes single rows of a table. Shared by the refreshers of its tenants; bounds what they do at the same time.
 pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     /// Describes the place of a tenant's token for logs and alerts: `postgres db/app, tenant acme`. Never a secret.

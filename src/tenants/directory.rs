@@ -14,7 +14,12 @@ pub struct Directory<T> {
     by_object: HashMap<Arc<str>, Owner<T>>,
     /// The tenant of requests without a sign.
     fallback: Option<Arc<Entry<T>>>,
+    /// The ids that two tenants claim, with their names.
+    shared_objects: Vec<SharedObject>,
 }
+
+/// An id that two tenants claim, with their names.
+pub type SharedObject = (Arc<str>, TenantId, TenantId);
 
 /// A tenant.
 #[derive(Debug)]
@@ -42,8 +47,6 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct DirectoryBuilder<T> {
     directory: Directory<T>,
-    /// The ids that two tenants claim, with their names.
-    shared_objects: Vec<(Arc<str>, TenantId, TenantId)>,
 }
 
 /// The owner of an id.
@@ -65,8 +68,8 @@ impl<T> Directory<T> {
                 by_name: HashMap::new(),
                 by_object: HashMap::new(),
                 fallback: None,
+                shared_objects: Vec::new(),
             },
-            shared_objects: Vec::new(),
         }
     }
 
@@ -89,6 +92,12 @@ impl<T> Directory<T> {
     #[must_use]
     pub const fn fallback(&self) -> Option<&Arc<Entry<T>>> {
         self.fallback.as_ref()
+    }
+
+    /// The ids that two tenants claim, each with the names of the first two.
+    #[must_use]
+    pub fn shared_objects(&self) -> &[SharedObject] {
+        &self.shared_objects
     }
 
     /// All tenants, in no order.
@@ -128,7 +137,7 @@ impl<T> DirectoryBuilder<T> {
                         }
                         (Standing::Active, Standing::Active) | (Standing::Inactive, Standing::Inactive) => {
                             let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
-                            self.shared_objects.push(claim);
+                            self.directory.shared_objects.push(claim);
                             occupied.insert(Owner::Disputed);
                         }
                     }
@@ -143,8 +152,8 @@ impl<T> DirectoryBuilder<T> {
 
     /// The ids that two tenants claim, each with the names of the first two.
     #[must_use]
-    pub fn shared_objects(&self) -> &[(Arc<str>, TenantId, TenantId)] {
-        &self.shared_objects
+    pub fn shared_objects(&self) -> &[SharedObject] {
+        &self.directory.shared_objects
     }
 
     /// Returns the directory.

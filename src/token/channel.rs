@@ -206,6 +206,13 @@ impl TokenHandle {
             .await;
     }
 
+    /// Returns whether a renewal is in progress.
+    #[must_use]
+    pub fn is_renewing(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.attempts_finished < progress.last_renewal_attempt
+    }
+
     async fn wait_until(&self, done: impl FnMut(&RefreshProgress) -> bool) {
         drop(self.progress.clone().wait_for(done).await);
     }

@@ -26,6 +26,8 @@ pub(super) struct CurrentToken {
     missing_scopes: Option<Vec<&'static str>>,
     /// The time of the next inspection.
     pub(super) inspect_at: Option<Instant>,
+    /// Whether the first inspection was hastened.
+    is_inspection_hastened: bool,
     /// The time at which Graph was last asked about it because its date had passed.
     expiry_asked_at: Option<Instant>,
     /// The time of the next notice that its expiry is unknown.
@@ -74,7 +76,13 @@ impl CurrentToken {
             issued_at: Some(credential.token().modified_at.map_or(now, |since| since.min(now))),
             expiry: credential.expires_at().map_or(Expiry::Unknown, Expiry::At),
             expiry_notice_at: Some(Instant::now() + FIRST_EXPIRY_NOTICE),
-            inspect_at: Some(Instant::now() + INSPECTION_RETRY_INTERVAL.min(policy.inspect_interval)),
+            // With jitter: many tenants may have opened at the same moment.
+            inspect_at: Some(
+                Instant::now()
+                    + INSPECTION_RETRY_INTERVAL
+                        .min(policy.inspect_interval)
+                        .mul_f64(0.5 + fastrand::f64() / 2.0),
+            ),
             retry_store_at: Some(Instant::now() + STORE_RETRY_INTERVAL),
             ..Self::default()
         };
@@ -152,6 +160,13 @@ impl CurrentToken {
         Deadlines {
             renew_at: self.renew_at.map(instant),
             expires_at: self.expiry.as_system_time().map(|at| instant(certainly_expired_at(at))),
+        }
+    }
+
+    /// Lets it be inspected now, if that has not been tried yet.
+    pub(super) fn hasten_first_inspection(&mut self) {
+        if self.inspected_at.is_none() && !std::mem::replace(&mut self.is_inspection_hastened, true) {
+            self.inspect_at = self.inspect_at.map(|_| Instant::now());
         }
     }
 

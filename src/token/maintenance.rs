@@ -69,6 +69,11 @@ impl Refresher {
         let (command, reply) = match request {
             OperatorRequest::Change(command, reply) => (*command, reply),
             OperatorRequest::Reconfigure(new) => return self.reconfigure(*new),
+            OperatorRequest::Visit(reply) => {
+                self.visitor = Some(reply);
+                self.current.hasten_first_inspection();
+                return PlannerEvent::TimerFired(self.current.deadlines(&self.clock));
+            }
         };
         if reply.is_closed() {
             return PlannerEvent::Unchanged;

@@ -42,6 +42,17 @@ pub(super) enum OperatorRequest {
     Change(Box<OperatorCommand>, oneshot::Sender<Result<TokenChange, ObtainError>>),
     /// Continue with what this has.
     Reconfigure(Box<Reconfiguration>),
+    /// Do what is due, and send when the token has to be renewed next.
+    Visit(oneshot::Sender<VisitReport>),
+}
+
+/// The state of a token after a visit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VisitReport {
+    /// The time at which it is renewed; `None` if it is not, or if no time is known.
+    pub renew_at: Option<SystemTime>,
+    /// The time at which it expires; `None` if unknown or never.
+    pub expires_at: Option<SystemTime>,
 }
 
 /// The longest wait for a change: longer than one that waits for the renewal lock takes.
@@ -59,6 +70,14 @@ impl OperatorHandle {
     /// Lets the refresher continue with other sources, another renewer and other proofs. A refresher that has ended does not.
     pub async fn reconfigure(&self, new: Reconfiguration) {
         drop(self.0.send(OperatorRequest::Reconfigure(Box::new(new))).await);
+    }
+
+    /// Lets the refresher do what is due now: ask Graph about a token that it has not been asked about, renew one. Waits until it
+    /// is done, or has failed. `None` if the refresher has ended.
+    pub async fn visit(&self) -> Option<VisitReport> {
+        let (reply, report) = oneshot::channel();
+        self.0.send(OperatorRequest::Visit(reply)).await.ok()?;
+        report.await.ok()
     }
 
     /// Requests a change of the token, and waits until it is stored and in use.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument as _, Span};
 
@@ -15,9 +15,9 @@ use super::channel::TokenPublisher;
 use super::check::ObtainedToken;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Generation, Token};
-use super::current::CurrentToken;
+use super::current::{CurrentToken, TokenStatus};
 use super::error::ObtainError;
-use super::operator::{OperatorHandle, OperatorRequest};
+use super::operator::{OperatorHandle, OperatorRequest, VisitReport};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::TokenProvider;
@@ -49,6 +49,8 @@ pub struct Refresher {
     pub(super) admin_token: AdminToken,
     /// Remembers the last notice that the expiry is unknown.
     pub(super) notice_memory: Option<Box<dyn DeliveryMemory>>,
+    /// Waits until nothing is due any more.
+    pub(super) visitor: Option<oneshot::Sender<VisitReport>>,
 }
 
 /// The longest sleep, after which deadlines are computed again from wall time.
@@ -91,6 +93,7 @@ impl Refresher {
             explained_proof: None,
             admin_token,
             notice_memory: None,
+            visitor: None,
         }
     }
 
@@ -223,6 +226,16 @@ impl Refresher {
             Some((at, task)) if at <= until => (at, Some(task)),
             _ => (until, None),
         };
+        if wake > Instant::now()
+            && let Some(visitor) = self.visitor.take()
+        {
+            let TokenStatus {
+                renew_at, expires_at, ..
+            } = self.current.status();
+            let report = VisitReport { renew_at, expires_at };
+            // It may have given up.
+            let _gone = visitor.send(report);
+        }
         tokio::select! {
             state = self.publisher.handle.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
             () = self.publisher.handle.rejections.wait_until_accepted(self.provider.last_known_good.candidate()) => {

@@ -35,6 +35,8 @@ pub enum InspectionScope {
     AllTokens,
     /// Those that have expired, according to their source.
     ExpiredTokens,
+    /// All of them, but those that have not expired are used before Graph has answered.
+    InBackground,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ impl Vetting {
     /// Asks Graph about a token that has not expired; `None` if such tokens are not inspected.
     pub(super) async fn inspect(&mut self, token: &Token) -> Result<Option<Inspection>, ObtainError> {
         match self.scope {
-            InspectionScope::AllTokens => self.ask(token).await,
+            InspectionScope::AllTokens | InspectionScope::InBackground => self.ask(token).await,
             InspectionScope::ExpiredTokens => Ok(None),
         }
     }
@@ -117,9 +119,10 @@ impl Vetting {
             }
         }
         let expired_at = token.expires_at.filter(|at| *at <= context.now);
-        let inspected = match expired_at {
-            Some(_) => self.ask(token).await,
-            None => self.inspect(token).await,
+        let inspected = match (expired_at, self.scope) {
+            (Some(_), _) => self.ask(token).await,
+            (None, InspectionScope::InBackground) => Ok(None),
+            (None, InspectionScope::AllTokens | InspectionScope::ExpiredTokens) => self.inspect(token).await,
         };
         let inspection = match (inspected, expired_at) {
             (Ok(Some(inspection)), _) => Some(inspection),

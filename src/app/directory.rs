@@ -1,0 +1,173 @@
+//! The tenants of the proxy: those of the configuration, and those of a table.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::context::BuildContext;
+use super::tenants::RunningTenant;
+use crate::config::Config;
+use crate::proxy::{LazyTenant, OutageLog, RequestTelemetry, Settings, Tenant, TenantShare, Tenants};
+use crate::tenants::{AllowRules, Directory, DirectoryBuilder, Entry, Standing};
+use crate::types::TenantId;
+
+/// Builds the tenants of the proxy. One that `before` has, too, goes on with what it has counted and remembered.
+pub(super) fn build_tenants(
+    config: &Config,
+    context: &BuildContext,
+    settings: Arc<Settings>,
+    tenants: &[&RunningTenant],
+    before: Option<&Tenants>,
+    new_share: impl Fn() -> TenantShare,
+) -> Tenants {
+    let mut directory = Directory::builder();
+    for running in tenants {
+        let id = &running.id;
+        let before = before.and_then(|before| before.directory.find(id.as_str()));
+        let before = before.and_then(|entry| entry.tenant.if_open());
+        let share = (tenants.len() > 1).then(|| {
+            let before = before.and_then(|before| before.share.clone());
+            before.unwrap_or_else(&new_share)
+        });
+        let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
+        let entry = Entry {
+            id: id.clone(),
+            object_ids: object_ids.map(|object_id| object_id.as_str().into()).collect(),
+            standing: Standing::Active,
+            tenant: LazyTenant::opened(request_tenant(running, &settings, before, share, context)),
+        };
+        // The names are keys of one table, so each is there once.
+        drop(directory.add(Arc::new(entry)));
+    }
+    let rows = before.into_iter().flat_map(|before| before.directory.entries());
+    for entry in rows.filter(|entry| entry.tenant.opener().is_some()) {
+        let reloaded = |tenant: &Tenant| Tenant {
+            settings: Arc::clone(&settings),
+            telemetry: Arc::new(RequestTelemetry {
+                access_log: config.log.requests,
+                ..(*tenant.telemetry).clone()
+            }),
+            ..tenant.clone()
+        };
+        let entry = Entry {
+            id: entry.id.clone(),
+            object_ids: entry.object_ids.clone(),
+            standing: entry.standing,
+            tenant: entry.tenant.with(reloaded),
+        };
+        add_row(&mut directory, Arc::new(entry));
+    }
+    warn_of_shared_objects(&directory, before);
+    let unnamed = before.map(|before| &before.unnamed);
+    let directory = directory.build();
+    let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
+    let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
+    let reads_signs = header.is_some() || directory.entries().any(is_named);
+    Tenants {
+        settings,
+        reads_signs: reads_signs || before.is_some_and(|before| before.reads_signs),
+        directory,
+        header: header.or_else(|| before.and_then(|before| before.header.clone())),
+        unnamed: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
+        lookup: before.and_then(|before| before.lookup.clone()),
+    }
+}
+
+/// Returns a tenant as its requests see it. If it was there `before`, it goes on with what it has counted and remembered.
+pub(super) fn request_tenant(
+    running: &RunningTenant,
+    settings: &Arc<Settings>,
+    before: Option<&Tenant>,
+    share: Option<TenantShare>,
+    context: &BuildContext,
+) -> Tenant {
+    let RunningTenant { id, config, tokens, .. } = running;
+    let mut telemetry = request_telemetry(id, config, before.map(|before| &before.telemetry), context);
+    telemetry.sources.clone_from(&running.sources);
+    let outage = || Arc::new(OutageLog::new(id.clone(), tokens.clone()));
+    telemetry.outage.get_or_insert_with(outage);
+    Tenant {
+        settings: Arc::clone(settings),
+        tokens: tokens.clone(),
+        family: config.token.family,
+        allow: AllowRules::limiting(&config.token.allow),
+        uids: config.token.uids.as_deref().map(Arc::from),
+        dead_token_cache: before
+            .map(|before| Arc::clone(&before.dead_token_cache))
+            .unwrap_or_default(),
+        telemetry: Arc::new(telemetry),
+        share,
+    }
+}
+
+fn request_telemetry(
+    id: &TenantId,
+    config: &Config,
+    before: Option<&Arc<RequestTelemetry>>,
+    context: &BuildContext,
+) -> RequestTelemetry {
+    RequestTelemetry {
+        tenant: id.clone(),
+        access_log: config.log.requests,
+        metrics: before.map_or_else(|| context.metrics.request_metrics(id), |before| before.metrics.clone()),
+        outage: before.and_then(|before| before.outage.clone()),
+        sources: String::new(),
+        notices: before.map(|before| Arc::clone(&before.notices)).unwrap_or_default(),
+        answer_pace: before.map(|before| Arc::clone(&before.answer_pace)).unwrap_or_default(),
+    }
+}
+
+/// The most names in one line of the log.
+const MAX_NAMES: usize = 10;
+
+/// Adds a tenant of a table. One of the configuration has priority.
+fn add_row(directory: &mut DirectoryBuilder<LazyTenant>, entry: Arc<Entry<LazyTenant>>) {
+    if let Err(second) = directory.add(entry) {
+        let tenant = &second.id;
+        tracing::debug!(%tenant, "the tenant is in [tenants], so its row is not used");
+    }
+}
+
+/// Returns the same tenants, with these of a table in place of those that were there.
+pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<LazyTenant>>>) -> Tenants {
+    let mut directory = Directory::builder();
+    let configured = before
+        .directory
+        .entries()
+        .filter(|entry| entry.tenant.opener().is_none());
+    for entry in configured {
+        drop(directory.add(Arc::clone(entry)));
+    }
+    rows.for_each(|entry| add_row(&mut directory, entry));
+    warn_of_shared_objects(&directory, Some(before));
+    Tenants {
+        settings: Arc::clone(&before.settings),
+        directory: directory.build(),
+        header: before.header.clone(),
+        reads_signs: before.reads_signs,
+        unnamed: Arc::clone(&before.unnamed),
+        lookup: before.lookup.clone(),
+    }
+}
+
+/// Warns of the ids that have become those of two tenants.
+fn warn_of_shared_objects(directory: &DirectoryBuilder<LazyTenant>, before: Option<&Tenants>) {
+    let known: BTreeSet<_> = before
+        .into_iter()
+        .flat_map(|before| before.directory.shared_objects())
+        .map(|(object_id, ..)| object_id)
+        .collect();
+    let shared = directory
+        .shared_objects()
+        .iter()
+        .filter(|(object_id, ..)| !known.contains(object_id));
+    let new: Vec<_> = shared
+        .map(|(object_id, one, other)| format!("{object_id} of {one} and {other}"))
+        .collect();
+    if !new.is_empty() {
+        tracing::warn!(
+            ids = new.get(..MAX_NAMES).unwrap_or(&new).join(", "),
+            count = new.len(),
+            "two tenants have the same id, so it names neither: remove it from one of them"
+        );
+    }
+}

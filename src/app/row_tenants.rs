@@ -1,0 +1,286 @@
+//! Opens and closes the tenants of a table.
+//!
+//! # Why
+//!
+//! A tenant at rest is a row and an entry of the directory. When a request or a renewal is for it, it gets what a tenant of the
+//! configuration has: a refresher, a credential, counters, a share of the limits. When it has not been used for a while, that
+//! goes again. A closed tenant has another cell than before, so the refresher that ends does not take the notice of a change
+//! that is for the next one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::context::BuildContext;
+use super::directory::request_tenant;
+use super::error::StartError;
+use super::event_sink::SharedAlertSender;
+use super::secrets;
+use super::tenants::{NewTenant, RunningTenant};
+use crate::config::{AppConfig, Config};
+use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Settings, Tenant, TenantOpener, TenantShare};
+use crate::source::TenantRows;
+use crate::tenants::{RowCell, RowSource};
+use crate::token::{ProofSettings, Reconfiguration, TokenProvider, VisitReport};
+use crate::types::{Secret, TenantId, error_chain};
+
+/// Opens and closes the tenants of a table.
+pub(super) struct RowTenants {
+    context: BuildContext,
+    pub(super) rows: Arc<dyn TenantRows>,
+    alert_sender: SharedAlertSender,
+    concurrency_limit: ConcurrencyLimit,
+    budgets: BufferBudgets,
+    settings: ArcSwap<RowSettings>,
+    open: Mutex<OpenRows>,
+}
+
+/// What the tenants of a table have in common. A reload replaces it.
+pub(super) struct RowSettings {
+    proxy: Arc<Settings>,
+    /// The app of `[app]`.
+    own_app: RowApp,
+    /// The apps of `[tenants]`, by their ids.
+    other_apps: HashMap<String, RowApp>,
+}
+
+/// A Meta app that tokens of a table are of.
+pub(super) struct RowApp {
+    /// The configuration as it is for a tenant of this app.
+    pub(super) config: Arc<Config>,
+    secret: Option<Secret>,
+    proofs: Option<ProofSettings>,
+}
+
+#[derive(Default)]
+struct OpenRows {
+    by_name: HashMap<TenantId, OpenRow>,
+    /// Those that requests may still be using.
+    closing: Vec<OpenRow>,
+}
+
+/// A tenant that is open.
+struct OpenRow {
+    running: RunningTenant,
+    share: TenantShare,
+    /// The last time at which it was seen in use.
+    used_at: Instant,
+    /// How long it stays open without being used.
+    idle: Duration,
+}
+
+/// Opens one tenant.
+pub(super) struct RowOpener {
+    pub(super) cell: Arc<RowCell>,
+    tenants: Arc<RowTenants>,
+}
+
+/// How long a tenant stays after the directory has a closed one in its place: requests that began before may still use it.
+const CLOSING_TIME: Duration = Duration::from_secs(30);
+
+// === impl RowSettings ===
+
+impl RowSettings {
+    /// Reads what the tenants of a table have in common.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if a secret cannot be read.
+    pub(super) fn new(config: &Config, proxy: Arc<Settings>) -> Result<Self, StartError> {
+        let mut other_apps = HashMap::new();
+        for app in config.tenants.values().map(|tenant| &tenant.app) {
+            if let Some(id) = &app.id {
+                other_apps.insert(id.clone(), RowApp::new(config, app)?);
+            }
+        }
+        Ok(Self {
+            proxy,
+            own_app: RowApp::new(config, &config.app)?,
+            other_apps,
+        })
+    }
+
+    /// The app with this id, or that of `[app]`; `None` if it is not configured.
+    pub(super) fn app(&self, id: Option<&str>) -> Option<&RowApp> {
+        match id {
+            Some(id) if self.own_app.config.app.id.as_deref() != Some(id) => self.other_apps.get(id),
+            Some(_) | None => Some(&self.own_app),
+        }
+    }
+}
+
+// === impl RowApp ===
+
+impl RowApp {
+    fn new(config: &Config, app: &AppConfig) -> Result<Self, StartError> {
+        let secret = secrets::app_secret(app)?;
+        Ok(Self {
+            proofs: secret.as_ref().map(|secret| ProofSettings::new(secret, app.proof)),
+            secret,
+            config: Arc::new(config.of_row(app)),
+        })
+    }
+}
+
+// === impl RowTenants ===
+
+impl RowTenants {
+    /// Creates the place for the tenants of a table; none is open.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if a secret cannot be read.
+    pub(super) fn new(
+        rows: Arc<dyn TenantRows>,
+        config: &Config,
+        context: &BuildContext,
+        alert_sender: &SharedAlertSender,
+        proxy: &Proxy,
+    ) -> Result<Arc<Self>, StartError> {
+        let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
+        Ok(Arc::new(Self {
+            context: context.clone(),
+            rows,
+            alert_sender: Arc::clone(alert_sender),
+            concurrency_limit: proxy.concurrency_limit.clone(),
+            budgets: proxy.budgets.clone(),
+            settings: ArcSwap::from_pointee(settings),
+            open: Mutex::default(),
+        }))
+    }
+
+    /// Returns what opens the tenant of a row.
+    pub(super) fn opener(self: &Arc<Self>, cell: Arc<RowCell>) -> Arc<RowOpener> {
+        Arc::new(RowOpener {
+            cell,
+            tenants: Arc::clone(self),
+        })
+    }
+
+    /// The settings now.
+    pub(super) fn settings(&self) -> Arc<RowSettings> {
+        self.settings.load_full()
+    }
+
+    /// Continues with other settings. Tenants that are open keep theirs for their token until they are closed, which is soon.
+    pub(super) fn reload(&self, settings: RowSettings) {
+        self.settings.store(Arc::new(settings));
+        let mut open = self.open();
+        for row in open.by_name.values_mut() {
+            row.idle = Duration::ZERO;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, OpenRows> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_tenant(&self, cell: &Arc<RowCell>) -> Tenant {
+        let settings = self.settings();
+        let row = cell.row();
+        let app_id = row.as_ref().as_ref().and_then(|row| row.app.as_deref());
+        // The token in a row whose app is not configured is an error already.
+        let app = settings.app(app_id).unwrap_or(&settings.own_app);
+        let (token_side, config) = (self.token_side(app, cell), Arc::clone(&app.config));
+        let tenant = NewTenant::with(&self.context, cell.id().clone(), config, token_side, &self.alert_sender);
+        let running = tenant.start(&self.context);
+        let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
+        let tenant = request_tenant(&running, &settings.proxy, None, Some(share.clone()), &self.context);
+        let opened = OpenRow {
+            running,
+            share,
+            used_at: Instant::now(),
+            idle: IDLE,
+        };
+        let replaced = self.open().by_name.insert(cell.id().clone(), opened);
+        drop(replaced);
+        tenant
+    }
+
+    /// Builds what refreshes the token of a row. Without its renewer, if that cannot be built, its token is served all the same.
+    fn token_side(&self, app: &RowApp, cell: &Arc<RowCell>) -> Reconfiguration {
+        let source = || RowSource::new(Arc::clone(cell), Arc::clone(&self.rows));
+        let provider = self.context.row_provider(&app.config, source(), app.secret.clone());
+        let provider = provider.unwrap_or_else(|error| {
+            let (tenant, error) = (cell.id(), error_chain(&error));
+            tracing::error!(%tenant, error, "the token of this tenant cannot be renewed");
+            TokenProvider::from_source(source())
+        });
+        Reconfiguration {
+            provider,
+            previous_sources: vec![None],
+            proofs: app.proofs.clone(),
+            renew_before: app.config.token.renew_before,
+        }
+    }
+
+    /// Lets the refresher of an open tenant do what is due. `None` if it is not open.
+    pub(super) async fn visit(&self, id: &TenantId) -> Option<VisitReport> {
+        let operator = self.open().by_name.get(id)?.running.operator.clone();
+        operator.visit().await
+    }
+
+    /// Takes out the tenants that have not been used for a while. They end when no request can use them any more.
+    pub(super) fn take_idle(&self, now: Instant) -> Vec<TenantId> {
+        let mut open = self.open();
+        open.closing
+            .retain(|row| now < row.used_at + CLOSING_TIME || row.is_busy());
+        let mut idle = Vec::new();
+        for (id, row) in &mut open.by_name {
+            if row.share.take_used() || row.is_busy() {
+                row.used_at = now;
+            } else if now >= row.used_at + row.idle {
+                idle.push(id.clone());
+            }
+        }
+        drop(open);
+        self.close(&idle, now);
+        idle
+    }
+
+    /// Closes tenants. They end when no request can use them any more.
+    pub(super) fn close(&self, ids: &[TenantId], now: Instant) {
+        let mut open = self.open();
+        for id in ids {
+            if let Some(mut row) = open.by_name.remove(id) {
+                row.used_at = now;
+                open.closing.push(row);
+            }
+        }
+    }
+
+    /// Ends a tenant that was withdrawn: the requests that wait for its token are refused.
+    pub(super) fn end(&self, id: &TenantId) {
+        drop(self.open().by_name.remove(id));
+    }
+}
+
+/// How long a tenant stays open after its last request.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+
+// === impl OpenRow ===
+
+impl OpenRow {
+    /// Whether it has a request in flight, or renews its token.
+    fn is_busy(&self) -> bool {
+        self.share.inflight() > 0 || self.running.tokens.is_renewing()
+    }
+}
+
+// === impl RowOpener ===
+
+impl TenantOpener for RowOpener {
+    fn open(&self) -> Tenant {
+        self.tenants.open_tenant(&self.cell)
+    }
+}
+
+impl fmt::Debug for RowOpener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowOpener({})", self.cell.id())
+    }
+}
