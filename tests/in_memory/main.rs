@@ -38,6 +38,7 @@ mod secret_leaks;
 mod stalled_clients;
 mod support;
 mod tenant_shares;
+mod tenant_tables;
 mod timeouts;
 mod token_injection;
 mod unsearched_bodies;

@@ -17,6 +17,7 @@ mod renewer;
 mod response;
 mod scripted_response;
 mod source;
+mod table;
 mod tasks;
 
 pub(crate) use app::{App, get, post, post_file, request, with};
@@ -29,6 +30,7 @@ pub(crate) use renewer::ScriptedRenewer;
 pub(crate) use response::{TestResponse, sorted_names};
 pub(crate) use scripted_response::{ScriptedResponse, gzip};
 pub(crate) use source::ScriptedSource;
+pub(crate) use table::ScriptedTable;
 pub(crate) use tasks::TestTasks;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

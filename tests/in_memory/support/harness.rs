@@ -10,12 +10,13 @@ use tokio::time::sleep;
 
 use super::{
     App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedLiveness, ScriptedRenewer,
-    ScriptedResponse, ScriptedSource, TestBody, TestResponse, TestTasks, log,
+    ScriptedResponse, ScriptedSource, ScriptedTable, TestBody, TestResponse, TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides};
 use graphward::graph::{ClientCredentialPolicy, ProofMode};
 use graphward::net::{Lifecycle, Listener, Stage};
+use graphward::source::TenantTable;
 use graphward::token::{TokenHandle, TokenProvider};
 use graphward::types::{Clock, SecretRef};
 
@@ -28,6 +29,7 @@ pub(crate) struct TestProxyBuilder {
     require_token: bool,
     source_delay: Duration,
     max_inflight: u32,
+    table: Option<ScriptedTable>,
     /// It shows the start time when this is created.
     clock: Clock,
     /// Where the app's secret is until the start.
@@ -73,6 +75,7 @@ impl TestProxyBuilder {
             require_token: false,
             source_delay: Duration::ZERO,
             max_inflight: Dependencies::default().max_inflight,
+            table: None,
             clock: Clock::manual(start_time()),
             app_secret: None,
         }
@@ -140,6 +143,14 @@ impl TestProxyBuilder {
         }
     }
 
+    /// Adds the tenants of a table.
+    pub(crate) fn with_table(self, table: ScriptedTable) -> Self {
+        Self {
+            table: Some(table),
+            ..self
+        }
+    }
+
     /// Adds proofs of the app that has [`APP_SECRET`].
     pub(crate) fn with_proof(mut self, proof: ProofMode) -> Self {
         let file = NamedTempFile::new().unwrap();
@@ -181,6 +192,7 @@ impl TestProxyBuilder {
             proxy: vec![proxy],
             admin_listener: Some(admin),
             max_inflight: self.max_inflight,
+            tenant_table: self.table.map(|table| Box::new(table) as Box<dyn TenantTable>),
             ..Dependencies::default()
         };
         let missing_token = if self.require_token {
