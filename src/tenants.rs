@@ -11,9 +11,11 @@ mod directory;
 mod roster;
 mod route;
 mod row_cell;
+mod visits;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, SharedObject, Standing};
 pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};
 pub use row_cell::{RowCell, RowSource};
+pub use visits::{VisitPolicy, VisitQueue};

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
@@ -23,9 +23,9 @@ use super::secrets;
 use super::tenants::{NewTenant, RunningTenant};
 use crate::config::{AppConfig, Config};
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Settings, Tenant, TenantOpener, TenantShare};
-use crate::source::TenantRows;
-use crate::tenants::{RowCell, RowSource};
-use crate::token::{ProofSettings, Reconfiguration, TokenProvider, VisitReport};
+use crate::source::{StoredToken, TenantRows};
+use crate::tenants::{RowCell, RowSource, VisitPolicy};
+use crate::token::{ObtainError, ProofSettings, Reconfiguration, RefreshPolicy, Token, TokenProvider, VisitReport};
 use crate::types::{Secret, TenantId, error_chain};
 
 /// Opens and closes the tenants of a table.
@@ -65,12 +65,14 @@ struct OpenRows {
 
 /// A tenant that is open.
 struct OpenRow {
+    cell: Arc<RowCell>,
     running: RunningTenant,
     share: TenantShare,
     /// The last time at which it was seen in use.
     used_at: Instant,
     /// How long it stays open without being used.
     idle: Duration,
+    is_visited: bool,
 }
 
 /// Opens one tenant.
@@ -191,10 +193,12 @@ impl RowTenants {
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
         let tenant = request_tenant(&running, &settings.proxy, None, Some(share.clone()), &self.context);
         let opened = OpenRow {
+            cell: Arc::clone(cell),
             running,
             share,
             used_at: Instant::now(),
             idle: IDLE,
+            is_visited: false,
         };
         let replaced = self.open().by_name.insert(cell.id().clone(), opened);
         drop(replaced);
@@ -218,10 +222,80 @@ impl RowTenants {
         }
     }
 
-    /// Lets the refresher of an open tenant do what is due. `None` if it is not open.
+    /// Lets the refresher of an open tenant do what is due, and stores the end of its token if the row lacks it. `None` if it is not
+    /// open.
     pub(super) async fn visit(&self, id: &TenantId) -> Option<VisitReport> {
+        let cell = self.cell(id)?;
         let operator = self.open().by_name.get(id)?.running.operator.clone();
-        operator.visit().await
+        let report = operator.visit().await?;
+        if let Some(row) = cell.row().as_ref()
+            && let Ok(token) = &row.token
+            && let (None, Some(_)) = (token.expires_at, report.expires_at)
+            && let Err(error) = self.store_end(&row.id, token, report.expires_at).await
+        {
+            let (tenant, error) = (&row.id, error_chain(&error));
+            tracing::info!(%tenant, error, "the end of the token could not be stored");
+        }
+        Some(report)
+    }
+
+    /// The row of an open tenant.
+    pub(super) fn cell(&self, id: &TenantId) -> Option<Arc<RowCell>> {
+        self.open().by_name.get(id).map(|row| Arc::clone(&row.cell))
+    }
+
+    async fn store_end(&self, id: &TenantId, token: &Token, expires_at: Option<SystemTime>) -> Result<(), ObtainError> {
+        if self.rows.check_writable(id).is_err() {
+            return Ok(());
+        }
+        let _lock = self.rows.lock(id).await?;
+        let stored = StoredToken {
+            token: &Token {
+                expires_at,
+                ..token.clone()
+            },
+            expected: token.secret.fingerprint(),
+        };
+        self.rows.store(id, stored).await.map(drop)
+    }
+
+    /// Keeps a tenant open during a visit.
+    pub(super) fn begin_visit(&self, id: &TenantId) {
+        if let Some(row) = self.open().by_name.get_mut(id) {
+            row.is_visited = true;
+        }
+    }
+
+    /// Lets a tenant be closed when it is not busy any more, unless requests use it meanwhile.
+    pub(super) fn close_soon(&self, id: &TenantId) {
+        if let Some(row) = self.open().by_name.get_mut(id) {
+            row.idle = Duration::ZERO;
+        }
+    }
+
+    /// Ends a visit.
+    pub(super) fn end_visit(&self, id: &TenantId) {
+        if let Some(row) = self.open().by_name.get_mut(id) {
+            row.is_visited = false;
+        }
+    }
+
+    /// What visits are for.
+    pub(super) fn visit_policy(&self) -> VisitPolicy {
+        let token = &self.settings.load().own_app.config.token;
+        VisitPolicy {
+            renews: token.renew.is_some(),
+            verifies: token.verify,
+            refresh: RefreshPolicy {
+                renew_before: token.renew_before,
+                ..RefreshPolicy::default()
+            },
+        }
+    }
+
+    /// Wall time.
+    pub(super) fn now(&self) -> SystemTime {
+        self.context.clock.now()
     }
 
     /// Takes out the tenants that have not been used for a while. They end when no request can use them any more.
@@ -231,7 +305,9 @@ impl RowTenants {
             .retain(|row| now < row.used_at + CLOSING_TIME || row.is_busy());
         let mut idle = Vec::new();
         for (id, row) in &mut open.by_name {
-            if row.share.take_used() || row.is_busy() {
+            if row.share.take_used() {
+                (row.used_at, row.idle) = (now, IDLE);
+            } else if row.is_busy() {
                 row.used_at = now;
             } else if now >= row.used_at + row.idle {
                 idle.push(id.clone());
@@ -265,9 +341,9 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 // === impl OpenRow ===
 
 impl OpenRow {
-    /// Whether it has a request in flight, or renews its token.
+    /// Whether it is visited, has a request in flight, or renews its token.
     fn is_busy(&self) -> bool {
-        self.share.inflight() > 0 || self.running.tokens.is_renewing()
+        self.is_visited || self.share.inflight() > 0 || self.running.tokens.is_renewing()
     }
 }
 

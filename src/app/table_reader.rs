@@ -18,6 +18,7 @@ use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::row_tenants::{RowOpener, RowTenants};
 use super::tenant_look_ups::{LookUps, LookedUp};
+use super::tenant_visits::TenantVisits;
 use crate::config::Config;
 use crate::proxy::{LazyTenant, Proxy, TenantOpener};
 use crate::source::{TableContents, TenantRow, TenantTable};
@@ -35,6 +36,7 @@ pub(super) struct TableReader {
     /// Whether the directory has to be built anew.
     is_changed: bool,
     look_ups: LookUps,
+    visits: TenantVisits,
     /// The last failure, which is not logged again.
     failure: Option<String>,
     /// The last faults, which are not logged again.
@@ -76,6 +78,7 @@ impl TableReader {
             tenants.lookup = Some(Arc::clone(&lookup));
             tenants
         });
+        let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy));
         Ok(Self {
             table: Some(table),
             tenants,
@@ -84,6 +87,7 @@ impl TableReader {
             rows: HashMap::new(),
             is_changed: false,
             look_ups,
+            visits,
             failure: None,
             faults: Vec::new(),
             has_read: watch::Sender::new(false),
@@ -130,6 +134,7 @@ impl TableReader {
             tokio::select! {
                 done = &mut work => return done,
                 found = self.look_ups.next(|name| self.rows.contains_key(name)) => self.on_looked_up(found),
+                never = self.visits.run() => match never {},
                 _ = idle.tick() => self.close_idle(),
             }
             self.publish();
@@ -216,35 +221,45 @@ impl TableReader {
             Some(Some(before)) if before.app == row.app => {
                 self.is_changed |= before.object_ids != row.object_ids;
                 if let Some(known) = self.rows.get(&row.id) {
-                    known.cell.replace(Some(row));
+                    let cell = Arc::clone(&known.cell);
+                    if cell.replace(Some(row)) {
+                        self.visits.schedule(&cell);
+                    }
                 }
                 None
             }
             // It is opened anew: with another app, or after it was withdrawn.
             Some(_) => {
                 self.tenants.end(&row.id);
-                self.insert(row);
+                let cell = self.insert(row);
+                self.visits.schedule(&cell);
                 None
             }
             None => {
-                let id = row.id.clone();
-                self.insert(row);
-                Some(id)
+                let cell = self.insert(row);
+                self.visits.schedule(&cell);
+                Some(cell.id().clone())
             }
         }
     }
 
-    fn insert(&mut self, row: TenantRow) {
+    fn insert(&mut self, row: TenantRow) -> Arc<RowCell> {
         let id = row.id.clone();
         let cell = Arc::new(RowCell::new(row));
         let opener = self.tenants.opener(Arc::clone(&cell));
-        self.rows.insert(id, KnownRow { cell, opener });
+        let known = KnownRow {
+            cell: Arc::clone(&cell),
+            opener,
+        };
+        self.rows.insert(id, known);
         self.is_changed = true;
+        cell
     }
 
     fn withdraw(&mut self, id: &TenantId) {
         if let Some(known) = self.rows.get(id) {
             known.cell.replace(None);
+            self.visits.cancel(id);
             self.tenants.end(id);
             self.is_changed = true;
         }
@@ -300,7 +315,7 @@ impl TableReader {
         for id in self.tenants.take_idle(Instant::now()) {
             let row = self.rows.get(&id).map(|known| known.cell.row());
             if let Some(row) = row.as_deref().cloned().flatten() {
-                self.insert(row);
+                drop(self.insert(row));
             }
         }
     }

@@ -65,13 +65,15 @@ impl RowCell {
         self.row.load_full()
     }
 
-    /// Replaces the row; `None` withdraws the tenant. If the token is another one, its refresher is told.
-    pub fn replace(&self, row: Option<TenantRow>) {
+    /// Replaces the row; `None` withdraws the tenant. If the token is another one, its refresher is told. Returns whether it is.
+    pub fn replace(&self, row: Option<TenantRow>) -> bool {
         let new = Arc::new(row);
         let old = self.row.swap(Arc::clone(&new));
-        if !has_same_token(&old, &new) {
+        let is_changed = !has_same_token(&old, &new);
+        if is_changed {
             self.changed.notify_one();
         }
+        is_changed
     }
 }
 

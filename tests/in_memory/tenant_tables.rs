@@ -84,7 +84,7 @@ async fn a_changed_row_is_used_when_it_is_announced_by_open_and_by_closed_tenant
     assert_eq!(
         proxy.app.fetch(by_id("111")).await.status,
         200,
-        "it is nobody's, so the default tenant's"
+        "it belongs to no tenant, so it is no sign"
     );
     proxy.graph.last_request().assert_bearer(FIRST_TOKEN);
     proxy.shutdown().await;
