@@ -19,6 +19,7 @@ mod signal;
 mod state;
 mod table_reader;
 mod tenant_look_ups;
+mod tenant_table;
 mod tenant_visits;
 mod tenants;
 mod token_change;

@@ -25,7 +25,7 @@ mod token_cache;
 mod token_file;
 
 pub use absent::AbsentPolicy;
-pub use config::TokenSource;
+pub use config::{TenantsFrom, TenantsFromCommon, TenantsIn, TokenSource};
 pub use encoding::{EncryptionConfig, PlainTokens, encode_token};
 pub use env::EnvSource;
 pub use exec::{CommandConfig, ExecSourceConfig, TokenCommand};

@@ -36,6 +36,8 @@ pub(super) struct RowTenants {
     concurrency_limit: ConcurrencyLimit,
     budgets: BufferBudgets,
     settings: ArcSwap<RowSettings>,
+    /// How long a tenant stays open after its last request.
+    idle: Duration,
     open: Mutex<OpenRows>,
 }
 
@@ -81,6 +83,8 @@ pub(super) struct RowOpener {
     tenants: Arc<RowTenants>,
 }
 
+/// How long a tenant without requests stays open, unless the configuration says otherwise.
+const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long a tenant stays after the directory has a closed one in its place: requests that began before may still use it.
 const CLOSING_TIME: Duration = Duration::from_secs(30);
 
@@ -151,6 +155,7 @@ impl RowTenants {
             concurrency_limit: proxy.concurrency_limit.clone(),
             budgets: proxy.budgets.clone(),
             settings: ArcSwap::from_pointee(settings),
+            idle: config.tenants_from.as_ref().map_or(IDLE, |from| from.common().idle),
             open: Mutex::default(),
         }))
     }
@@ -197,7 +202,7 @@ impl RowTenants {
             running,
             share,
             used_at: Instant::now(),
-            idle: IDLE,
+            idle: self.idle,
             is_visited: false,
         };
         let replaced = self.open().by_name.insert(cell.id().clone(), opened);
@@ -306,7 +311,7 @@ impl RowTenants {
         let mut idle = Vec::new();
         for (id, row) in &mut open.by_name {
             if row.share.take_used() {
-                (row.used_at, row.idle) = (now, IDLE);
+                (row.used_at, row.idle) = (now, self.idle);
             } else if row.is_busy() {
                 row.used_at = now;
             } else if now >= row.used_at + row.idle {
@@ -334,9 +339,6 @@ impl RowTenants {
         drop(self.open().by_name.remove(id));
     }
 }
-
-/// How long a tenant stays open after its last request.
-const IDLE: Duration = Duration::from_secs(10 * 60);
 
 // === impl OpenRow ===
 

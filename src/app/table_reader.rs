@@ -6,6 +6,7 @@
 //! while look-ups are answered.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ struct KnownRow {
     opener: Arc<RowOpener>,
 }
 
+/// The most visits at the same time, unless the configuration says otherwise.
+const RENEWALS: NonZeroU8 = NonZeroU8::new(4).unwrap();
 /// The time between two searches for tenants that are not used any more.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 /// The most names in one line of the log.
@@ -78,7 +81,11 @@ impl TableReader {
             tenants.lookup = Some(Arc::clone(&lookup));
             tenants
         });
-        let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy));
+        let renewals = config
+            .tenants_from
+            .as_ref()
+            .map_or(RENEWALS, |from| from.common().renewals);
+        let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
         Ok(Self {
             table: Some(table),
             tenants,

@@ -1,6 +1,7 @@
 //! Visits the tenants of a table, so that what is due for their tokens is done without a request.
 
 use std::convert::Infallible;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct TenantVisits {
     proxy: Arc<Proxy>,
     queue: VisitQueue,
     running: FuturesUnordered<BoxFuture<'static, Visited>>,
+    /// The most visits at the same time. Each may renew a token.
+    max_running: usize,
 }
 
 /// A visit that is over.
@@ -29,17 +32,16 @@ struct Visited {
     report: Option<VisitReport>,
 }
 
-/// The most visits at the same time. Each may renew a token.
-const MAX_VISITS: usize = 4;
 /// The longest visit.
 const VISIT_TIMEOUT: Duration = Duration::from_secs(90);
 
 // === impl TenantVisits ===
 
 impl TenantVisits {
-    /// No visits yet.
-    pub(super) fn new(tenants: Arc<RowTenants>, proxy: Arc<Proxy>) -> Self {
+    /// No visits yet, and then so many at the same time.
+    pub(super) fn new(tenants: Arc<RowTenants>, proxy: Arc<Proxy>, max_running: NonZeroU8) -> Self {
         Self {
+            max_running: max_running.get().into(),
             tenants,
             proxy,
             queue: VisitQueue::default(),
@@ -67,7 +69,7 @@ impl TenantVisits {
     pub(super) async fn run(&mut self) -> Infallible {
         loop {
             tokio::select! {
-                id = self.queue.next(), if self.running.len() < MAX_VISITS => self.start(id),
+                id = self.queue.next(), if self.running.len() < self.max_running => self.start(id),
                 Some(visited) = self.running.next() => self.finish(visited),
             }
         }

@@ -17,7 +17,8 @@ use crate::renew::{
 use crate::source::decode::Format;
 use crate::source::{
     FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, PolledSource, PostgresDeliveries, PostgresError,
-    PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenCommand, TokenService, TokenSource,
+    PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TenantTemplateError, TokenCommand,
+    TokenService, TokenSource,
 };
 use crate::tenants::RowSource;
 use crate::token::{InspectionScope, Source, TokenProvider};
@@ -32,6 +33,9 @@ pub enum TokenProviderError {
     /// The database source cannot be used as configured.
     #[error("cannot use token.source.postgres")]
     Postgres(#[from] PostgresError),
+    /// The template of `[tenants_from]` is not one.
+    #[error("cannot use tenants_from")]
+    Template(#[from] TenantTemplateError),
     /// The renewer needs the app's credentials.
     #[error("token.renew needs app.id and app.secret")]
     NoAppCredentials,

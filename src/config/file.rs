@@ -23,7 +23,7 @@ use crate::graph::ProofMode;
 use crate::net::{EgressVariables, ListenAddr, ListenConfig};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
-use crate::source::{AbsentPolicy, StoreConfig, TokenSource};
+use crate::source::{AbsentPolicy, StoreConfig, TenantsFrom, TokenSource};
 use crate::telemetry::metrics::MetricsConfig;
 use crate::telemetry::{AuditConfig, LogSettings};
 use crate::tenants::AllowRule;
@@ -46,6 +46,8 @@ pub struct Config {
     /// The tenants besides the one of `[token]`: a name, and its settings.
     #[schemars(extend("propertyNames" = { "format": "tenant" }))]
     pub tenants: BTreeMap<TenantId, TenantConfig>,
+    /// Where the tokens of further tenants are read: a directory, a service or a command.
+    pub tenants_from: Option<TenantsFrom>,
     /// How a request names its tenant.
     pub routing: RoutingConfig,
     /// How rejected requests are healed.

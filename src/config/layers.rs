@@ -133,9 +133,14 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
     let mut merged = Map::new();
     for layer in layers {
         for (section, settings) in checker.check(layer) {
-            let merged = merged.entry(section).or_insert_with(|| json!({}));
-            if let (Json::Object(merged), Json::Object(settings)) = (merged, settings) {
-                merged.extend(settings);
+            match (merged.get_mut(&section), settings) {
+                (Some(Json::Object(merged)), Json::Object(settings)) => merged.extend(settings),
+                // The defaults have every section; one that may be absent is null there.
+                (Some(merged @ Json::Null), Json::Object(settings)) if !settings.is_empty() => {
+                    *merged = settings.into()
+                }
+                (Some(_), _) => {}
+                (None, settings) => drop(merged.insert(section, settings)),
             }
         }
     }
@@ -149,7 +154,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
     };
     config.secret_files = checker.secret_files;
     config.egress_variables = EgressVariables::read(|name| vars.get(name).cloned());
-    for section in ["listen", "state", "upstream"] {
+    for section in ["listen", "state", "tenants_from", "upstream"] {
         let settings = merged.get(section).and_then(Json::as_object).into_iter().flatten();
         let settings = settings.map(|(key, value)| (format!("{section}.{key}"), value.clone()));
         config.until_restart.extend(settings);

@@ -26,6 +26,7 @@ impl Config {
                 listen: self.listen.clone(),
                 state: self.state.clone(),
                 upstream: self.upstream.clone(),
+                tenants_from: self.tenants_from.clone(),
                 until_restart: self.until_restart.clone(),
                 drain_delay: self.drain_delay,
                 egress_variables: self.egress_variables.clone(),

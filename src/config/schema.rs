@@ -16,6 +16,9 @@ pub fn json_schema() -> Value {
     for section in drop_required(&mut schema) {
         drop_required(section).for_each(mark_optional);
     }
+    if let Some(tenants_from) = schema.pointer_mut("/properties/tenants_from") {
+        mark_optional(tenants_from);
+    }
     // A tenant has the settings of `[app]` and `[token]`, except the place of its token.
     if let Some(tenant) = schema.pointer_mut("/properties/tenants/additionalProperties") {
         drop_required(tenant).for_each(mark_optional);

@@ -6,6 +6,7 @@ mod schema;
 mod secrets;
 mod syntax;
 mod tenants;
+mod tenants_from;
 mod token_lifecycle;
 
 use std::collections::BTreeSet;

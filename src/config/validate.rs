@@ -176,7 +176,8 @@ impl<'a> Validator<'a> {
             let message = "is `[token]` by another name, and `token.source` is set, too; remove one";
             self.report(["tenants.default", "token.source"], message);
         }
-        config.serves_unnamed = config.tenants.is_empty() || is_token_set || config.tenants.contains_key(&default);
+        let is_only = config.tenants.is_empty() && config.tenants_from.is_none();
+        config.serves_unnamed = is_only || is_token_set || config.tenants.contains_key(&default);
         let written = |token: &TokenConfig| {
             let renewed = token
                 .renew

@@ -1,6 +1,8 @@
 //! The sources that can be configured.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +12,9 @@ use super::exec::ExecSourceConfig;
 use super::file::FileSourceConfig;
 use super::http::HttpSourceConfig;
 use super::postgres::PostgresSourceConfig;
+use super::tenant_files::TenantFilesConfig;
+use super::tenant_template::{TenantExecConfig, TenantHttpConfig};
+use super::token_file::StoreConfig;
 
 /// Where a token is read from.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -25,6 +30,67 @@ pub enum TokenSource {
     Exec(ExecSourceConfig),
     /// A row of a PostgreSQL database.
     Postgres(Box<PostgresSourceConfig>),
+}
+
+/// Where the tokens of tenants are read that are not in the configuration.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(untagged)]
+pub enum TenantsFrom {
+    /// A directory with a file for each.
+    Files(TenantsIn<TenantFilesConfig>),
+    /// A credential service that is asked for each.
+    Http(TenantsIn<TenantHttpConfig>),
+    /// A command that is run for each.
+    Exec(TenantsIn<TenantExecConfig>),
+}
+
+/// A place of the tokens of tenants.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct TenantsIn<Place> {
+    /// The place.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What is the same for every place.
+    #[serde(flatten)]
+    pub common: TenantsFromCommon,
+}
+
+/// What is the same for every place of the tokens of tenants.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+pub struct TenantsFromCommon {
+    /// How long a tenant without requests keeps what it has in memory, 1s to 1d.
+    #[serde(default = "default_idle")]
+    #[schemars(extend("formatMinimum" = "1s", "formatMaximum" = "1d"))]
+    pub idle: Duration,
+    /// The most tenants whose tokens are renewed or inspected at the same time without a request for them, 1 to 64.
+    #[serde(default = "default_renewals")]
+    #[schemars(range(min = 1, max = 64))]
+    pub renewals: NonZeroU8,
+    /// Where the tenants are cached, encrypted, for a start at which they cannot be read.
+    #[serde(default)]
+    #[schemars(extend("required" = ["file", "fernet_key"]))]
+    pub cache: Option<StoreConfig>,
+}
+
+fn default_idle() -> Duration {
+    Duration::from_secs(10 * 60)
+}
+
+fn default_renewals() -> NonZeroU8 {
+    const { NonZeroU8::new(4).unwrap() }
+}
+
+impl TenantsFrom {
+    /// What is the same for every place.
+    #[must_use]
+    pub const fn common(&self) -> &TenantsFromCommon {
+        match self {
+            Self::Files(files) => &files.common,
+            Self::Http(service) => &service.common,
+            Self::Exec(command) => &command.common,
+        }
+    }
 }
 
 impl TokenSource {
