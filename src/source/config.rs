@@ -11,7 +11,7 @@ use super::env::EnvSource;
 use super::exec::ExecSourceConfig;
 use super::file::FileSourceConfig;
 use super::http::HttpSourceConfig;
-use super::postgres::PostgresSourceConfig;
+use super::postgres::{PostgresSourceConfig, PostgresTableConfig};
 use super::tenant_files::TenantFilesConfig;
 use super::tenant_template::{TenantExecConfig, TenantHttpConfig};
 use super::token_file::StoreConfig;
@@ -36,6 +36,8 @@ pub enum TokenSource {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(untagged)]
 pub enum TenantsFrom {
+    /// A table of a PostgreSQL database.
+    Postgres(Box<TenantsIn<PostgresTableConfig>>),
     /// A directory with a file for each.
     Files(TenantsIn<TenantFilesConfig>),
     /// A credential service that is asked for each.
@@ -86,6 +88,7 @@ impl TenantsFrom {
     #[must_use]
     pub const fn common(&self) -> &TenantsFromCommon {
         match self {
+            Self::Postgres(table) => &table.common,
             Self::Files(files) => &files.common,
             Self::Http(service) => &service.common,
             Self::Exec(command) => &command.common,

@@ -61,3 +61,19 @@ fn what_is_wrong_with_the_place_is_said_where_it_stands() {
         ),
     ]);
 }
+
+#[test]
+fn a_table_is_read_and_stored_by_the_statements_of_the_operator() {
+    let table = "[tenants_from]\npostgres = { env = \"DATABASE_URL\" }\nquery = \"SELECT tenant_id AS tenant, access_token AS token FROM t\"\n\
+                 update = \"UPDATE t SET access_token = $1 WHERE tenant_id = $2\"\nlisten = \"tenants\"\nrenewals = 2";
+    let Some(TenantsFrom::Postgres(table)) = read(table).unwrap().tenants_from else {
+        panic!("a table");
+    };
+    assert_eq!(table.place.settings.listen.as_deref(), Some("tenants"));
+    assert_eq!(table.common.renewals.get(), 2);
+    each(&[
+        ("[tenants_from]\npostgres = { env = \"D\" }", "query"),
+        ("[tenants_from]\npostgres = { env = \"D\" }\nquery = \"SELECT 1\"\nparams = [\"x\"]", "unknown key"),
+        ("[tenants_from]\npostgres = { env = \"D\" }\nquery = \"SELECT 1\"\nrenewals = 65", "64"),
+    ]);
+}

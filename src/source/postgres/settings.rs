@@ -86,9 +86,9 @@ pub struct PostgresTableSettings {
     /// PEM certificates to trust besides the public ones.
     #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
-    /// The most tokens that are renewed at the same time, 1 to 64. Each of these renewals has a connection.
-    #[serde(default = "default_renewals")]
-    #[schemars(range(min = 1, max = 64))]
+    /// The most tokens that are renewed at the same time. Each of these renewals has a connection. It is set by the key that all
+    /// places of tenants have.
+    #[serde(skip, default = "default_renewals")]
     pub renewals: NonZeroU8,
 }
 
