@@ -17,6 +17,11 @@ pub fn json_schema() -> Value {
         drop_required(section).for_each(mark_optional);
     }
     if let Some(tenants_from) = schema.pointer_mut("/properties/tenants_from") {
+        let places = tenants_from.pointer_mut("/anyOf/0/anyOf").and_then(Value::as_array_mut);
+        let places = places.into_iter().flatten();
+        places
+            .filter_map(|place| place.pointer_mut("/properties/cache"))
+            .for_each(mark_optional);
         mark_optional(tenants_from);
     }
     // A tenant has the settings of `[app]` and `[token]`, except the place of its token.

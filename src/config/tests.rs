@@ -84,7 +84,9 @@ fn sidecar_toml_shows_every_key_that_exists() {
         .flat_map(|(section, table)| table.entries().iter().map(move |(key, _)| format!("{section}.{key}")))
         .collect();
     let keys = Keys::new();
-    let (settings, below): (Vec<_>, Vec<_>) = keys.settings.iter().partition(|path| path.split('.').count() == 2);
+    // Those of a section that is not set are in its comment.
+    let is_set = |path: &&String| path.split('.').count() == 2 && !path.starts_with("tenants_from.");
+    let (settings, below): (Vec<_>, Vec<_>) = keys.settings.iter().partition(is_set);
     let settings: BTreeSet<_> = settings.into_iter().cloned().collect();
     assert_eq!(shown, settings);
     for path in below {

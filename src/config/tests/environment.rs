@@ -11,6 +11,33 @@ fn load(vars: &[(&str, &str)]) -> Result<LoadedConfig, String> {
     Config::load_from(Overrides::default(), &vars.collect(), &[]).map_err(|error| error.to_string())
 }
 
+/// The same for a key of `[tenants_from]`: as for a source, with a place for the name of the tenant.
+fn tenants_from_example(key: &str) -> (Vec<(String, &'static str)>, &'static str) {
+    let (mut with, value) = match key {
+        "idle" => (Vec::new(), "7s"),
+        "renewals" => (Vec::new(), "7"),
+        _ if key.starts_with("cache") => example(&format!("token.{key}")),
+        _ => example(&format!("token.source.{key}")),
+    };
+    if key.starts_with("cache") || matches!(key, "idle" | "renewals") {
+        with.push(("GRAPHWARD_TOKEN_SOURCE_FILE".to_owned(), "/a"));
+    }
+    let renamed = |name: String| {
+        name.replace("TOKEN_SOURCE", "TENANTS_FROM")
+            .replace("TOKEN_CACHE", "TENANTS_FROM_CACHE")
+    };
+    let placed = |name: &str, value| match name {
+        "GRAPHWARD_TENANTS_FROM_FILE" => "/a/{tenant}",
+        "GRAPHWARD_TENANTS_FROM_HTTP" => "http://a/{tenant}",
+        "GRAPHWARD_TENANTS_FROM_EXEC" => "a,{tenant}",
+        _ => value,
+    };
+    let with = with.into_iter().map(|(name, value)| (renamed(name), value));
+    let with = with.map(|(name, value)| (name.clone(), placed(&name, value))).collect();
+    let name = format!("GRAPHWARD_TENANTS_FROM_{}", key.to_uppercase());
+    (with, placed(&name, value))
+}
+
 /// What else a key's table needs, as variables, and a value that is valid and not the default.
 fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
     let with = |names: &[(&'static str, &'static str)]| {
@@ -33,6 +60,9 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         ("TOKEN_RENEW_MINT_TOKEN_ENV", "A"),
         ("TOKEN_RENEW_MINT_SCOPES", "a,b"),
     ];
+    if let Some(key) = path.strip_prefix("tenants_from.") {
+        return tenants_from_example(key);
+    }
     match path {
         "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
         "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),

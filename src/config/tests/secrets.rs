@@ -13,7 +13,7 @@ use crate::config::{Config, EnvVars, Overrides, env_var_names, json_schema};
 use crate::types::SecretRef;
 
 /// Configurations with each reference to a secret that there is, each to a file of its own.
-const REFERENCES: [&str; 9] = [
+const REFERENCES: [&str; 11] = [
     "[app]\nid = \"1\"\nsecret = { file = \"a1\" }\n\
      [upstream]\nproxy = { file = \"a8\" }\n\
      [alerts]\nurl = { file = \"a2\" }\n\
@@ -34,6 +34,9 @@ const REFERENCES: [&str; 9] = [
     "[tenants.x-key]\nsource = { http = \"https://a\", headers = { x-key = { file = \"g1\" } } }\n\
      renew = { http = \"https://a\", headers = { x-key = { file = \"g2\" } } }",
     "[tenants.x-key]\nsource = { postgres = { file = \"h1\" }, query = \"SELECT 1\" }",
+    "[tenants_from]\npostgres = { file = \"i1\" }\nquery = \"SELECT 1\"\nfernet_key = { file = \"i2\" }\n\
+     cache = { file = \"c\", fernet_key = { file = \"i3\" } }",
+    "[tenants_from]\nhttp = \"https://a/{tenant}\"\nheaders = { x-key = { file = \"j1\" } }",
 ];
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";

@@ -52,7 +52,7 @@ fn what_is_wrong_with_the_place_is_said_where_it_stands() {
         ("[tenants_from]\nidle = \"5m\"", "must be"),
         (
             "[tenants_from]\nfile = \"/t/{tenant}\"\nquery = \"SELECT 1\"",
-            "unknown key",
+            "remove one",
         ),
         ("[tenants_from]\nfile = \"/t/{tenant}\"\nidle = \"1ms\"", "idle"),
         (
@@ -73,7 +73,13 @@ fn a_table_is_read_and_stored_by_the_statements_of_the_operator() {
     assert_eq!(table.common.renewals.get(), 2);
     each(&[
         ("[tenants_from]\npostgres = { env = \"D\" }", "query"),
-        ("[tenants_from]\npostgres = { env = \"D\" }\nquery = \"SELECT 1\"\nparams = [\"x\"]", "unknown key"),
-        ("[tenants_from]\npostgres = { env = \"D\" }\nquery = \"SELECT 1\"\nrenewals = 65", "64"),
+        (
+            "[tenants_from]\npostgres = { env = \"D\" }\nquery = \"SELECT 1\"\nparams = [\"x\"]",
+            "unknown key",
+        ),
+        (
+            "[tenants_from]\npostgres = { env = \"D\" }\nquery = \"SELECT 1\"\nrenewals = 65",
+            "64",
+        ),
     ]);
 }
