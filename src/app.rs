@@ -6,10 +6,12 @@
 //! [`Dependencies`] (a clock, a connector, a token provider, listeners); everything else is the same as in production.
 
 mod build;
+mod cache_writer;
 mod context;
 mod directory;
 mod error;
 mod event_sink;
+mod known_rows;
 mod reload;
 mod row_tenants;
 mod run;

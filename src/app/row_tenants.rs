@@ -75,6 +75,8 @@ struct OpenRow {
     /// How long it stays open without being used.
     idle: Duration,
     is_visited: bool,
+    /// The settings have changed since it was opened.
+    is_outdated: bool,
 }
 
 /// Opens one tenant.
@@ -173,12 +175,12 @@ impl RowTenants {
         self.settings.load_full()
     }
 
-    /// Continues with other settings. Tenants that are open keep theirs for their token until they are closed, which is soon.
+    /// Continues with other settings. Tenants that are open are closed soon, in use or not, and opened with them.
     pub(super) fn reload(&self, settings: RowSettings) {
         self.settings.store(Arc::new(settings));
         let mut open = self.open();
         for row in open.by_name.values_mut() {
-            row.idle = Duration::ZERO;
+            row.is_outdated = true;
         }
     }
 
@@ -204,6 +206,7 @@ impl RowTenants {
             used_at: Instant::now(),
             idle: self.idle,
             is_visited: false,
+            is_outdated: false,
         };
         let replaced = self.open().by_name.insert(cell.id().clone(), opened);
         drop(replaced);
@@ -310,7 +313,9 @@ impl RowTenants {
             .retain(|row| now < row.used_at + CLOSING_TIME || row.is_busy());
         let mut idle = Vec::new();
         for (id, row) in &mut open.by_name {
-            if row.share.take_used() {
+            if row.is_outdated {
+                idle.push(id.clone());
+            } else if row.share.take_used() {
                 (row.used_at, row.idle) = (now, self.idle);
             } else if row.is_busy() {
                 row.used_at = now;

@@ -146,12 +146,7 @@ pub async fn run(
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
     let admin = build::build_admin(&config, &context, &running, &listeners.admin, &lifecycle);
-    let table = match (deps.tenant_table, &config.tenants_from) {
-        (None, Some(from)) => Some(context.tenant_table(from)?),
-        (table, _) => table,
-    };
-    let reader = table.map(|table| TableReader::new(table, &config, &context, &alert_sender, &proxy));
-    let reader = reader.transpose()?;
+    let reader = TableReader::build(deps.tenant_table, &config, &context, &alert_sender, &proxy)?;
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     let admin_config = admin_serve_config(&context, &admin_shutdown);

@@ -5,25 +5,27 @@
 //! One task for all: it alone changes the rows, so what a read, a look-up and an idle tenant change needs no lock. A read goes on
 //! while look-ups are answered.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::cache_writer::CacheWriter;
 use super::context::BuildContext;
 use super::directory::with_rows;
 use super::error::StartError;
 use super::event_sink::SharedAlertSender;
-use super::row_tenants::{RowOpener, RowTenants};
+use super::known_rows::{KnownRows, ReadRow};
+use super::row_tenants::RowTenants;
 use super::tenant_look_ups::{LookUps, LookedUp};
 use super::tenant_visits::TenantVisits;
 use crate::config::Config;
-use crate::proxy::{LazyTenant, Proxy, TenantOpener};
+use crate::proxy::Proxy;
 use crate::source::{TableContents, TenantRow, TenantTable};
-use crate::tenants::{Entry, Roster, RosterDecision, RowCell, Standing};
+use crate::tenants::{Roster, RosterDecision};
 use crate::token::ObtainError;
 use crate::types::{TenantId, error_chain};
 
@@ -33,9 +35,12 @@ pub(super) struct TableReader {
     tenants: Arc<RowTenants>,
     proxy: Arc<Proxy>,
     roster: Roster,
-    rows: HashMap<TenantId, KnownRow>,
-    /// Whether the directory has to be built anew.
-    is_changed: bool,
+    rows: KnownRows,
+    /// Whether the table lists its tenants.
+    is_listed: bool,
+    /// When tenants that are not used any more are searched for.
+    idle: Interval,
+    cache: Option<CacheWriter>,
     look_ups: LookUps,
     visits: TenantVisits,
     /// The last failure, which is not logged again.
@@ -43,12 +48,6 @@ pub(super) struct TableReader {
     /// The last faults, which are not logged again.
     faults: Vec<String>,
     has_read: watch::Sender<bool>,
-}
-
-/// A row of the table, and what opens its tenant.
-struct KnownRow {
-    cell: Arc<RowCell>,
-    opener: Arc<RowOpener>,
 }
 
 /// The most visits at the same time, unless the configuration says otherwise.
@@ -61,12 +60,28 @@ const MAX_NAMES: usize = 10;
 // === impl TableReader ===
 
 impl TableReader {
-    /// Creates the task for a proxy, whose unlisted tenants it looks up from now on.
+    /// Creates the task for a proxy, if there is a table: the given one, or that of the configuration. Unlisted tenants are looked
+    /// up from now on.
     ///
     /// # Errors
     ///
-    /// [`StartError`] if a secret cannot be read.
-    pub(super) fn new(
+    /// [`StartError`] if the table cannot be used as configured, or a secret cannot be read.
+    pub(super) fn build(
+        table: Option<Box<dyn TenantTable>>,
+        config: &Config,
+        context: &BuildContext,
+        alert_sender: &SharedAlertSender,
+        proxy: &Arc<Proxy>,
+    ) -> Result<Option<Self>, StartError> {
+        let table = match (table, &config.tenants_from) {
+            (Some(table), _) => table,
+            (None, Some(from)) => context.tenant_table(from)?,
+            (None, None) => return Ok(None),
+        };
+        Self::new(table, config, context, alert_sender, proxy).map(Some)
+    }
+
+    fn new(
         table: Box<dyn TenantTable>,
         config: &Config,
         context: &BuildContext,
@@ -86,13 +101,19 @@ impl TableReader {
             .as_ref()
             .map_or(RENEWALS, |from| from.common().renewals);
         let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
+        let mut idle = interval(IDLE_INTERVAL);
+        idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let cache = config.tenants_from.as_ref().map(|from| context.tenants_cache(from));
+        let cache = cache.transpose()?.flatten();
         Ok(Self {
             table: Some(table),
-            tenants,
             proxy: Arc::clone(proxy),
             roster: Roster::default(),
-            rows: HashMap::new(),
-            is_changed: false,
+            rows: KnownRows::new(Arc::clone(&tenants)),
+            tenants,
+            is_listed: true,
+            idle,
+            cache,
             look_ups,
             visits,
             failure: None,
@@ -117,6 +138,7 @@ impl TableReader {
         let Some(mut table) = self.table.take() else {
             return;
         };
+        self.use_cache().await;
         loop {
             let contents = self.serve_while(table.read()).await;
             let read_again_at = self.on_read(contents);
@@ -130,19 +152,35 @@ impl TableReader {
         }
     }
 
+    /// Begins with the tenants of the cache, so that a table that cannot be read, or has lost many of them, ends none.
+    async fn use_cache(&mut self) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
+        let rows = cache.load().await;
+        if !rows.is_empty() {
+            tracing::info!(
+                tenants = rows.len(),
+                "the tenants of the cache are used until they are read"
+            );
+        }
+        for row in rows {
+            self.roster.on_row(&row.id);
+            drop(self.put(row));
+        }
+        self.publish();
+    }
+
     /// Waits for something, and does everything else meanwhile.
     async fn serve_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
-        let mut idle = interval(IDLE_INTERVAL);
-        idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        idle.reset();
         loop {
             // Cancel-safe: all of them only wait.
             tokio::select! {
                 done = &mut work => return done,
-                found = self.look_ups.next(|name| self.rows.contains_key(name)) => self.on_looked_up(found),
+                found = self.look_ups.next(|name| self.rows.contains(name)) => self.on_looked_up(found),
                 never = self.visits.run() => match never {},
-                _ = idle.tick() => self.close_idle(),
+                _ = self.idle.tick() => self.close_idle(),
             }
             self.publish();
         }
@@ -163,14 +201,24 @@ impl TableReader {
                     );
                     self.failure = Some(error);
                 }
+                // With those of the cache, it can serve.
+                if self.rows.len() > 0 {
+                    self.has_read.send_replace(true);
+                }
                 return None;
             }
         };
         if self.failure.take().is_some() {
             tracing::info!("the tenants can be read again");
         }
+        self.is_listed = contents.is_some();
         let read_again_at = contents.and_then(|contents| self.use_contents(contents));
         self.publish();
+        if let Some(cache) = &mut self.cache
+            && !self.roster.is_withholding()
+        {
+            cache.save(&self.rows);
+        }
         self.has_read.send_replace(true);
         read_again_at
     }
@@ -201,10 +249,11 @@ impl TableReader {
             }
             RosterDecision::Apply { withdrawn, confirm_at } => {
                 drop(listed);
-                let before = self.unusable();
+                let before = self.rows.unusable();
                 let new: Vec<_> = contents.rows.into_iter().filter_map(|row| self.put(row)).collect();
                 for id in &withdrawn {
-                    self.withdraw(id);
+                    self.visits.cancel(id);
+                    self.rows.withdraw(id);
                 }
                 self.report(&new, &withdrawn, &before);
                 confirm_at
@@ -213,73 +262,18 @@ impl TableReader {
     }
 
     /// Uses a row; returns its name if it is new.
-    fn put(&mut self, mut row: TenantRow) -> Option<TenantId> {
-        if let Some(app) = &row.app
-            && self.tenants.settings().app(Some(app)).is_none()
-        {
-            let message = format!(
-                "the row of {} names the app {app}, which is neither that of [app] nor of one of [tenants]; add it",
-                row.id
-            );
-            row.token = Err(Arc::new(ObtainError::permanent("unknown_app", message)));
-        }
-        let known = self.rows.get(&row.id).map(|known| known.cell.row());
-        match known.as_deref() {
-            Some(Some(before)) if before.app == row.app => {
-                self.is_changed |= before.object_ids != row.object_ids;
-                if let Some(known) = self.rows.get(&row.id) {
-                    let cell = Arc::clone(&known.cell);
-                    if cell.replace(Some(row)) {
-                        self.visits.schedule(&cell);
-                    }
-                }
-                None
-            }
-            // It is opened anew: with another app, or after it was withdrawn.
-            Some(_) => {
-                self.tenants.end(&row.id);
-                let cell = self.insert(row);
+    fn put(&mut self, row: TenantRow) -> Option<TenantId> {
+        match self.rows.put(row) {
+            ReadRow::Same => None,
+            ReadRow::Changed(cell) => {
                 self.visits.schedule(&cell);
                 None
             }
-            None => {
-                let cell = self.insert(row);
+            ReadRow::New(cell) => {
                 self.visits.schedule(&cell);
                 Some(cell.id().clone())
             }
         }
-    }
-
-    fn insert(&mut self, row: TenantRow) -> Arc<RowCell> {
-        let id = row.id.clone();
-        let cell = Arc::new(RowCell::new(row));
-        let opener = self.tenants.opener(Arc::clone(&cell));
-        let known = KnownRow {
-            cell: Arc::clone(&cell),
-            opener,
-        };
-        self.rows.insert(id, known);
-        self.is_changed = true;
-        cell
-    }
-
-    fn withdraw(&mut self, id: &TenantId) {
-        if let Some(known) = self.rows.get(id) {
-            known.cell.replace(None);
-            self.visits.cancel(id);
-            self.tenants.end(id);
-            self.is_changed = true;
-        }
-    }
-
-    /// The tenants whose token cannot be used.
-    fn unusable(&self) -> BTreeSet<TenantId> {
-        let rows = self.rows.values().map(|known| known.cell.row());
-        let faulty = rows.filter_map(|row| {
-            let row = row.as_ref().as_ref()?;
-            row.token.is_err().then(|| row.id.clone())
-        });
-        faulty.collect()
     }
 
     fn report(&self, new: &[TenantId], withdrawn: &[TenantId], unusable_before: &BTreeSet<TenantId>) {
@@ -289,14 +283,9 @@ impl TableReader {
             let (new, withdrawn) = (new.len(), withdrawn.len());
             tracing::info!(new, withdrawn, all, added, gone, "the tenants have changed");
         }
-        let unusable = self.unusable();
+        let unusable = self.rows.unusable();
         let newly: Vec<_> = unusable.difference(unusable_before).collect();
-        let example = newly
-            .first()
-            .and_then(|id| self.rows.get(*id))
-            .map(|known| known.cell.row());
-        let example = example.as_deref().and_then(|row| row.as_ref()?.token.as_ref().err());
-        if let Some(error) = example {
+        if let Some(error) = newly.first().and_then(|id| self.rows.problem(id)) {
             let (tenants, count) = (first_names(newly.iter()), unusable.len());
             tracing::warn!(tenants, count, %error, "tenants whose token cannot be used, with the reason of the first");
         }
@@ -304,25 +293,20 @@ impl TableReader {
 
     /// Gives the proxy the tenants as they are now, if they are others than before.
     fn publish(&mut self) {
-        if std::mem::take(&mut self.is_changed) {
+        if self.rows.take_change() {
             let rows = &self.rows;
-            self.proxy.tenants.rcu(|before| {
-                let entries = rows.values().map(|known| {
-                    let before = before.directory.find(known.cell.id().as_str());
-                    let kept = before.filter(|entry| known.is_in(entry));
-                    kept.map_or_else(|| Arc::new(known.entry(before)), Arc::clone)
-                });
-                with_rows(before, entries)
-            });
+            self.proxy.tenants.rcu(|before| rows.in_place_of(before));
         }
     }
 
-    /// Replaces tenants that are not used any more by closed ones.
+    /// Replaces tenants that are not used any more by closed ones. If the table lists none, they are forgotten.
     fn close_idle(&mut self) {
         for id in self.tenants.take_idle(Instant::now()) {
-            let row = self.rows.get(&id).map(|known| known.cell.row());
-            if let Some(row) = row.as_deref().cloned().flatten() {
-                drop(self.insert(row));
+            if self.is_listed {
+                self.rows.close(&id);
+            } else {
+                self.visits.cancel(&id);
+                self.rows.forget(&id);
             }
         }
     }
@@ -358,42 +342,4 @@ async fn wait_until(at: Option<Instant>) {
 fn first_names<T: ToString>(names: impl Iterator<Item = T>) -> String {
     let names: Vec<_> = names.take(MAX_NAMES).map(|name| name.to_string()).collect();
     names.join(", ")
-}
-
-// === impl KnownRow ===
-
-impl KnownRow {
-    /// Returns whether an entry of the directory is this row as it is now.
-    fn is_in(&self, entry: &Entry<LazyTenant>) -> bool {
-        let row = self.cell.row();
-        let is_same_opener = entry
-            .tenant
-            .opener()
-            .is_some_and(|opener| std::ptr::addr_eq(Arc::as_ptr(opener), Arc::as_ptr(&self.opener)));
-        let ids = row.as_ref().as_ref().map(|row| row.object_ids.iter().map(|id| &**id));
-        let is_same_row = ids.map_or(entry.standing == Standing::Inactive, |ids| {
-            entry.standing == Standing::Active && ids.eq(entry.object_ids.iter().map(|id| &**id))
-        });
-        is_same_opener && is_same_row
-    }
-
-    /// An entry of the directory for this row. A tenant that was withdrawn keeps the ids that it had `before`.
-    fn entry(&self, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
-        let row = self.cell.row();
-        let row = row.as_ref().as_ref();
-        let opener: Arc<dyn TenantOpener> = Arc::<RowOpener>::clone(&self.opener);
-        Entry {
-            id: self.cell.id().clone(),
-            object_ids: match (row, before) {
-                (Some(row), _) => row.object_ids.iter().map(|id| Arc::from(&**id)).collect(),
-                (None, before) => before.map(|before| before.object_ids.clone()).unwrap_or_default(),
-            },
-            standing: if row.is_some() {
-                Standing::Active
-            } else {
-                Standing::Inactive
-            },
-            tenant: LazyTenant::closed(opener),
-        }
-    }
 }

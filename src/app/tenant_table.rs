@@ -1,14 +1,21 @@
 //! Builds what reads the tenants of `[tenants_from]`.
 
+use sha2::{Digest as _, Sha256};
+
+use super::cache_writer::CacheWriter;
 use super::context::BuildContext;
-use super::secrets::{load_fernet, load_headers, resolve_text};
+use super::secrets::{SecretLoadError, load_fernet, load_headers, resolve_text};
 use super::token_provider::TokenProviderError;
-use crate::source::{PostgresTable, PostgresTableSettings, TenantFiles, TenantTable, TenantTemplate, TenantsFrom};
+use crate::source::{
+    PostgresTable, PostgresTableSettings, TenantFiles, TenantTable, TenantTemplate, TenantsCache, TenantsFrom,
+};
+
+/// The section.
+const SECTION: &str = "tenants_from";
 
 impl BuildContext {
     /// Builds what reads the tenants of `[tenants_from]`.
     pub(super) fn tenant_table(&self, from: &TenantsFrom) -> Result<Box<dyn TenantTable>, TokenProviderError> {
-        const SECTION: &str = "tenants_from";
         Ok(match from {
             TenantsFrom::Postgres(table) => {
                 let url = resolve_text("tenants_from.postgres", &table.place.url)?;
@@ -34,4 +41,28 @@ impl BuildContext {
             TenantsFrom::Exec(command) => Box::new(TenantTemplate::exec(&command.place, self.clock)?),
         })
     }
+
+    /// Builds the cache of these tenants, if one is configured.
+    pub(super) fn tenants_cache(&self, from: &TenantsFrom) -> Result<Option<CacheWriter>, SecretLoadError> {
+        let Some(cache) = &from.common().cache else {
+            return Ok(None);
+        };
+        let keys = load_fernet("tenants_from.cache", &cache.fernet_keys)?;
+        let cache = keys.map(|keys| TenantsCache::new(cache.path.clone(), keys, identity(from)));
+        Ok(cache.map(|cache| CacheWriter::start(cache, &self.tasks)))
+    }
+}
+
+/// Returns a hash of the place of the tenants: the cache of another one is not used.
+fn identity(from: &TenantsFrom) -> String {
+    let mut hash = Sha256::new();
+    match from {
+        TenantsFrom::Postgres(table) => hash.update(format!("{:?} {}", table.place.url, table.place.settings.query)),
+        TenantsFrom::Files(files) => hash.update(format!("{:?}", files.place.path)),
+        TenantsFrom::Http(service) => hash.update(format!("{:?}", service.place.call.url)),
+        // Its `Debug` leaves the arguments out.
+        TenantsFrom::Exec(command) => hash.update(command.place.command.argv.join("\0")),
+    }
+    let digits = hash.finalize().into_iter().take(8).map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }

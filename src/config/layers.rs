@@ -137,7 +137,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
                 (Some(Json::Object(merged)), Json::Object(settings)) => merged.extend(settings),
                 // The defaults have every section; one that may be absent is null there.
                 (Some(merged @ Json::Null), Json::Object(settings)) if !settings.is_empty() => {
-                    *merged = settings.into()
+                    *merged = settings.into();
                 }
                 (Some(_), _) => {}
                 (None, settings) => drop(merged.insert(section, settings)),

@@ -60,9 +60,6 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         ("TOKEN_RENEW_MINT_TOKEN_ENV", "A"),
         ("TOKEN_RENEW_MINT_SCOPES", "a,b"),
     ];
-    if let Some(key) = path.strip_prefix("tenants_from.") {
-        return tenants_from_example(key);
-    }
     match path {
         "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
         "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),
@@ -150,7 +147,8 @@ fn every_key_of_the_schema_is_set_by_its_variable() {
     let keys = Keys::new();
     for path in &keys.settings {
         let name = format!("GRAPHWARD_{}", path.replace('.', "_").to_uppercase());
-        let (with, value) = example(path);
+        let of_tenants = path.strip_prefix("tenants_from.").map(tenants_from_example);
+        let (with, value) = of_tenants.unwrap_or_else(|| example(path));
         let with: Vec<_> = with.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let vars = [&with[..], &[(name.as_str(), value)]].concat();
         let loaded = load(&vars).unwrap_or_else(|error| panic!("{name}: {error}"));

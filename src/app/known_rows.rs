@@ -1,0 +1,219 @@
+//! The rows of the table as they were read last, and what opens their tenants.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use super::directory::with_rows;
+use super::row_tenants::{RowOpener, RowTenants};
+use crate::proxy::{LazyTenant, TenantOpener, Tenants};
+use crate::source::TenantRow;
+use crate::tenants::{Entry, RowCell, Standing};
+use crate::token::ObtainError;
+use crate::types::TenantId;
+
+/// The rows of the table, withdrawn ones included.
+pub(super) struct KnownRows {
+    tenants: Arc<RowTenants>,
+    rows: HashMap<TenantId, KnownRow>,
+    /// Whether the directory has to be built anew.
+    is_changed: bool,
+}
+
+/// A row of the table, and what opens its tenant.
+struct KnownRow {
+    cell: Arc<RowCell>,
+    opener: Arc<RowOpener>,
+}
+
+/// What a row is that was read.
+pub(super) enum ReadRow {
+    /// The same as before.
+    Same,
+    /// Its token is another one.
+    Changed(Arc<RowCell>),
+    /// It was not there before.
+    New(Arc<RowCell>),
+}
+
+// === impl KnownRows ===
+
+impl KnownRows {
+    /// No rows yet.
+    pub(super) fn new(tenants: Arc<RowTenants>) -> Self {
+        Self {
+            tenants,
+            rows: HashMap::new(),
+            is_changed: false,
+        }
+    }
+
+    /// The number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Returns whether there is, or was, a row of this name.
+    pub(super) fn contains(&self, id: &TenantId) -> bool {
+        self.rows.contains_key(id)
+    }
+
+    /// Uses a row that was read.
+    pub(super) fn put(&mut self, mut row: TenantRow) -> ReadRow {
+        if let Some(app) = &row.app
+            && self.tenants.settings().app(Some(app)).is_none()
+        {
+            let message = format!(
+                "the row of {} names the app {app}, which is neither that of [app] nor of one of [tenants]; add it",
+                row.id
+            );
+            row.token = Err(Arc::new(ObtainError::permanent("unknown_app", message)));
+        }
+        let Some(known) = self.rows.get(&row.id) else {
+            return ReadRow::New(self.insert(row));
+        };
+        match &*known.cell.row() {
+            Some(before) if before.app == row.app => {
+                self.is_changed |= before.object_ids != row.object_ids;
+                let cell = Arc::clone(&known.cell);
+                if cell.replace(Some(row)) {
+                    ReadRow::Changed(cell)
+                } else {
+                    ReadRow::Same
+                }
+            }
+            // It is opened anew: with another app, or after it was withdrawn.
+            Some(_) | None => {
+                self.tenants.end(&row.id);
+                ReadRow::Changed(self.insert(row))
+            }
+        }
+    }
+
+    fn insert(&mut self, row: TenantRow) -> Arc<RowCell> {
+        let id = row.id.clone();
+        let cell = Arc::new(RowCell::new(row));
+        let opener = self.tenants.opener(Arc::clone(&cell));
+        let known = KnownRow {
+            cell: Arc::clone(&cell),
+            opener,
+        };
+        self.rows.insert(id, known);
+        self.is_changed = true;
+        cell
+    }
+
+    /// Withdraws a tenant.
+    pub(super) fn withdraw(&mut self, id: &TenantId) {
+        if let Some(known) = self.rows.get(id) {
+            known.cell.replace(None);
+            self.tenants.end(id);
+            self.is_changed = true;
+        }
+    }
+
+    /// Has a closed tenant in the place of one that is open.
+    pub(super) fn close(&mut self, id: &TenantId) {
+        let row = self.rows.get(id).map(|known| known.cell.row());
+        if let Some(row) = row.as_deref().cloned().flatten() {
+            drop(self.insert(row));
+        }
+    }
+
+    /// Forgets a tenant. Its name is looked up when it is used again.
+    pub(super) fn forget(&mut self, id: &TenantId) {
+        self.is_changed |= self.rows.remove(id).is_some();
+    }
+
+    /// The rows of the tenants that are not withdrawn.
+    pub(super) fn listed(&self) -> impl Iterator<Item = TenantRow> {
+        self.rows.values().filter_map(|known| (*known.cell.row()).clone())
+    }
+
+    /// A number that is another one if a row is another one.
+    pub(super) fn checksum(&self) -> u64 {
+        let rows = self.rows.values().map(|known| known.cell.row());
+        let hashes = rows.map(|row| {
+            let mut hasher = DefaultHasher::new();
+            if let Some(row) = &*row {
+                (&row.id, &row.object_ids, &row.app).hash(&mut hasher);
+                let token = row.token.as_ref().ok();
+                token
+                    .map(|token| (token.secret.fingerprint(), token.expires_at))
+                    .hash(&mut hasher);
+            }
+            hasher.finish()
+        });
+        // They have no order.
+        hashes.fold(0, u64::wrapping_add)
+    }
+
+    /// The tenants whose token cannot be used.
+    pub(super) fn unusable(&self) -> BTreeSet<TenantId> {
+        let rows = self.rows.values().map(|known| known.cell.row());
+        let faulty = rows.filter_map(|row| {
+            let row = row.as_ref().as_ref()?;
+            row.token.is_err().then(|| row.id.clone())
+        });
+        faulty.collect()
+    }
+
+    /// The reason why the token of a tenant cannot be used, if it cannot.
+    pub(super) fn problem(&self, id: &TenantId) -> Option<Arc<ObtainError>> {
+        let row = self.rows.get(id)?.cell.row();
+        row.as_ref().as_ref()?.token.as_ref().err().cloned()
+    }
+
+    /// Returns whether the directory has to be built anew, once.
+    pub(super) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
+    /// Returns the same tenants with the rows as they are now. Those that are open, and have not changed, stay as they are.
+    pub(super) fn in_place_of(&self, before: &Tenants) -> Tenants {
+        let entries = self.rows.values().map(|known| {
+            let before = before.directory.find(known.cell.id().as_str());
+            let kept = before.filter(|entry| known.is_in(entry));
+            kept.map_or_else(|| Arc::new(known.entry(before)), Arc::clone)
+        });
+        with_rows(before, entries)
+    }
+}
+
+// === impl KnownRow ===
+
+impl KnownRow {
+    /// Returns whether an entry of the directory is this row as it is now.
+    fn is_in(&self, entry: &Entry<LazyTenant>) -> bool {
+        let row = self.cell.row();
+        let is_same_opener = entry
+            .tenant
+            .opener()
+            .is_some_and(|opener| std::ptr::addr_eq(Arc::as_ptr(opener), Arc::as_ptr(&self.opener)));
+        let ids = row.as_ref().as_ref().map(|row| row.object_ids.iter().map(|id| &**id));
+        let is_same_row = ids.map_or(entry.standing == Standing::Inactive, |ids| {
+            entry.standing == Standing::Active && ids.eq(entry.object_ids.iter().map(|id| &**id))
+        });
+        is_same_opener && is_same_row
+    }
+
+    /// An entry of the directory for this row. A tenant that was withdrawn keeps the ids that it had `before`.
+    fn entry(&self, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
+        let row = self.cell.row();
+        let row = row.as_ref().as_ref();
+        let opener: Arc<dyn TenantOpener> = Arc::<RowOpener>::clone(&self.opener);
+        Entry {
+            id: self.cell.id().clone(),
+            object_ids: match (row, before) {
+                (Some(row), _) => row.object_ids.iter().map(|id| Arc::from(&**id)).collect(),
+                (None, before) => before.map(|before| before.object_ids.clone()).unwrap_or_default(),
+            },
+            standing: if row.is_some() {
+                Standing::Active
+            } else {
+                Standing::Inactive
+            },
+            tenant: LazyTenant::closed(opener),
+        }
+    }
+}
