@@ -18,6 +18,7 @@
 
 mod changes;
 mod response;
+mod table;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -42,10 +43,12 @@ use crate::telemetry::AuditLog;
 use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenState};
 use crate::types::Clock;
 
-use changes::{Asked, Change, Target};
+use changes::{Asked, Change, Target, tenant_name};
 use response::{TEXT, json_response, not_allowed, respond};
+use table::is_usable;
 use tenant::TenantStatus;
 
+pub use table::{TableTenant, TableTenants, TableToken};
 pub use tenant::AdminTenant;
 
 /// The tenants that need a usable token for the process to be ready.
@@ -74,8 +77,10 @@ pub struct ReadyConfig {
 pub struct Admin {
     /// The stage of the process.
     pub lifecycle: Lifecycle,
-    /// The tenants.
+    /// The tenants of the configuration.
     pub tenants: ArcSwap<Vec<Arc<AdminTenant>>>,
+    /// The tenants of a table, if there is one.
+    pub table: Option<Arc<dyn TableTenants>>,
     /// The address of the listener, if other machines can reach it: then it changes no token.
     pub exposed_on: Option<SocketAddr>,
     /// Identifies the sources of the token, so that a command finds out whether it has the same configuration.
@@ -136,7 +141,14 @@ impl Admin {
         if request.method() != change.method() {
             return not_allowed(change.method());
         }
-        let tenants = self.tenants.load_full();
+        let mut tenants = Vec::clone(&self.tenants.load());
+        let name = request.uri().query().and_then(tenant_name);
+        tenants.extend(
+            self.table
+                .as_ref()
+                .zip(name)
+                .and_then(|(table, name)| table.open(&name)),
+        );
         let targets = tenants.iter().map(|tenant| Target {
             id: &tenant.id,
             operator: &tenant.operator,
@@ -179,14 +191,18 @@ impl Admin {
     /// Returns what is known of the process and its tokens, with status 200 if it is ready.
     fn readiness(&self, status_if_not_ready: StatusCode) -> Response<Full<Bytes>> {
         let stage = self.lifecycle.current();
-        let tenants = self.tenants.load();
-        let is_bad = |tenant: &&Arc<AdminTenant>| tenants.len() <= MAX_LISTED || !tenant.tokens.is_usable();
-        let mut listed: Vec<_> = tenants.iter().filter(is_bad).collect();
+        let (now, tenants) = (self.clock.now(), self.all_tenants());
+        let is_good = |tenant: &&TableTenant| is_usable(tenant.token.state(now));
         let tokens_ready = match **self.readiness.load() {
-            ReadinessPolicy::Any => tenants.iter().any(|tenant| tenant.tokens.is_usable()),
-            ReadinessPolicy::All => tenants.iter().all(|tenant| tenant.tokens.is_usable()),
+            // A table has been read by now, if there is one. It may list none.
+            ReadinessPolicy::Any => self.table.is_some() || tenants.iter().any(|tenant| is_good(&tenant)),
+            ReadinessPolicy::All => tenants.iter().all(|tenant| is_good(&tenant)),
             ReadinessPolicy::Ignore => true,
         };
+        let mut listed: Vec<_> = tenants.iter().collect();
+        if tenants.len() > MAX_LISTED {
+            listed.retain(|tenant| !is_good(tenant));
+        }
         listed.sort_unstable_by_key(|tenant| &tenant.id);
         let listed = listed.into_iter().take(MAX_LISTED);
         let readiness = Readiness {
@@ -195,8 +211,10 @@ impl Admin {
             accepts_changes: self.exposed_on.is_none(),
             source_identity: &self.source_identity.load(),
             tenant_count: tenants.len(),
-            tokens: TokenState::count(self.token_states(&tenants)).into(),
-            tenants: listed.map(|tenant| (tenant.id.as_str(), tenant.status())).collect(),
+            tokens: TokenState::count(tenants.iter().map(|tenant| tenant.token.state(now))).into(),
+            tenants: listed
+                .map(|tenant| (tenant.id.as_str(), tenant.token.status()))
+                .collect(),
         };
         let status = if readiness.ready {
             StatusCode::OK
@@ -206,19 +224,29 @@ impl Admin {
         json_response(status, &readiness)
     }
 
-    /// Returns the state of each token.
-    fn token_states<'a>(&self, tenants: &'a [Arc<AdminTenant>]) -> impl Iterator<Item = TokenState> + use<'a> {
-        let now = self.clock.now();
-        tenants.iter().map(move |tenant| tenant.token_state(now))
+    /// Returns all tenants.
+    fn all_tenants(&self) -> Vec<TableTenant> {
+        let tenants = self.tenants.load();
+        let configured = tenants.iter().map(|tenant| TableTenant {
+            id: tenant.id.clone(),
+            token: TableToken::Open(Arc::clone(tenant)),
+        });
+        let mut all: Vec<_> = configured.collect();
+        all.extend(self.table.iter().flat_map(|table| table.all()));
+        all
     }
 
     fn metrics(&self, accepted: &HeaderMap) -> Response<Full<Bytes>> {
         self.metrics.set_task_panics(self.tasks.panic_count());
-        for tenant in &**self.tenants.load() {
-            let AdminTenant { tokens, metrics, .. } = &**tenant;
-            metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
+        let (now, tenants) = (self.clock.now(), self.all_tenants());
+        for tenant in &tenants {
+            if let TableToken::Open(tenant) = &tenant.token {
+                let AdminTenant { tokens, metrics, .. } = &**tenant;
+                metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
+            }
         }
-        self.metrics.set_tokens(self.token_states(&self.tenants.load()));
+        self.metrics
+            .set_tokens(tenants.iter().map(|tenant| tenant.token.state(now)));
         let open_metrics = quality(accepted, ACCEPT, "application/openmetrics-text");
         let format = if open_metrics > 0.0 && open_metrics >= quality(accepted, ACCEPT, "text/plain") {
             ExpositionFormat::OpenMetrics

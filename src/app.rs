@@ -13,6 +13,7 @@ mod error;
 mod event_sink;
 mod known_rows;
 mod reload;
+mod row_settings;
 mod row_tenants;
 mod run;
 mod secret_files;

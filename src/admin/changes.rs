@@ -174,8 +174,13 @@ fn find_target<'a>(targets: &'a [Target<'a>], query: Option<&str>) -> Option<&'a
         let [only] = targets else { return None };
         return Some(only);
     };
-    let name: Cow<'_, [u8]> = percent_decode_str(query.strip_prefix("tenant=")?).into();
-    targets.iter().find(|target| target.id.as_str().as_bytes() == &*name)
+    let name = tenant_name(query)?;
+    targets.iter().find(|target| target.id.as_str() == name)
+}
+
+/// The name in `tenant=NAME`.
+pub(super) fn tenant_name(query: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(query.strip_prefix("tenant=")?).decode_utf8().ok()
 }
 
 /// The first names, for a message.

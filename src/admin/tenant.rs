@@ -27,6 +27,28 @@ pub(super) struct TenantStatus {
     generation: Option<u64>,
 }
 
+// === impl TenantStatus ===
+
+impl TenantStatus {
+    /// The status of a tenant whose token is usable, by its row.
+    pub(super) const fn usable(reason: String) -> Self {
+        Self {
+            usable: true,
+            reason,
+            token: None,
+            generation: None,
+        }
+    }
+
+    /// The status of a tenant whose token is not usable, by its row.
+    pub(super) fn unusable(reason: String) -> Self {
+        Self {
+            usable: false,
+            ..Self::usable(reason)
+        }
+    }
+}
+
 // === impl AdminTenant ===
 
 impl AdminTenant {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::admin::{Admin, AdminTenant};
+use crate::admin::{Admin, AdminTenant, TableTenants};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
@@ -29,6 +29,7 @@ use crate::upstream::Upstream;
 use super::context::{BuildContext, UpstreamError};
 use super::directory::build_tenants;
 use super::error::StartError;
+use super::row_tenants::RowTenants;
 use super::secrets;
 use super::tenants::RunningTenant;
 use super::token_provider::{shared_deliveries, source_identity};
@@ -213,6 +214,7 @@ pub(super) fn build_admin(
     config: &Config,
     context: &BuildContext,
     tenants: &[&RunningTenant],
+    table: Option<Arc<RowTenants>>,
     listener: &Listener,
     lifecycle: &Lifecycle,
 ) -> Arc<Admin> {
@@ -220,6 +222,7 @@ pub(super) fn build_admin(
     Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: ArcSwap::from_pointee(admin_tenants(tenants)),
+        table: table.map(|table| table as Arc<dyn TableTenants>),
         exposed_on: listener.local_addr().filter(is_exposed),
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
         readiness: ArcSwap::from_pointee(config.ready.tokens),

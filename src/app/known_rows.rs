@@ -164,9 +164,14 @@ impl KnownRows {
         row.as_ref().as_ref()?.token.as_ref().err().cloned()
     }
 
-    /// Returns whether the directory has to be built anew, once.
+    /// Returns whether the directory has to be built anew, once. The operator sees the rows as they are now.
     pub(super) fn take_change(&mut self) -> bool {
-        std::mem::take(&mut self.is_changed)
+        let is_changed = std::mem::take(&mut self.is_changed);
+        if is_changed {
+            let cells = self.rows.values().map(|known| Arc::clone(&known.cell));
+            self.tenants.show(cells.collect());
+        }
+        is_changed
     }
 
     /// Returns the same tenants with the rows as they are now. Those that are open, and have not changed, stay as they are.

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -19,18 +19,20 @@ use super::context::BuildContext;
 use super::directory::request_tenant;
 use super::error::StartError;
 use super::event_sink::SharedAlertSender;
-use super::secrets;
+use super::row_settings::{RowApp, RowSettings};
 use super::tenants::{NewTenant, RunningTenant};
-use crate::config::{AppConfig, Config};
-use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Settings, Tenant, TenantOpener, TenantShare};
+use crate::admin::{AdminTenant, TableTenant, TableTenants, TableToken};
+use crate::config::Config;
+use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
 use crate::source::{StoredToken, TenantRows};
-use crate::tenants::{RowCell, RowSource, VisitPolicy};
-use crate::token::{ObtainError, ProofSettings, Reconfiguration, RefreshPolicy, Token, TokenProvider, VisitReport};
-use crate::types::{Secret, TenantId, error_chain};
+use crate::tenants::{RowCell, RowSource, Standing, VisitPolicy};
+use crate::token::{ObtainError, Reconfiguration, Token, TokenProvider, VisitReport};
+use crate::types::{TenantId, error_chain};
 
 /// Opens and closes the tenants of a table.
 pub(super) struct RowTenants {
     context: BuildContext,
+    proxy: Weak<Proxy>,
     pub(super) rows: Arc<dyn TenantRows>,
     alert_sender: SharedAlertSender,
     concurrency_limit: ConcurrencyLimit,
@@ -39,23 +41,8 @@ pub(super) struct RowTenants {
     /// How long a tenant stays open after its last request.
     idle: Duration,
     open: Mutex<OpenRows>,
-}
-
-/// What the tenants of a table have in common. A reload replaces it.
-pub(super) struct RowSettings {
-    proxy: Arc<Settings>,
-    /// The app of `[app]`.
-    own_app: RowApp,
-    /// The apps of `[tenants]`, by their ids.
-    other_apps: HashMap<String, RowApp>,
-}
-
-/// A Meta app that tokens of a table are of.
-pub(super) struct RowApp {
-    /// The configuration as it is for a tenant of this app.
-    pub(super) config: Arc<Config>,
-    secret: Option<Secret>,
-    proofs: Option<ProofSettings>,
+    /// All rows, for the operator.
+    cells: ArcSwap<Vec<Arc<RowCell>>>,
 }
 
 #[derive(Default)]
@@ -90,50 +77,6 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long a tenant stays after the directory has a closed one in its place: requests that began before may still use it.
 const CLOSING_TIME: Duration = Duration::from_secs(30);
 
-// === impl RowSettings ===
-
-impl RowSettings {
-    /// Reads what the tenants of a table have in common.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] if a secret cannot be read.
-    pub(super) fn new(config: &Config, proxy: Arc<Settings>) -> Result<Self, StartError> {
-        let mut other_apps = HashMap::new();
-        for app in config.tenants.values().map(|tenant| &tenant.app) {
-            if let Some(id) = &app.id {
-                other_apps.insert(id.clone(), RowApp::new(config, app)?);
-            }
-        }
-        Ok(Self {
-            proxy,
-            own_app: RowApp::new(config, &config.app)?,
-            other_apps,
-        })
-    }
-
-    /// The app with this id, or that of `[app]`; `None` if it is not configured.
-    pub(super) fn app(&self, id: Option<&str>) -> Option<&RowApp> {
-        match id {
-            Some(id) if self.own_app.config.app.id.as_deref() != Some(id) => self.other_apps.get(id),
-            Some(_) | None => Some(&self.own_app),
-        }
-    }
-}
-
-// === impl RowApp ===
-
-impl RowApp {
-    fn new(config: &Config, app: &AppConfig) -> Result<Self, StartError> {
-        let secret = secrets::app_secret(app)?;
-        Ok(Self {
-            proofs: secret.as_ref().map(|secret| ProofSettings::new(secret, app.proof)),
-            secret,
-            config: Arc::new(config.of_row(app)),
-        })
-    }
-}
-
 // === impl RowTenants ===
 
 impl RowTenants {
@@ -147,11 +90,12 @@ impl RowTenants {
         config: &Config,
         context: &BuildContext,
         alert_sender: &SharedAlertSender,
-        proxy: &Proxy,
+        proxy: &Arc<Proxy>,
     ) -> Result<Arc<Self>, StartError> {
         let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
         Ok(Arc::new(Self {
             context: context.clone(),
+            proxy: Arc::downgrade(proxy),
             rows,
             alert_sender: Arc::clone(alert_sender),
             concurrency_limit: proxy.concurrency_limit.clone(),
@@ -159,6 +103,7 @@ impl RowTenants {
             settings: ArcSwap::from_pointee(settings),
             idle: config.tenants_from.as_ref().map_or(IDLE, |from| from.common().idle),
             open: Mutex::default(),
+            cells: ArcSwap::default(),
         }))
     }
 
@@ -170,6 +115,11 @@ impl RowTenants {
         })
     }
 
+    /// Shows the operator these rows.
+    pub(super) fn show(&self, cells: Vec<Arc<RowCell>>) {
+        self.cells.store(Arc::new(cells));
+    }
+
     /// The settings now.
     pub(super) fn settings(&self) -> Arc<RowSettings> {
         self.settings.load_full()
@@ -178,13 +128,13 @@ impl RowTenants {
     /// Continues with other settings. Tenants that are open are closed soon, in use or not, and opened with them.
     pub(super) fn reload(&self, settings: RowSettings) {
         self.settings.store(Arc::new(settings));
-        let mut open = self.open();
+        let mut open = self.open_rows();
         for row in open.by_name.values_mut() {
             row.is_outdated = true;
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, OpenRows> {
+    fn open_rows(&self) -> MutexGuard<'_, OpenRows> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,7 +143,7 @@ impl RowTenants {
         let row = cell.row();
         let app_id = row.as_ref().as_ref().and_then(|row| row.app.as_deref());
         // The token in a row whose app is not configured is an error already.
-        let app = settings.app(app_id).unwrap_or(&settings.own_app);
+        let app = settings.app_or_own(app_id);
         let (token_side, config) = (self.token_side(app, cell), Arc::clone(&app.config));
         let tenant = NewTenant::with(&self.context, cell.id().clone(), config, token_side, &self.alert_sender);
         let running = tenant.start(&self.context);
@@ -208,7 +158,7 @@ impl RowTenants {
             is_visited: false,
             is_outdated: false,
         };
-        let replaced = self.open().by_name.insert(cell.id().clone(), opened);
+        let replaced = self.open_rows().by_name.insert(cell.id().clone(), opened);
         drop(replaced);
         tenant
     }
@@ -234,7 +184,7 @@ impl RowTenants {
     /// open.
     pub(super) async fn visit(&self, id: &TenantId) -> Option<VisitReport> {
         let cell = self.cell(id)?;
-        let operator = self.open().by_name.get(id)?.running.operator.clone();
+        let operator = self.open_rows().by_name.get(id)?.running.operator.clone();
         let report = operator.visit().await?;
         if let Some(row) = cell.row().as_ref()
             && let Ok(token) = &row.token
@@ -249,7 +199,7 @@ impl RowTenants {
 
     /// The row of an open tenant.
     pub(super) fn cell(&self, id: &TenantId) -> Option<Arc<RowCell>> {
-        self.open().by_name.get(id).map(|row| Arc::clone(&row.cell))
+        self.open_rows().by_name.get(id).map(|row| Arc::clone(&row.cell))
     }
 
     async fn store_end(&self, id: &TenantId, token: &Token, expires_at: Option<SystemTime>) -> Result<(), ObtainError> {
@@ -269,36 +219,28 @@ impl RowTenants {
 
     /// Keeps a tenant open during a visit.
     pub(super) fn begin_visit(&self, id: &TenantId) {
-        if let Some(row) = self.open().by_name.get_mut(id) {
+        if let Some(row) = self.open_rows().by_name.get_mut(id) {
             row.is_visited = true;
         }
     }
 
     /// Lets a tenant be closed when it is not busy any more, unless requests use it meanwhile.
     pub(super) fn close_soon(&self, id: &TenantId) {
-        if let Some(row) = self.open().by_name.get_mut(id) {
+        if let Some(row) = self.open_rows().by_name.get_mut(id) {
             row.idle = Duration::ZERO;
         }
     }
 
     /// Ends a visit.
     pub(super) fn end_visit(&self, id: &TenantId) {
-        if let Some(row) = self.open().by_name.get_mut(id) {
+        if let Some(row) = self.open_rows().by_name.get_mut(id) {
             row.is_visited = false;
         }
     }
 
     /// What visits are for.
     pub(super) fn visit_policy(&self) -> VisitPolicy {
-        let token = &self.settings.load().own_app.config.token;
-        VisitPolicy {
-            renews: token.renew.is_some(),
-            verifies: token.verify,
-            refresh: RefreshPolicy {
-                renew_before: token.renew_before,
-                ..RefreshPolicy::default()
-            },
-        }
+        self.settings.load().visit_policy()
     }
 
     /// Wall time.
@@ -308,7 +250,7 @@ impl RowTenants {
 
     /// Takes out the tenants that have not been used for a while. They end when no request can use them any more.
     pub(super) fn take_idle(&self, now: Instant) -> Vec<TenantId> {
-        let mut open = self.open();
+        let mut open = self.open_rows();
         open.closing
             .retain(|row| now < row.used_at + CLOSING_TIME || row.is_busy());
         let mut idle = Vec::new();
@@ -330,7 +272,7 @@ impl RowTenants {
 
     /// Closes tenants. They end when no request can use them any more.
     pub(super) fn close(&self, ids: &[TenantId], now: Instant) {
-        let mut open = self.open();
+        let mut open = self.open_rows();
         for id in ids {
             if let Some(mut row) = open.by_name.remove(id) {
                 row.used_at = now;
@@ -341,7 +283,7 @@ impl RowTenants {
 
     /// Ends a tenant that was withdrawn: the requests that wait for its token are refused.
     pub(super) fn end(&self, id: &TenantId) {
-        drop(self.open().by_name.remove(id));
+        drop(self.open_rows().by_name.remove(id));
     }
 }
 
@@ -359,6 +301,44 @@ impl OpenRow {
 impl TenantOpener for RowOpener {
     fn open(&self) -> Tenant {
         self.tenants.open_tenant(&self.cell)
+    }
+}
+
+impl TableTenants for RowTenants {
+    fn all(&self) -> Vec<TableTenant> {
+        let open = self.open_rows();
+        let cells = self.cells.load();
+        let tenants = cells.iter().map(|cell| TableTenant {
+            id: cell.id().clone(),
+            token: match (open.by_name.get(cell.id()), &*cell.row()) {
+                (_, None) => TableToken::Withdrawn,
+                (Some(row), Some(_)) => TableToken::Open(Arc::clone(&row.running.admin)),
+                (None, Some(row)) => match &row.token {
+                    Ok(token) => TableToken::InRow {
+                        expires_at: token.expires_at,
+                    },
+                    Err(error) => TableToken::Faulty(Arc::clone(error)),
+                },
+            },
+        });
+        tenants.collect()
+    }
+
+    fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {
+        let tenants = self.proxy.upgrade()?.tenants.load_full();
+        let entry = tenants.directory.find(name)?;
+        if entry.standing == Standing::Inactive || entry.tenant.opener().is_none() {
+            return None;
+        }
+        entry.tenant.get();
+        let open = self.open_rows();
+        open.by_name.get(name).map(|row| Arc::clone(&row.running.admin))
+    }
+}
+
+impl fmt::Debug for RowTenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowTenants({:?})", self.rows)
     }
 }
 

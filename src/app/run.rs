@@ -109,11 +109,7 @@ pub async fn run(
     // Bind. A port that is in use fails the start before anything runs.
     let (clock, metrics) = (deps.clock, deps.metrics);
     let listeners = build::bind_listeners(&config, deps.proxy, deps.admin_listener).await?;
-    let proxy_addresses: Vec<_> = listeners
-        .proxy
-        .iter()
-        .filter_map(|proxy| proxy.listener.local_addr())
-        .collect();
+    let proxy_addresses = tcp_addresses(&listeners.proxy);
     let admin_address = listeners.admin.local_addr();
     let (server_cert, cert_reloader) = build::load_server_cert(&config, clock).await?.unzip();
 
@@ -145,8 +141,16 @@ pub async fn run(
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
-    let admin = build::build_admin(&config, &context, &running, &listeners.admin, &lifecycle);
     let reader = TableReader::build(deps.tenant_table, &config, &context, &alert_sender, &proxy)?;
+    let row_tenants = reader.as_ref().map(TableReader::tenants);
+    let admin = build::build_admin(
+        &config,
+        &context,
+        &running,
+        row_tenants.clone(),
+        &listeners.admin,
+        &lifecycle,
+    );
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     let admin_config = admin_serve_config(&context, &admin_shutdown);
@@ -154,7 +158,6 @@ pub async fn run(
     start_admin(listeners.admin, &admin, admin_config);
     let mut tenants: Vec<_> = tenants.into_iter().map(|tenant| tenant.start(&context)).collect();
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
-    let row_tenants = reader.as_ref().map(TableReader::tenants);
     let has_read_table = reader.as_ref().map(TableReader::has_read);
     let reader = reader.map(|reader| tasks.spawn(reader.run()));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
@@ -218,6 +221,12 @@ pub async fn run(
     audit.close();
     tracing::info!(outcome = outcome.label(), "stopped");
     Ok(outcome)
+}
+
+/// The TCP addresses of listeners.
+fn tcp_addresses(listeners: &[ProxyListener]) -> Vec<SocketAddr> {
+    let addresses = listeners.iter().filter_map(|proxy| proxy.listener.local_addr());
+    addresses.collect()
 }
 
 /// The tokens of the tenants that there are now.

@@ -254,3 +254,54 @@ async fn a_table_that_lists_nothing_is_asked_for_each_name() {
     assert_eq!(get_for(&proxy, "other").await.code(), 990_025);
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_sees_counts_and_the_tenants_that_cannot_be_used() {
+    let table = table();
+    for number in 0..30 {
+        table.set(&format!("t{number}"), NEW_TOKEN, &[]);
+    }
+    table.set_faulty("bad", "no configured Fernet key decrypts it");
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    let ready = proxy.admin_get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    let state: serde_json::Value = serde_json::from_str(ready.text()).unwrap();
+    assert_eq!(state["tenant_count"], 34);
+    assert_eq!(
+        (&state["tokens"]["usable"], &state["tokens"]["dead"]),
+        (&33.into(), &1.into()),
+        "{state}"
+    );
+    let listed = state["tenants"].as_object().unwrap();
+    assert_eq!(listed.keys().collect::<Vec<_>>(), ["bad"]);
+    assert!(
+        listed["bad"]["reason"].to_string().contains("no configured Fernet key"),
+        "{state}"
+    );
+    assert_eq!(proxy.metric(r#"graphward_tokens{state="usable"}"#).await, 33);
+    table.remove("acme");
+    table.announce();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(proxy.metric(r#"graphward_tokens{state="withdrawn"}"#).await, 1);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_tenant_at_rest_is_set_through_the_admin_listener() {
+    let table = table();
+    let proxy = start(&table).await;
+    let body = format!(r#"{{"access_token":"{NEW_TOKEN}"}}"#);
+    let headers = [
+        ("host", "localhost"),
+        ("graphward-admin", "yes"),
+        ("content-type", "application/json"),
+    ];
+    let set = with(request("PUT", "/admin/token?tenant=shop", sized(body)), &headers);
+    let answer = proxy.admin().fetch(set).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_sent_with(&proxy, "shop", NEW_TOKEN).await;
+    let unknown = with(request("PUT", "/admin/token?tenant=other", sized("{}")), &headers);
+    assert_eq!(proxy.admin().fetch(unknown).await.status, 404);
+    proxy.shutdown().await;
+}

@@ -139,6 +139,10 @@ impl TenantRows for ScriptedTable {
         })
     }
 
+    fn check_writable(&self, _tenant: &TenantId) -> Result<(), String> {
+        Ok(())
+    }
+
     fn lock<'a>(&'a self, _tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
         Box::pin(async { Ok(RefreshLock::uncontended()) })
     }

@@ -1,0 +1,78 @@
+//! The tenants of a table, as the admin listener reports them. Most are not open: only their row is known.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::tenant::{AdminTenant, TenantStatus};
+use crate::telemetry::metrics::TokenState;
+use crate::token::ObtainError;
+use crate::types::{TenantId, unix_seconds};
+
+/// The tenants of a table.
+pub trait TableTenants: fmt::Debug + Send + Sync {
+    /// Returns the tenants as they are now.
+    fn all(&self) -> Vec<TableTenant>;
+
+    /// Returns a tenant by its name, which is opened if it was not; `None` if there is none, or it was withdrawn.
+    fn open(&self, name: &str) -> Option<Arc<AdminTenant>>;
+}
+
+/// A tenant of a table.
+#[derive(Debug)]
+pub struct TableTenant {
+    /// Its name.
+    pub id: TenantId,
+    /// What is known of its token.
+    pub token: TableToken,
+}
+
+/// What is known of the token of a tenant of a table.
+#[derive(Debug)]
+pub enum TableToken {
+    /// The tenant is open, and knows more.
+    Open(Arc<AdminTenant>),
+    /// Its row has a token.
+    InRow {
+        /// The time at which it expires, if the row says so.
+        expires_at: Option<SystemTime>,
+    },
+    /// The token in its row cannot be used.
+    Faulty(Arc<ObtainError>),
+    /// It has no row any more.
+    Withdrawn,
+}
+
+// === impl TableToken ===
+
+impl TableToken {
+    /// The state of the token.
+    pub(super) fn state(&self, now: SystemTime) -> TokenState {
+        match self {
+            Self::Open(tenant) => tenant.token_state(now),
+            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+            Self::InRow { expires_at } => TokenState::of_usable(expires_at.map(|at| unix_seconds(at) as f64), now),
+            Self::Faulty(error) if error.is_about_encryption() => TokenState::Undecryptable,
+            Self::Faulty(_) => TokenState::Dead,
+            Self::Withdrawn => TokenState::Withdrawn,
+        }
+    }
+
+    /// The state of the token in words.
+    pub(super) fn status(&self) -> TenantStatus {
+        match self {
+            Self::Open(tenant) => tenant.status(),
+            Self::InRow { .. } => TenantStatus::usable("token available; no request for it lately".to_owned()),
+            Self::Faulty(error) => TenantStatus::unusable(format!("no token: {error}")),
+            Self::Withdrawn => TenantStatus::unusable("the tenant has no row any more".to_owned()),
+        }
+    }
+}
+
+/// Returns whether the token in this state is used.
+pub(super) const fn is_usable(state: TokenState) -> bool {
+    match state {
+        TokenState::Usable | TokenState::EndsInSevenDays | TokenState::EndsInOneDay => true,
+        TokenState::Withdrawn | TokenState::Undecryptable | TokenState::Dead => false,
+    }
+}
