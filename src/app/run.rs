@@ -161,10 +161,7 @@ pub async fn run(
     let has_read_table = reader.as_ref().map(TableReader::has_read);
     let reader = reader.map(|reader| tasks.spawn(reader.run()));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
-    for ProxyListener { listener, tenant } in &listeners.proxy {
-        let tenant = tenant.as_ref().map(TenantId::as_str);
-        tracing::info!(address = %listener, tenant, "proxy listener started");
-    }
+    log_listeners(&listeners.proxy);
     let reloader = deps.reload.map(|trigger| Reloader {
         trigger,
         config: config.clone(),
@@ -221,6 +218,14 @@ pub async fn run(
     audit.close();
     tracing::info!(outcome = outcome.label(), "stopped");
     Ok(outcome)
+}
+
+/// Says where the app connects to.
+fn log_listeners(listeners: &[ProxyListener]) {
+    for ProxyListener { listener, tenant } in listeners {
+        let tenant = tenant.as_ref().map(TenantId::as_str);
+        tracing::info!(address = %listener, tenant, "proxy listener started");
+    }
 }
 
 /// The TCP addresses of listeners.
