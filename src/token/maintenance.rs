@@ -10,6 +10,7 @@ use super::alert::{AlertCause, MAX_REPEAT_INTERVAL};
 use super::credential::ProofSettings;
 use super::operator::OperatorRequest;
 use super::planner::PlannerEvent;
+use super::reconfiguration::{self, Reconfiguration};
 use super::refresher::Refresher;
 use super::reporter::Operation;
 use super::token_use::TokenAction;
@@ -98,6 +99,27 @@ impl Refresher {
         // The operator may have given up meanwhile.
         drop(reply.send(result));
         event
+    }
+
+    /// Continues with other sources, another renewer and other proofs. The current credential stays.
+    fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
+        let old = std::mem::replace(&mut self.provider, new.provider);
+        reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
+        self.liveness_check.put(self.provider.liveness_check.take());
+        self.publisher.set_proofs(new.proofs);
+        self.explained_proof = None;
+        self.publisher.handle.observations.forget_proof_rejection();
+        self.admin_token.set_renewer(self.provider.renewer());
+        self.policy.renew_before = new.renew_before;
+        let renewer = self.provider.renewer().map(Renewer::describe);
+        self.reporter.set_origins(self.provider.sources.describe(), renewer);
+        self.reporter.report_read_only_sources(&self.provider);
+        self.planner.look_interval = self.provider.jittered_look_interval();
+        if self.publisher.current().is_some() {
+            self.current.is_renewal_overdue = false;
+            self.update_status();
+        }
+        PlannerEvent::Reconfigured(self.current.deadlines(&self.clock))
     }
 
     /// Inspects the token that the renewer depends on, at the start and daily, and warns of its expiry.

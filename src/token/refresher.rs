@@ -21,7 +21,6 @@ use super::operator::{OperatorHandle, OperatorRequest, VisitReport};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::TokenProvider;
-use super::reconfiguration::{self, Reconfiguration};
 use super::rejection::TokenHealth;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationOutcome, Reporter};
@@ -35,7 +34,7 @@ use crate::types::{Clock, TenantId};
 pub struct Refresher {
     pub(super) provider: TokenProvider,
     pub(super) publisher: TokenPublisher,
-    planner: RefreshPlanner,
+    pub(super) planner: RefreshPlanner,
     pub(super) policy: RefreshPolicy,
     pub(super) clock: Clock,
     rejection_state: RejectionState,
@@ -43,7 +42,7 @@ pub struct Refresher {
     pub(super) reporter: Reporter,
     operator: OperatorHandle,
     operator_requests: mpsc::Receiver<OperatorRequest>,
-    liveness_check: LivenessCheckSlot,
+    pub(super) liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
     pub(super) admin_token: AdminToken,
@@ -265,27 +264,6 @@ impl Refresher {
             current_is_dead: self.is_current_rejected() || self.current.has_expired(now),
             now,
         }
-    }
-
-    /// Continues with other sources, another renewer and other proofs. The current credential stays.
-    pub(super) fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
-        let old = std::mem::replace(&mut self.provider, new.provider);
-        reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
-        self.liveness_check.put(self.provider.liveness_check.take());
-        self.publisher.set_proofs(new.proofs);
-        self.explained_proof = None;
-        self.publisher.handle.observations.forget_proof_rejection();
-        self.admin_token.set_renewer(self.provider.renewer());
-        self.policy.renew_before = new.renew_before;
-        let renewer = self.provider.renewer().map(Renewer::describe);
-        self.reporter.set_origins(self.provider.sources.describe(), renewer);
-        self.reporter.report_read_only_sources(&self.provider);
-        self.planner.look_interval = self.provider.jittered_look_interval();
-        if self.publisher.current().is_some() {
-            self.current.is_renewal_overdue = false;
-            self.update_status();
-        }
-        PlannerEvent::Reconfigured(self.current.deadlines(&self.clock))
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {
