@@ -4,6 +4,7 @@ use super::super::super::super::{OperatorHandle, ProofAnswer, ProofSettings};
 use super::proofs::FakeProofCheck;
 use super::*;
 use crate::graph::ProofMode;
+use crate::token::Reconfiguration;
 
 /// A refresher that can be reconfigured.
 async fn start(provider: TokenProvider) -> (TokenHandle, OperatorHandle) {
