@@ -8,6 +8,7 @@
 //! | `GET /metrics` | Prometheus text, or OpenMetrics, whichever the scraper asks for |
 //! | `GET /admin/token-status` | 200, with the same JSON as `/readyz` |
 //! | `PUT /admin/token` | `{"access_token": …}`: check the token, store it, use it |
+//! | `POST /admin/refresh-token` | look at the sources, and renew what is due: 200 when that is done |
 //! | `POST /admin/rollback` | restore the previous token, and use it |
 //!
 //! # Why
@@ -31,6 +32,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::future::{OptionFuture, join, join_all};
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -43,7 +45,7 @@ use crate::telemetry::AuditLog;
 use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenState};
 use crate::types::Clock;
 
-use changes::{Asked, Change, Target, tenant_name};
+use changes::{Asked, Change, ChangeError, Target, check_access, refuse, tenant_name};
 use response::{TEXT, json_response, not_allowed, respond};
 use table::is_usable;
 use tenant::TenantStatus;
@@ -135,6 +137,9 @@ impl Admin {
     }
 
     async fn respond(&self, request: Request<Incoming>, peer: &str) -> Response<Full<Bytes>> {
+        if request.uri().path() == "/admin/refresh-token" {
+            return self.refresh(&request, peer).await;
+        }
         let Some(change) = Change::from_path(request.uri().path()) else {
             return self.respond_to_read(&request);
         };
@@ -161,9 +166,37 @@ impl Admin {
         change.respond(targets.collect(), asked, request).await
     }
 
+    /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. A table is read again,
+    /// and used whatever is missing in it: the operator has looked.
+    async fn refresh<B>(&self, request: &Request<B>, peer: &str) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return not_allowed("POST");
+        }
+        if let Err(error) = check_access(self.exposed_on, request) {
+            return refuse(&error, None, peer);
+        }
+        let mut tenants = Vec::clone(&self.tenants.load());
+        if let Some(query) = request.uri().query() {
+            let name = tenant_name(query).unwrap_or_default();
+            tenants.retain(|tenant| tenant.id.as_str() == name);
+            tenants.extend(self.table.as_ref().and_then(|table| table.open(&name)));
+            let Some(tenant) = tenants.first() else {
+                return refuse(&ChangeError::NoSuchTenant, None, peer);
+            };
+            tracing::info!(tenant = %tenant.id, peer, "the operator asked for a look at the sources of the token");
+            tenant.operator.refresh().await;
+            return json_response(StatusCode::OK, &BTreeMap::from([(tenant.id.as_str(), tenant.status())]));
+        }
+        tracing::info!(peer, "the operator asked for a look at the sources of all tokens");
+        let table = OptionFuture::from(self.table.as_ref().map(|table| table.read_again()));
+        let refreshed = join_all(tenants.iter().map(|tenant| tenant.operator.refresh()));
+        drop(join(table, refreshed).await);
+        self.readiness(StatusCode::OK)
+    }
+
     fn respond_to_read<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         const NOT_FOUND: &str = "not found; available paths: /livez /healthz /startupz /readyz /metrics /admin/token-status \
-             /admin/token /admin/rollback\n";
+             /admin/token /admin/refresh-token /admin/rollback\n";
         let method = request.method();
         let response = match request.uri().path() {
             "/livez" | "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),

@@ -54,7 +54,7 @@ pub(super) struct Asked<'a> {
 
 /// The reason why a change was refused. No message repeats anything of the request.
 #[derive(Debug, thiserror::Error)]
-enum ChangeError {
+pub(super) enum ChangeError {
     #[error(
         "other machines can reach the admin listener, on {0}, so it changes no token; set listen.admin to a loopback \
          address or to unix:/PATH, or replace the token in its source"
@@ -68,6 +68,8 @@ enum ChangeError {
         "there is no such tenant or parameter; name one by ?tenant=NAME, which may be left out if there is only one: {0}"
     )]
     UnknownTenant(String),
+    #[error("there is no such tenant or parameter; name one by ?tenant=NAME, or leave it out for all")]
+    NoSuchTenant,
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     Body,
     #[error("the body is not JSON (line {line}, column {column}); expected {{\"access_token\": \"…\"}}")]
@@ -146,16 +148,7 @@ impl Change {
                 asked.audit.record(&record, InLog::Present);
                 json_response(StatusCode::OK, &change)
             }
-            Err(error) => {
-                let message = error.to_string();
-                tracing::warn!(
-                    tenant,
-                    reason = message,
-                    peer = asked.peer,
-                    "refused a change of the token"
-                );
-                json_response(error.status(), &json!({ "error": { "message": message } }))
-            }
+            Err(error) => refuse(&error, tenant, asked.peer),
         }
     }
 
@@ -166,6 +159,13 @@ impl Change {
         };
         Ok(target.operator.request(command).await?)
     }
+}
+
+/// Answers why nothing was changed.
+pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> Response<Full<Bytes>> {
+    let message = error.to_string();
+    tracing::warn!(tenant, reason = message, peer, "refused a change of the token");
+    json_response(error.status(), &json!({ "error": { "message": message } }))
 }
 
 /// The tenant that `?tenant=NAME` names. It may be left out if there is only one.
@@ -191,7 +191,7 @@ fn names(targets: &[Target<'_>]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-fn check_access(exposed_on: Option<SocketAddr>, request: &Request<Incoming>) -> Result<(), ChangeError> {
+pub(super) fn check_access<B>(exposed_on: Option<SocketAddr>, request: &Request<B>) -> Result<(), ChangeError> {
     if let Some(address) = exposed_on {
         return Err(ChangeError::Exposed(address));
     }
@@ -230,7 +230,7 @@ impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Exposed(_) | Self::NoHeader | Self::ForeignHost => StatusCode::FORBIDDEN,
-            Self::UnknownTenant(_) => StatusCode::NOT_FOUND,
+            Self::UnknownTenant(_) | Self::NoSuchTenant => StatusCode::NOT_FOUND,
             Self::Body | Self::NotJson { .. } | Self::NoToken(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Obtain(_) => StatusCode::CONFLICT,

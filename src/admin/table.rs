@@ -6,13 +6,16 @@ use std::time::SystemTime;
 
 use super::tenant::{AdminTenant, TenantStatus};
 use crate::telemetry::metrics::TokenState;
-use crate::token::ObtainError;
+use crate::token::{BoxFuture, ObtainError};
 use crate::types::{TenantId, unix_seconds};
 
 /// The tenants of a table.
 pub trait TableTenants: fmt::Debug + Send + Sync {
     /// Returns the tenants as they are now.
     fn all(&self) -> Vec<TableTenant>;
+
+    /// Reads the table again, and uses what is read, whatever is missing in it. Ends when that is done, or has failed.
+    fn read_again(&self) -> BoxFuture<'_, ()>;
 
     /// Returns a tenant by its name, which is opened if it was not; `None` if there is none, or it was withdrawn.
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>>;

@@ -44,9 +44,12 @@ pub(super) fn payload(batch: &Batch) -> String {
 }
 
 fn single(alert: &Alert, sent_at: SystemTime) -> Map<String, Value> {
-    let tenant = alert.key.tenant.as_str();
-    let mut payload = members(alert, &format!(", tenant {tenant}"), sent_at);
-    payload.insert("tenant".to_owned(), tenant.into());
+    let tenant = alert.key.tenant.name();
+    let suffix = tenant.map(|tenant| format!(", tenant {tenant}"));
+    let mut payload = members(alert, &suffix.unwrap_or_default(), sent_at);
+    if let Some(tenant) = tenant {
+        payload.insert("tenant".to_owned(), tenant.into());
+    }
     payload
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::context::BuildContext;
@@ -26,7 +27,9 @@ use crate::config::Config;
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
 use crate::source::{StoredToken, TenantRows};
 use crate::tenants::{RowCell, RowSource, Standing, VisitPolicy};
-use crate::token::{ObtainError, Reconfiguration, Token, TokenProvider, VisitReport};
+use crate::token::{
+    Alert, AlertCause, AlertKey, BoxFuture, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport,
+};
 use crate::types::{TenantId, error_chain};
 
 /// Opens and closes the tenants of a table.
@@ -43,6 +46,8 @@ pub(super) struct RowTenants {
     open: Mutex<OpenRows>,
     /// All rows, for the operator.
     cells: ArcSwap<Vec<Arc<RowCell>>>,
+    /// Asks for a read of the table.
+    rereads: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 #[derive(Default)]
@@ -91,6 +96,7 @@ impl RowTenants {
         context: &BuildContext,
         alert_sender: &SharedAlertSender,
         proxy: &Arc<Proxy>,
+        rereads: mpsc::Sender<oneshot::Sender<()>>,
     ) -> Result<Arc<Self>, StartError> {
         let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
         Ok(Arc::new(Self {
@@ -104,6 +110,7 @@ impl RowTenants {
             idle: config.tenants_from.as_ref().map_or(IDLE, |from| from.common().idle),
             open: Mutex::default(),
             cells: ArcSwap::default(),
+            rereads,
         }))
     }
 
@@ -238,6 +245,35 @@ impl RowTenants {
         }
     }
 
+    /// Tells the operator that many tenants are missing in the table at once.
+    pub(super) fn report_loss(&self, missing: usize, known: usize) {
+        tracing::error!(
+            missing,
+            known,
+            "many tenants are missing at once, so what was read is not used for 5 minutes: look whether the table was truncated or \
+             the wrong database answers"
+        );
+        let alert = Alert {
+            key: AlertKey {
+                tenant: TenantId::unnamed(),
+                cause: AlertCause::TenantsMissing,
+                reason: String::new(),
+            },
+            summary: format!(
+                "{missing} of {known} tenants are missing in their table at once, and stay in use for 5 minutes"
+            ),
+            remediation:
+                "Look whether the table was truncated or the wrong database answers; if they have really left, send \
+                          POST /admin/refresh-token"
+                    .to_owned(),
+        };
+        let metrics = self.context.metrics.token_metrics(&alert.key.tenant);
+        metrics.count_alert(alert.key.cause.label());
+        if let Some(sender) = &*self.alert_sender.load() {
+            sender.send(&alert);
+        }
+    }
+
     /// What visits are for.
     pub(super) fn visit_policy(&self) -> VisitPolicy {
         self.settings.load().visit_policy()
@@ -322,6 +358,15 @@ impl TableTenants for RowTenants {
             },
         });
         tenants.collect()
+    }
+
+    fn read_again(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let (reply, done) = oneshot::channel();
+            // If graphward stops, the send fails and drops the reply.
+            drop(self.rereads.send(reply).await);
+            drop(done.await);
+        })
     }
 
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {

@@ -10,7 +10,7 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::cache_writer::CacheWriter;
@@ -31,7 +31,7 @@ use crate::types::{TenantId, error_chain};
 
 /// Reads the table of the tenants.
 pub(super) struct TableReader {
-    table: Option<Box<dyn TenantTable>>,
+    table: Option<ReadTable>,
     tenants: Arc<RowTenants>,
     proxy: Arc<Proxy>,
     roster: Roster,
@@ -48,6 +48,12 @@ pub(super) struct TableReader {
     /// The last faults, which are not logged again.
     faults: Vec<String>,
     has_read: watch::Sender<bool>,
+}
+
+/// The table, and the operator's requests to read it again.
+struct ReadTable {
+    table: Box<dyn TenantTable>,
+    rereads: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 /// The most visits at the same time, unless the configuration says otherwise.
@@ -88,7 +94,8 @@ impl TableReader {
         alert_sender: &SharedAlertSender,
         proxy: &Arc<Proxy>,
     ) -> Result<Self, StartError> {
-        let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy)?;
+        let (sender, rereads) = mpsc::channel(1);
+        let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, sender)?;
         let (lookup, look_ups) = LookUps::new(table.rows());
         proxy.tenants.rcu(|before| {
             let mut tenants = with_rows(before, std::iter::empty());
@@ -106,7 +113,7 @@ impl TableReader {
         let cache = config.tenants_from.as_ref().map(|from| context.tenants_cache(from));
         let cache = cache.transpose()?.flatten();
         Ok(Self {
-            table: Some(table),
+            table: Some(ReadTable { table, rereads }),
             proxy: Arc::clone(proxy),
             roster: Roster::default(),
             rows: KnownRows::new(Arc::clone(&tenants)),
@@ -135,20 +142,27 @@ impl TableReader {
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         // Apart, because it is read while everything else goes on.
-        let Some(mut table) = self.table.take() else {
+        let Some(ReadTable { mut table, mut rereads }) = self.table.take() else {
             return;
         };
         self.use_cache().await;
+        let mut operator: Option<oneshot::Sender<()>> = None;
         loop {
             let contents = self.serve_while(table.read()).await;
+            if contents.is_ok() && operator.is_some() {
+                self.roster.accept_loss();
+            }
             let read_again_at = self.on_read(contents);
+            // The answer to the operator, who may have given up.
+            operator.take().map(|reply| reply.send(()).ok());
             let changed = async {
                 tokio::select! {
-                    () = table.changed() => {}
-                    () = wait_until(read_again_at) => {}
+                    () = table.changed() => None,
+                    () = wait_until(read_again_at) => None,
+                    Some(reply) = rereads.recv() => Some(reply),
                 }
             };
-            self.serve_while(changed).await;
+            operator = self.serve_while(changed).await;
         }
     }
 
@@ -238,12 +252,7 @@ impl TableReader {
                 is_first,
             } => {
                 if is_first {
-                    tracing::error!(
-                        missing,
-                        known,
-                        "many tenants are missing at once, so what was read is not used for 5 minutes: look whether the table was truncated \
-                         or the wrong database answers"
-                    );
+                    self.tenants.report_loss(missing, known);
                 }
                 Some(read_again_at)
             }

@@ -37,7 +37,7 @@ pub struct Alert {
 /// The unit of delivery and of suppression. Displayed, it is the name of the alert in a memory.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct AlertKey {
-    /// The tenant of the token.
+    /// The tenant of the token; unnamed if it is about none.
     pub tenant: TenantId,
     /// The cause.
     pub cause: AlertCause,
@@ -77,6 +77,8 @@ pub enum AlertCause {
     ScopesMissing,
     /// A renewed token could not be stored, and will be lost when graphward restarts.
     StoreFailed,
+    /// Many tenants are missing in their table at once, which is not believed yet. It is about no tenant.
+    TenantsMissing,
 }
 
 /// Adds a capital letter and one full stop.
@@ -153,6 +155,8 @@ impl AlertCause {
             Self::SourceTokenRejected => format!("{count} new tokens are not used"),
             Self::ScopesMissing => format!("{count} tokens lack a permission that WhatsApp requires"),
             Self::StoreFailed => format!("{count} renewed tokens could not be stored and are lost at a restart"),
+            // It has no tenant, so there is no digest of several.
+            Self::TenantsMissing => "Many tenants are missing in their table".to_owned(),
         }
     }
 
@@ -190,6 +194,7 @@ impl AlertCause {
             Self::SourceTokenRejected => ("source_token_rejected", "ticket", None),
             Self::ScopesMissing => ("scopes_missing", "ticket", None),
             Self::StoreFailed => ("store_failed", "page", None),
+            Self::TenantsMissing => ("tenants_missing", "page", None),
         }
     }
 }

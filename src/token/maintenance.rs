@@ -70,6 +70,11 @@ impl Refresher {
         let (command, reply) = match request {
             OperatorRequest::Change(command, reply) => (*command, reply),
             OperatorRequest::Reconfigure(new) => return self.reconfigure(*new),
+            OperatorRequest::Refresh(reply) => {
+                self.visitor = Some(reply);
+                self.provider.sources.forget_loads();
+                return PlannerEvent::Reconfigured(self.current.deadlines(&self.clock));
+            }
             OperatorRequest::Visit(reply) => {
                 self.visitor = Some(reply);
                 self.current.hasten_first_inspection();

@@ -44,6 +44,8 @@ pub(super) enum OperatorRequest {
     Reconfigure(Box<Reconfiguration>),
     /// Do what is due, and send when the token has to be renewed next.
     Visit(oneshot::Sender<VisitReport>),
+    /// The same after a look at the sources.
+    Refresh(oneshot::Sender<VisitReport>),
 }
 
 /// The state of a token after a visit.
@@ -78,6 +80,18 @@ impl OperatorHandle {
         let (reply, report) = oneshot::channel();
         self.0.send(OperatorRequest::Visit(reply)).await.ok()?;
         report.await.ok()
+    }
+
+    /// Lets the refresher read all sources, and do what is due now; a renewal that failed is tried again. Waits until it is done, or
+    /// has failed, or takes too long.
+    pub async fn refresh(&self) {
+        let (reply, report) = oneshot::channel();
+        let done = async {
+            // If the refresher has ended, the send fails and drops the reply.
+            drop(self.0.send(OperatorRequest::Refresh(reply)).await);
+            drop(report.await);
+        };
+        drop(timeout(CHANGE_TIMEOUT, done).await);
     }
 
     /// Requests a change of the token, and waits until it is stored and in use.

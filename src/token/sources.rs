@@ -121,6 +121,13 @@ impl SourceList {
         };
     }
 
+    /// Lets the next check read all sources.
+    pub(super) fn forget_loads(&mut self) {
+        for tracked in &mut self.sources {
+            tracked.loaded_at = None;
+        }
+    }
+
     pub(super) fn describe(&self) -> String {
         let names: Vec<_> = self.sources.iter().map(TrackedSource::describe).collect();
         names.join(", ")

@@ -305,3 +305,67 @@ async fn the_token_of_a_tenant_at_rest_is_set_through_the_admin_listener() {
     assert_eq!(proxy.admin().fetch(unknown).await.status, 404);
     proxy.shutdown().await;
 }
+
+/// Sends a request that an operator may send.
+async fn operate(proxy: &TestProxy, method: &str, target: &str) -> TestResponse {
+    let headers = [("host", "localhost"), ("graphward-admin", "yes")];
+    proxy
+        .admin()
+        .fetch(with(request(method, target, sized("")), &headers))
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_lets_a_truncated_table_count_at_once() {
+    let table = table();
+    let proxy = start(&table).await;
+    table.clear();
+    table.announce();
+    sleep(Duration::from_secs(30)).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    let alerts = r#"graphward_token_alerts_total{tenant="",cause="tenants_missing"}"#;
+    assert_eq!(proxy.metric(alerts).await, 1);
+    assert_eq!(
+        proxy.app.get("/admin/refresh-token").await.status,
+        200,
+        "it is Graph's path there"
+    );
+    let without_header = proxy
+        .admin()
+        .fetch(request("POST", "/admin/refresh-token", sized("")))
+        .await;
+    assert_eq!(without_header.status, 403);
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    assert_eq!(operate(&proxy, "GET", "/admin/refresh-token").await.status, 405);
+    let answer = operate(&proxy, "POST", "/admin/refresh-token").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(get_for(&proxy, "acme").await.code(), 990_026);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_lets_a_row_and_a_source_be_read_at_once() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    // Nothing is announced.
+    table.set("acme", NEW_TOKEN, &["111"]);
+    let answer = operate(&proxy, "POST", "/admin/refresh-token?tenant=acme").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.text().contains(r#""acme":{"usable":true"#), "{}", answer.text());
+    assert_sent_with(&proxy, "acme", NEW_TOKEN).await;
+    proxy.add_token(SHOP_TOKEN);
+    assert_eq!(
+        operate(&proxy, "POST", "/admin/refresh-token?tenant=default")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(proxy.app.get("/me").await.status, 200);
+    proxy.graph.last_request().assert_bearer(SHOP_TOKEN);
+    for unknown in ["?tenant=other", "?name=acme", "?tenant="] {
+        let refused = operate(&proxy, "POST", &format!("/admin/refresh-token{unknown}")).await;
+        assert_eq!(refused.status, 404, "{unknown}");
+    }
+    proxy.shutdown().await;
+}
