@@ -214,10 +214,13 @@ impl Admin {
 
     fn startup(&self) -> Response<Full<Bytes>> {
         const STARTING: &str = "starting: waiting for the first token source check\n";
+        const READING: &str =
+            "starting: waiting for the tenants of tenants_from; if they cannot be read, the log says why\n";
+        let starting = if self.table.is_some() { READING } else { STARTING };
         if self.lifecycle.current() >= Stage::Serving {
             respond(StatusCode::OK, TEXT, "started\n")
         } else {
-            respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, STARTING)
+            respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, starting)
         }
     }
 

@@ -38,6 +38,10 @@ pub(super) fn build_tenants(
         // The names are keys of one table, so each is there once.
         drop(directory.add(Arc::new(entry)));
     }
+    // A row named `default` is only a tenant of that name.
+    if config.serves_unnamed {
+        directory.serve_unnamed(&TenantId::default());
+    }
     let rows = before.into_iter().flat_map(|before| before.directory.entries());
     for entry in rows.filter(|entry| entry.tenant.opener().is_some()) {
         let reloaded = |tenant: &Tenant| Tenant {
@@ -136,6 +140,9 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
         .filter(|entry| entry.tenant.opener().is_none());
     for entry in configured {
         drop(directory.add(Arc::clone(entry)));
+    }
+    if let Some(unnamed) = before.directory.fallback() {
+        directory.serve_unnamed(&unnamed.id);
     }
     rows.for_each(|entry| add_row(&mut directory, entry));
     warn_of_shared_objects(&directory, Some(before));

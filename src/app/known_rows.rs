@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::directory::with_rows;
 use super::row_tenants::{RowOpener, RowTenants};
 use crate::proxy::{LazyTenant, TenantOpener, Tenants};
@@ -84,7 +86,7 @@ impl KnownRows {
             }
             // It is opened anew: with another app, or after it was withdrawn.
             Some(_) | None => {
-                self.tenants.end(&row.id);
+                self.tenants.close(std::slice::from_ref(&row.id), Instant::now());
                 ReadRow::Changed(self.insert(row))
             }
         }

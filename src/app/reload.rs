@@ -33,7 +33,7 @@ use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
 use crate::proxy::{Proxy, Settings, TenantShare};
-use crate::source::TokenSource;
+use crate::source::{TenantTable, TokenSource};
 use crate::telemetry::AuditFile;
 use crate::token::{ProofSettings, Reconfiguration};
 use crate::types::{TenantId, error_chain};
@@ -69,6 +69,8 @@ struct Replacement {
     settings: Arc<Settings>,
     tenants: Vec<ReplacementTenant>,
     row_settings: RowSettings,
+    /// The table of the running configuration, with the secrets of now.
+    table: Option<Box<dyn TenantTable>>,
     alert_sender: Option<AlertSender>,
     webhook: Option<Webhook>,
     audit_file: Option<AuditFile>,
@@ -195,6 +197,9 @@ impl Reloader {
         let settings = replacement.settings;
         if let Some(row_tenants) = &self.row_tenants {
             row_tenants.reload(replacement.row_settings);
+            if let Some(table) = replacement.table {
+                row_tenants.replace_table(table).await;
+            }
         }
         let tenants = build_tenants(&config, &self.context, settings, &running, Some(&before), new_share);
         self.proxy.tenants.store(Arc::new(tenants));
@@ -303,6 +308,12 @@ impl BuildContext {
         let settings = Arc::new(build::reloaded_settings(config, settings));
         Ok(Replacement {
             row_settings: RowSettings::new(config, Arc::clone(&settings))?,
+            table: config
+                .tenants_from
+                .as_ref()
+                .map(|from| self.tenant_table(from))
+                .transpose()
+                .map_err(StartError::from)?,
             settings,
             tenants,
             alert_sender,

@@ -7,6 +7,8 @@
 //! goes again. A closed tenant has another cell than before, so the refresher that ends does not take the notice of a change
 //! that is for the next one.
 
+mod view;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,21 +24,18 @@ use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::row_settings::{RowApp, RowSettings};
 use super::tenants::{NewTenant, RunningTenant};
-use crate::admin::{AdminTenant, TableTenant, TableTenants, TableToken};
 use crate::config::Config;
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
-use crate::source::{StoredToken, TenantRows};
-use crate::tenants::{RowCell, RowSource, Standing, VisitPolicy};
-use crate::token::{
-    Alert, AlertCause, AlertKey, BoxFuture, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport,
-};
+use crate::source::{StoredToken, TenantRows, TenantTable};
+use crate::tenants::{RowCell, RowSource, VisitPolicy};
+use crate::token::{Alert, AlertCause, AlertKey, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport};
 use crate::types::{TenantId, error_chain};
 
 /// Opens and closes the tenants of a table.
 pub(super) struct RowTenants {
     context: BuildContext,
     proxy: Weak<Proxy>,
-    pub(super) rows: Arc<dyn TenantRows>,
+    rows: ArcSwap<Arc<dyn TenantRows>>,
     alert_sender: SharedAlertSender,
     concurrency_limit: ConcurrencyLimit,
     budgets: BufferBudgets,
@@ -46,8 +45,8 @@ pub(super) struct RowTenants {
     open: Mutex<OpenRows>,
     /// All rows, for the operator.
     cells: ArcSwap<Vec<Arc<RowCell>>>,
-    /// Asks for a read of the table.
-    rereads: mpsc::Sender<oneshot::Sender<()>>,
+    /// Asks for a read of the table, or of another one.
+    requests: mpsc::Sender<TableRequest>,
 }
 
 #[derive(Default)]
@@ -69,6 +68,14 @@ struct OpenRow {
     is_visited: bool,
     /// The settings have changed since it was opened.
     is_outdated: bool,
+}
+
+/// What is requested from the task that reads the table.
+pub(super) enum TableRequest {
+    /// Read it, and use what is read, whatever is missing in it; then send.
+    ReadAgain(oneshot::Sender<()>),
+    /// Read another one from now on.
+    Replace(Box<dyn TenantTable>),
 }
 
 /// Opens one tenant.
@@ -96,13 +103,13 @@ impl RowTenants {
         context: &BuildContext,
         alert_sender: &SharedAlertSender,
         proxy: &Arc<Proxy>,
-        rereads: mpsc::Sender<oneshot::Sender<()>>,
+        requests: mpsc::Sender<TableRequest>,
     ) -> Result<Arc<Self>, StartError> {
         let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
         Ok(Arc::new(Self {
             context: context.clone(),
             proxy: Arc::downgrade(proxy),
-            rows,
+            rows: ArcSwap::from_pointee(rows),
             alert_sender: Arc::clone(alert_sender),
             concurrency_limit: proxy.concurrency_limit.clone(),
             budgets: proxy.budgets.clone(),
@@ -110,7 +117,7 @@ impl RowTenants {
             idle: config.tenants_from.as_ref().map_or(IDLE, |from| from.common().idle),
             open: Mutex::default(),
             cells: ArcSwap::default(),
-            rereads,
+            requests,
         }))
     }
 
@@ -130,6 +137,24 @@ impl RowTenants {
     /// The settings now.
     pub(super) fn settings(&self) -> Arc<RowSettings> {
         self.settings.load_full()
+    }
+
+    /// Lets another table be read in the place of this one: the secrets with which it is reached may have changed.
+    pub(super) async fn replace_table(&self, table: Box<dyn TenantTable>) {
+        self.rows.store(Arc::new(table.rows()));
+        // If graphward stops, it is not read any more.
+        drop(self.requests.send(TableRequest::Replace(table)).await);
+    }
+
+    /// What reads and writes single rows.
+    pub(super) fn rows(&self) -> Arc<dyn TenantRows> {
+        Arc::clone(&self.rows.load())
+    }
+
+    /// Ends all tenants.
+    pub(super) fn end_all(&self) {
+        let ended = std::mem::take(&mut *self.open_rows());
+        drop(ended);
     }
 
     /// Continues with other settings. Tenants that are open are closed soon, in use or not, and opened with them.
@@ -172,7 +197,7 @@ impl RowTenants {
 
     /// Builds what refreshes the token of a row. Without its renewer, if that cannot be built, its token is served all the same.
     fn token_side(&self, app: &RowApp, cell: &Arc<RowCell>) -> Reconfiguration {
-        let source = || RowSource::new(Arc::clone(cell), Arc::clone(&self.rows));
+        let source = || RowSource::new(Arc::clone(cell), self.rows());
         let provider = self.context.row_provider(&app.config, source(), app.secret.clone());
         let provider = provider.unwrap_or_else(|error| {
             let (tenant, error) = (cell.id(), error_chain(&error));
@@ -210,10 +235,11 @@ impl RowTenants {
     }
 
     async fn store_end(&self, id: &TenantId, token: &Token, expires_at: Option<SystemTime>) -> Result<(), ObtainError> {
-        if self.rows.check_writable(id).is_err() {
+        let rows = self.rows();
+        if rows.check_writable(id).is_err() {
             return Ok(());
         }
-        let _lock = self.rows.lock(id).await?;
+        let _lock = rows.lock(id).await?;
         let stored = StoredToken {
             token: &Token {
                 expires_at,
@@ -221,7 +247,7 @@ impl RowTenants {
             },
             expected: token.secret.fingerprint(),
         };
-        self.rows.store(id, stored).await.map(drop)
+        rows.store(id, stored).await.map(drop)
     }
 
     /// Keeps a tenant open during a visit.
@@ -340,50 +366,9 @@ impl TenantOpener for RowOpener {
     }
 }
 
-impl TableTenants for RowTenants {
-    fn all(&self) -> Vec<TableTenant> {
-        let open = self.open_rows();
-        let cells = self.cells.load();
-        let tenants = cells.iter().map(|cell| TableTenant {
-            id: cell.id().clone(),
-            token: match (open.by_name.get(cell.id()), &*cell.row()) {
-                (_, None) => TableToken::Withdrawn,
-                (Some(row), Some(_)) => TableToken::Open(Arc::clone(&row.running.admin)),
-                (None, Some(row)) => match &row.token {
-                    Ok(token) => TableToken::InRow {
-                        expires_at: token.expires_at,
-                    },
-                    Err(error) => TableToken::Faulty(Arc::clone(error)),
-                },
-            },
-        });
-        tenants.collect()
-    }
-
-    fn read_again(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let (reply, done) = oneshot::channel();
-            // If graphward stops, the send fails and drops the reply.
-            drop(self.rereads.send(reply).await);
-            drop(done.await);
-        })
-    }
-
-    fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {
-        let tenants = self.proxy.upgrade()?.tenants.load_full();
-        let entry = tenants.directory.find(name)?;
-        if entry.standing == Standing::Inactive || entry.tenant.opener().is_none() {
-            return None;
-        }
-        entry.tenant.get();
-        let open = self.open_rows();
-        open.by_name.get(name).map(|row| Arc::clone(&row.running.admin))
-    }
-}
-
 impl fmt::Debug for RowTenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowTenants({:?})", self.rows)
+        write!(f, "RowTenants({:?})", self.rows())
     }
 }
 

@@ -19,7 +19,7 @@ use super::directory::with_rows;
 use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::known_rows::{KnownRows, ReadRow};
-use super::row_tenants::RowTenants;
+use super::row_tenants::{RowTenants, TableRequest};
 use super::tenant_look_ups::{LookUps, LookedUp};
 use super::tenant_visits::TenantVisits;
 use crate::config::Config;
@@ -50,10 +50,10 @@ pub(super) struct TableReader {
     has_read: watch::Sender<bool>,
 }
 
-/// The table, and the operator's requests to read it again.
+/// The table, and the requests about it.
 struct ReadTable {
     table: Box<dyn TenantTable>,
-    rereads: mpsc::Receiver<oneshot::Sender<()>>,
+    requests: mpsc::Receiver<TableRequest>,
 }
 
 /// The most visits at the same time, unless the configuration says otherwise.
@@ -94,7 +94,7 @@ impl TableReader {
         alert_sender: &SharedAlertSender,
         proxy: &Arc<Proxy>,
     ) -> Result<Self, StartError> {
-        let (sender, rereads) = mpsc::channel(1);
+        let (sender, requests) = mpsc::channel(1);
         let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, sender)?;
         let (lookup, look_ups) = LookUps::new(table.rows());
         proxy.tenants.rcu(|before| {
@@ -113,7 +113,7 @@ impl TableReader {
         let cache = config.tenants_from.as_ref().map(|from| context.tenants_cache(from));
         let cache = cache.transpose()?.flatten();
         Ok(Self {
-            table: Some(ReadTable { table, rereads }),
+            table: Some(ReadTable { table, requests }),
             proxy: Arc::clone(proxy),
             roster: Roster::default(),
             rows: KnownRows::new(Arc::clone(&tenants)),
@@ -142,7 +142,11 @@ impl TableReader {
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         // Apart, because it is read while everything else goes on.
-        let Some(ReadTable { mut table, mut rereads }) = self.table.take() else {
+        let Some(ReadTable {
+            mut table,
+            mut requests,
+        }) = self.table.take()
+        else {
             return;
         };
         self.use_cache().await;
@@ -159,10 +163,17 @@ impl TableReader {
                 tokio::select! {
                     () = table.changed() => None,
                     () = wait_until(read_again_at) => None,
-                    Some(reply) = rereads.recv() => Some(reply),
+                    Some(request) = requests.recv() => Some(request),
                 }
             };
-            operator = self.serve_while(changed).await;
+            match self.serve_while(changed).await {
+                Some(TableRequest::ReadAgain(reply)) => operator = Some(reply),
+                Some(TableRequest::Replace(other)) => {
+                    self.look_ups.replace_rows(other.rows());
+                    table = other;
+                }
+                None => {}
+            }
         }
     }
 
@@ -336,6 +347,13 @@ impl TableReader {
         // Those who wait read the proxy's tenants when they are told.
         self.publish();
         self.look_ups.finish(&name, &result);
+    }
+}
+
+/// The tenants end with the task that reads them.
+impl Drop for TableReader {
+    fn drop(&mut self) {
+        self.tenants.end_all();
     }
 }
 

@@ -66,6 +66,11 @@ impl LookUps {
         (Arc::new(LookUpSender(sender)), look_ups)
     }
 
+    /// Looks up in these rows from now on.
+    pub(super) fn replace_rows(&mut self, rows: Arc<dyn TenantRows>) {
+        self.rows = rows;
+    }
+
     /// Waits until a look-up is done, and begins others meanwhile. Cancel-safe.
     pub(super) async fn next(&mut self, is_known: impl Fn(&TenantId) -> bool) -> LookedUp {
         loop {

@@ -109,8 +109,7 @@ impl<T> Directory<T> {
 // === impl DirectoryBuilder ===
 
 impl<T> DirectoryBuilder<T> {
-    /// Adds a tenant; the tenant `default` is also that of requests without a sign. Of two with the same name, the first stays:
-    /// the second is returned. An id that an inactive tenant had is that of the active one that has it now.
+    /// Adds a tenant. Of two with the same name, the first stays: the second is returned. An id that an inactive tenant had is that of the active one that has it now.
     ///
     /// # Errors
     ///
@@ -144,10 +143,12 @@ impl<T> DirectoryBuilder<T> {
                 }
             }
         }
-        if entry.id == TenantId::default() {
-            self.directory.fallback = Some(entry);
-        }
         Ok(())
+    }
+
+    /// Makes a tenant that was added that of requests without a sign.
+    pub fn serve_unnamed(&mut self, id: &TenantId) {
+        self.directory.fallback = self.directory.by_name.get(id).cloned();
     }
 
     /// The ids that two tenants claim, each with the names of the first two.
@@ -212,12 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_once_and_default_is_for_requests_without_a_sign() {
+    fn a_name_is_taken_once_and_a_tenant_serves_requests_without_a_sign_if_it_is_told_to() {
         let mut builder = Directory::builder();
         builder.add(entry("acme", &["1"])).unwrap();
         assert_eq!(builder.add(entry("acme", &["2"])).unwrap_err().id.as_str(), "acme");
         assert!(builder.directory.fallback.is_none());
         builder.add(entry("default", &[])).unwrap();
+        assert!(builder.directory.fallback.is_none(), "its name alone makes it nothing");
+        builder.serve_unnamed(&TenantId::default());
         let directory = builder.build();
         assert_eq!(directory.fallback().unwrap().id, TenantId::default());
         assert!(directory.find("Acme").is_none(), "case counts");

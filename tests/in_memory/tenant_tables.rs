@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use graphward::config::{Config, EnvVars, Overrides};
 use graphward::net::Stage;
 use tokio::time::sleep;
 
@@ -368,4 +369,45 @@ async fn the_operator_lets_a_row_and_a_source_be_read_at_once() {
         assert_eq!(refused.status, 404, "{unknown}");
     }
     proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_named_default_serves_no_request_without_a_sign() {
+    let table = table();
+    table.set("default", NEW_TOKEN, &["333"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        file.path(),
+        "[tenants.other]\nsource = { env = \"OTHER\" }\n[routing]\nheader = \"x-tenant-id\"",
+    )
+    .unwrap();
+    let flags = Overrides {
+        config: Some(file.path().to_owned()),
+        ..Overrides::default()
+    };
+    let loaded = Config::load(flags, &EnvVars::new()).unwrap().config;
+    let proxy = TestProxyBuilder::new()
+        .with(|config| *config = loaded)
+        .with_table(table)
+        .start()
+        .await;
+    proxy.graph.accept(NEW_TOKEN);
+    assert_eq!(proxy.app.get("/me").await.code(), 990_024);
+    assert_sent_with(&proxy, "default", NEW_TOKEN).await;
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_tenants_do_not_delay_a_stop() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    let stopped_at = tokio::time::Instant::now();
+    proxy.stop().await;
+    proxy.wait_exit().await;
+    assert!(
+        stopped_at.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        stopped_at.elapsed()
+    );
 }

@@ -32,6 +32,7 @@ fn directory(with_default: bool) -> Directory<()> {
     add(&mut builder, "gone", Standing::Inactive, &["4"]);
     if with_default {
         add(&mut builder, "default", Standing::Active, &[]);
+        builder.serve_unnamed(&TenantId::default());
     }
     builder.build()
 }

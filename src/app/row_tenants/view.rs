@@ -1,0 +1,51 @@
+//! The tenants of a table, as the operator sees them.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{RowTenants, TableRequest};
+use crate::admin::{AdminTenant, TableTenant, TableTenants, TableToken};
+use crate::tenants::Standing;
+use crate::token::BoxFuture;
+
+impl TableTenants for RowTenants {
+    fn all(&self) -> Vec<TableTenant> {
+        let open = self.open_rows();
+        let cells = self.cells.load();
+        let tenants = cells.iter().map(|cell| TableTenant {
+            id: cell.id().clone(),
+            token: match (open.by_name.get(cell.id()), &*cell.row()) {
+                (_, None) => TableToken::Withdrawn,
+                (Some(row), Some(_)) => TableToken::Open(Arc::clone(&row.running.admin)),
+                (None, Some(row)) => match &row.token {
+                    Ok(token) => TableToken::InRow {
+                        expires_at: token.expires_at,
+                    },
+                    Err(error) => TableToken::Faulty(Arc::clone(error)),
+                },
+            },
+        });
+        tenants.collect()
+    }
+
+    fn read_again(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let (reply, done) = oneshot::channel();
+            // If graphward stops, the send fails and drops the reply.
+            drop(self.requests.send(TableRequest::ReadAgain(reply)).await);
+            drop(done.await);
+        })
+    }
+
+    fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {
+        let tenants = self.proxy.upgrade()?.tenants.load_full();
+        let entry = tenants.directory.find(name)?;
+        if entry.standing == Standing::Inactive || entry.tenant.opener().is_none() {
+            return None;
+        }
+        entry.tenant.get();
+        let open = self.open_rows();
+        open.by_name.get(name).map(|row| Arc::clone(&row.running.admin))
+    }
+}
