@@ -21,6 +21,7 @@ mod secrets;
 mod signal;
 mod state;
 mod table_reader;
+mod table_view;
 mod tenant_look_ups;
 mod tenant_table;
 mod tenant_visits;

@@ -7,8 +7,6 @@
 //! goes again. A closed tenant has another cell than before, so the refresher that ends does not take the notice of a change
 //! that is for the next one.
 
-mod view;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,6 +22,7 @@ use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::row_settings::{RowApp, RowSettings};
 use super::tenants::{NewTenant, RunningTenant};
+use crate::admin::AdminTenant;
 use crate::config::Config;
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
 use crate::source::{StoredToken, TenantRows, TenantTable};
@@ -34,7 +33,7 @@ use crate::types::{TenantId, error_chain};
 /// Opens and closes the tenants of a table.
 pub(super) struct RowTenants {
     context: BuildContext,
-    proxy: Weak<Proxy>,
+    pub(super) proxy: Weak<Proxy>,
     rows: ArcSwap<Arc<dyn TenantRows>>,
     alert_sender: SharedAlertSender,
     concurrency_limit: ConcurrencyLimit,
@@ -44,9 +43,9 @@ pub(super) struct RowTenants {
     idle: Duration,
     open: Mutex<OpenRows>,
     /// All rows, for the operator.
-    cells: ArcSwap<Vec<Arc<RowCell>>>,
+    pub(super) cells: ArcSwap<Vec<Arc<RowCell>>>,
     /// Asks for a read of the table, or of another one.
-    requests: mpsc::Sender<TableRequest>,
+    pub(super) requests: mpsc::Sender<TableRequest>,
 }
 
 #[derive(Default)]
@@ -164,6 +163,15 @@ impl RowTenants {
         for row in open.by_name.values_mut() {
             row.is_outdated = true;
         }
+    }
+
+    /// The open tenants, for the operator.
+    pub(super) fn open_tenants(&self) -> HashMap<TenantId, Arc<AdminTenant>> {
+        let open = self.open_rows();
+        let tenants = open.by_name.iter();
+        tenants
+            .map(|(id, row)| (id.clone(), Arc::clone(&row.running.admin)))
+            .collect()
     }
 
     fn open_rows(&self) -> MutexGuard<'_, OpenRows> {

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{RowTenants, TableRequest};
+use super::row_tenants::{RowTenants, TableRequest};
 use crate::admin::{AdminTenant, TableTenant, TableTenants, TableToken};
 use crate::tenants::Standing;
 use crate::token::BoxFuture;
 
 impl TableTenants for RowTenants {
     fn all(&self) -> Vec<TableTenant> {
-        let open = self.open_rows();
+        let open = self.open_tenants();
         let cells = self.cells.load();
         let tenants = cells.iter().map(|cell| TableTenant {
             id: cell.id().clone(),
-            token: match (open.by_name.get(cell.id()), &*cell.row()) {
+            token: match (open.get(cell.id()), &*cell.row()) {
                 (_, None) => TableToken::Withdrawn,
-                (Some(row), Some(_)) => TableToken::Open(Arc::clone(&row.running.admin)),
+                (Some(tenant), Some(_)) => TableToken::Open(Arc::clone(tenant)),
                 (None, Some(row)) => match &row.token {
                     Ok(token) => TableToken::InRow {
                         expires_at: token.expires_at,
@@ -45,7 +45,6 @@ impl TableTenants for RowTenants {
             return None;
         }
         entry.tenant.get();
-        let open = self.open_rows();
-        open.by_name.get(name).map(|row| Arc::clone(&row.running.admin))
+        self.open_tenants().remove(name)
     }
 }

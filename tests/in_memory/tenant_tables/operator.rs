@@ -1,0 +1,118 @@
+//! What the operator sees of the tenants of a table, and can ask for.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_sees_counts_and_the_tenants_that_cannot_be_used() {
+    let table = table();
+    for number in 0..30 {
+        table.set(&format!("t{number}"), NEW_TOKEN, &[]);
+    }
+    table.set_faulty("bad", "no configured Fernet key decrypts it");
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    let ready = proxy.admin_get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    let state: serde_json::Value = serde_json::from_str(ready.text()).unwrap();
+    assert_eq!(state["tenant_count"], 34);
+    assert_eq!(
+        (&state["tokens"]["usable"], &state["tokens"]["dead"]),
+        (&33.into(), &1.into()),
+        "{state}"
+    );
+    let listed = state["tenants"].as_object().unwrap();
+    assert_eq!(listed.keys().collect::<Vec<_>>(), ["bad"]);
+    assert!(
+        listed["bad"]["reason"].to_string().contains("no configured Fernet key"),
+        "{state}"
+    );
+    assert_eq!(proxy.metric(r#"graphward_tokens{state="usable"}"#).await, 33);
+    table.remove("acme");
+    table.announce();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(proxy.metric(r#"graphward_tokens{state="withdrawn"}"#).await, 1);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_tenant_at_rest_is_set_through_the_admin_listener() {
+    let table = table();
+    let proxy = start(&table).await;
+    let body = format!(r#"{{"access_token":"{NEW_TOKEN}"}}"#);
+    let headers = [
+        ("host", "localhost"),
+        ("graphward-admin", "yes"),
+        ("content-type", "application/json"),
+    ];
+    let set = with(request("PUT", "/admin/token?tenant=shop", sized(body)), &headers);
+    let answer = proxy.admin().fetch(set).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_sent_with(&proxy, "shop", NEW_TOKEN).await;
+    let unknown = with(request("PUT", "/admin/token?tenant=other", sized("{}")), &headers);
+    assert_eq!(proxy.admin().fetch(unknown).await.status, 404);
+    proxy.shutdown().await;
+}
+
+/// Sends a request that an operator may send.
+async fn operate(proxy: &TestProxy, method: &str, target: &str) -> TestResponse {
+    let headers = [("host", "localhost"), ("graphward-admin", "yes")];
+    proxy
+        .admin()
+        .fetch(with(request(method, target, sized("")), &headers))
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_lets_a_truncated_table_count_at_once() {
+    let table = table();
+    let proxy = start(&table).await;
+    table.clear();
+    table.announce();
+    sleep(Duration::from_secs(30)).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    let alerts = r#"graphward_token_alerts_total{tenant="",cause="tenants_missing"}"#;
+    assert_eq!(proxy.metric(alerts).await, 1);
+    assert_eq!(
+        proxy.app.get("/admin/refresh-token").await.status,
+        200,
+        "it is Graph's path there"
+    );
+    let without_header = proxy
+        .admin()
+        .fetch(request("POST", "/admin/refresh-token", sized("")))
+        .await;
+    assert_eq!(without_header.status, 403);
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    assert_eq!(operate(&proxy, "GET", "/admin/refresh-token").await.status, 405);
+    let answer = operate(&proxy, "POST", "/admin/refresh-token").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(get_for(&proxy, "acme").await.code(), 990_026);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_lets_a_row_and_a_source_be_read_at_once() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    // Nothing is announced.
+    table.set("acme", NEW_TOKEN, &["111"]);
+    let answer = operate(&proxy, "POST", "/admin/refresh-token?tenant=acme").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.text().contains(r#""acme":{"usable":true"#), "{}", answer.text());
+    assert_sent_with(&proxy, "acme", NEW_TOKEN).await;
+    proxy.add_token(SHOP_TOKEN);
+    assert_eq!(
+        operate(&proxy, "POST", "/admin/refresh-token?tenant=default")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(proxy.app.get("/me").await.status, 200);
+    proxy.graph.last_request().assert_bearer(SHOP_TOKEN);
+    for unknown in ["?tenant=other", "?name=acme", "?tenant="] {
+        let refused = operate(&proxy, "POST", &format!("/admin/refresh-token{unknown}")).await;
+        assert_eq!(refused.status, 404, "{unknown}");
+    }
+    proxy.shutdown().await;
+}
