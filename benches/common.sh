@@ -70,7 +70,7 @@ $(nginx_head "origin$port")
     ssl_protocols TLSv1.3;
     location = /large { if (\$http_authorization != "Bearer $token") { return 401; } root $dir; }
     location / { if (\$http_authorization = "Bearer $dead_token") { return 401 '$dead'; }
-      if (\$http_authorization != "Bearer $token") { return 401; }
+      if (\$http_authorization !~ "^Bearer $token") { return 401; }
       default_type "application/json; charset=UTF-8"; add_header X-App-Usage '{"call_count":1}';
       add_header facebook-api-version v23.0; return 200 '$answer'; } } }
 CONF

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Sends requests as apps do: load.py PORT COUNT [--after-warm-up COMMAND]
+"""Sends requests as apps do: load.py PORT COUNT [--tenants COUNT] [--after-warm-up COMMAND]
 
 32 connections send in lock step, so a run does the same work each time. The requests are those of WhatsApp apps: mostly
 messages, with and without escapes, then look-ups and forms. COMMAND runs between a first part that is not counted and the
-COUNT requests.
+COUNT requests. With --tenants, each request names one of so many tenants of benches/tenants.py in a header.
 """
 import json
 import re
@@ -36,12 +36,16 @@ REQUESTS = [message(PLAIN), message(ESCAPED), message(PLAIN), message(ESCAPED), 
             get("/v23.0/me?fields=id,name"), post("application/x-www-form-urlencoded", "message=hello&published=true")]
 
 
-def send(connections, count):
+def naming(tenant, request):
+    return request.replace(b"\r\n", b"\r\nX-Tenant-Id: t%d\r\n" % (tenant * 39 + 1), 1)
+
+
+def send(connections, count, tenants):
     sent = 0
     while sent < count:
         request = REQUESTS[sent // CONNECTIONS % len(REQUESTS)]
-        for connection in connections:
-            connection.sendall(request)
+        for number, connection in enumerate(connections, sent):
+            connection.sendall(naming(number % tenants, request) if tenants else request)
         for connection in connections:
             read_response(connection)
         sent += len(connections)
@@ -65,10 +69,11 @@ def main():
     for connection in connections:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(120)
-    send(connections, 8 * CONNECTIONS)
+    tenants = int(sys.argv[sys.argv.index("--tenants") + 1]) if "--tenants" in sys.argv else 0
+    send(connections, 8 * CONNECTIONS, tenants)
     if "--after-warm-up" in sys.argv:
         subprocess.run(sys.argv[sys.argv.index("--after-warm-up") + 1:], check=True, stdout=subprocess.DEVNULL)
-    print(send(connections, count))
+    print(send(connections, count, tenants))
 
 
 main()

@@ -24,7 +24,6 @@ pub(super) struct KnownRows {
 
 /// A row of the table, and what opens its tenant.
 struct KnownRow {
-    cell: Arc<RowCell>,
     opener: Arc<RowOpener>,
 }
 
@@ -74,10 +73,10 @@ impl KnownRows {
         let Some(known) = self.rows.get(&row.id) else {
             return ReadRow::New(self.insert(row));
         };
-        match &*known.cell.row() {
+        match &*known.opener.cell.row() {
             Some(before) if before.app == row.app => {
                 self.is_changed |= before.object_ids != row.object_ids;
-                let cell = Arc::clone(&known.cell);
+                let cell = Arc::clone(&known.opener.cell);
                 if cell.replace(Some(row)) {
                     ReadRow::Changed(cell)
                 } else {
@@ -96,11 +95,7 @@ impl KnownRows {
         let id = row.id.clone();
         let cell = Arc::new(RowCell::new(row));
         let opener = self.tenants.opener(Arc::clone(&cell));
-        let known = KnownRow {
-            cell: Arc::clone(&cell),
-            opener,
-        };
-        self.rows.insert(id, known);
+        self.rows.insert(id, KnownRow { opener });
         self.is_changed = true;
         cell
     }
@@ -108,7 +103,7 @@ impl KnownRows {
     /// Withdraws a tenant.
     pub(super) fn withdraw(&mut self, id: &TenantId) {
         if let Some(known) = self.rows.get(id) {
-            known.cell.replace(None);
+            known.opener.cell.replace(None);
             self.tenants.end(id);
             self.is_changed = true;
         }
@@ -116,7 +111,7 @@ impl KnownRows {
 
     /// Has a closed tenant in the place of one that is open.
     pub(super) fn close(&mut self, id: &TenantId) {
-        let row = self.rows.get(id).map(|known| known.cell.row());
+        let row = self.rows.get(id).map(|known| known.opener.cell.row());
         if let Some(row) = row.as_deref().cloned().flatten() {
             drop(self.insert(row));
         }
@@ -129,12 +124,14 @@ impl KnownRows {
 
     /// The rows of the tenants that are not withdrawn.
     pub(super) fn listed(&self) -> impl Iterator<Item = TenantRow> {
-        self.rows.values().filter_map(|known| (*known.cell.row()).clone())
+        self.rows
+            .values()
+            .filter_map(|known| (*known.opener.cell.row()).clone())
     }
 
     /// A number that is another one if a row is another one.
     pub(super) fn checksum(&self) -> u64 {
-        let rows = self.rows.values().map(|known| known.cell.row());
+        let rows = self.rows.values().map(|known| known.opener.cell.row());
         let hashes = rows.map(|row| {
             let mut hasher = DefaultHasher::new();
             if let Some(row) = &*row {
@@ -152,7 +149,7 @@ impl KnownRows {
 
     /// The tenants whose token cannot be used.
     pub(super) fn unusable(&self) -> BTreeSet<TenantId> {
-        let rows = self.rows.values().map(|known| known.cell.row());
+        let rows = self.rows.values().map(|known| known.opener.cell.row());
         let faulty = rows.filter_map(|row| {
             let row = row.as_ref().as_ref()?;
             row.token.is_err().then(|| row.id.clone())
@@ -162,7 +159,7 @@ impl KnownRows {
 
     /// The reason why the token of a tenant cannot be used, if it cannot.
     pub(super) fn problem(&self, id: &TenantId) -> Option<Arc<ObtainError>> {
-        let row = self.rows.get(id)?.cell.row();
+        let row = self.rows.get(id)?.opener.cell.row();
         row.as_ref().as_ref()?.token.as_ref().err().cloned()
     }
 
@@ -170,7 +167,7 @@ impl KnownRows {
     pub(super) fn take_change(&mut self) -> bool {
         let is_changed = std::mem::take(&mut self.is_changed);
         if is_changed {
-            let cells = self.rows.values().map(|known| Arc::clone(&known.cell));
+            let cells = self.rows.values().map(|known| Arc::clone(&known.opener.cell));
             self.tenants.show(cells.collect());
         }
         is_changed
@@ -179,7 +176,7 @@ impl KnownRows {
     /// Returns the same tenants with the rows as they are now. Those that are open, and have not changed, stay as they are.
     pub(super) fn in_place_of(&self, before: &Tenants) -> Tenants {
         let entries = self.rows.values().map(|known| {
-            let before = before.directory.find(known.cell.id().as_str());
+            let before = before.directory.find(known.opener.cell.id().as_str());
             let kept = before.filter(|entry| known.is_in(entry));
             kept.map_or_else(|| Arc::new(known.entry(before)), Arc::clone)
         });
@@ -192,7 +189,7 @@ impl KnownRows {
 impl KnownRow {
     /// Returns whether an entry of the directory is this row as it is now.
     fn is_in(&self, entry: &Entry<LazyTenant>) -> bool {
-        let row = self.cell.row();
+        let row = self.opener.cell.row();
         let is_same_opener = entry
             .tenant
             .opener()
@@ -206,11 +203,11 @@ impl KnownRow {
 
     /// An entry of the directory for this row. A tenant that was withdrawn keeps the ids that it had `before`.
     fn entry(&self, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
-        let row = self.cell.row();
+        let row = self.opener.cell.row();
         let row = row.as_ref().as_ref();
         let opener: Arc<dyn TenantOpener> = Arc::<RowOpener>::clone(&self.opener);
         Entry {
-            id: self.cell.id().clone(),
+            id: self.opener.cell.id().clone(),
             object_ids: match (row, before) {
                 (Some(row), _) => row.object_ids.iter().map(|id| Arc::from(&**id)).collect(),
                 (None, before) => before.map(|before| before.object_ids.clone()).unwrap_or_default(),

@@ -50,7 +50,8 @@ pub(super) struct RowTenants {
 
 #[derive(Default)]
 struct OpenRows {
-    by_name: HashMap<TenantId, OpenRow>,
+    // Boxed, because a table of them is half empty.
+    by_name: HashMap<TenantId, Box<OpenRow>>,
     /// Those that requests may still be using.
     closing: Vec<OpenRow>,
 }
@@ -198,7 +199,7 @@ impl RowTenants {
             is_visited: false,
             is_outdated: false,
         };
-        let replaced = self.open_rows().by_name.insert(cell.id().clone(), opened);
+        let replaced = self.open_rows().by_name.insert(cell.id().clone(), Box::new(opened));
         drop(replaced);
         tenant
     }
@@ -346,7 +347,7 @@ impl RowTenants {
         for id in ids {
             if let Some(mut row) = open.by_name.remove(id) {
                 row.used_at = now;
-                open.closing.push(row);
+                open.closing.push(*row);
             }
         }
     }

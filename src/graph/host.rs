@@ -18,6 +18,8 @@
 //! A prefix that is not in [`TOKEN_PREFIXES`](crate::types::TOKEN_PREFIXES) tells no family, and Meta may introduce one any
 //! day. Then `token.family` decides, else the host that has called the token valid, else the origin.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::origin::Origin;
@@ -51,7 +53,8 @@ pub struct Destination {
 #[derive(Clone, Debug)]
 pub struct Destinations {
     main: Destination,
-    others: Box<[Destination]>,
+    // Shared: each tenant that is open has a clone.
+    others: Arc<[Destination]>,
     /// The configured family of tokens with an unknown prefix.
     token_family: Option<TokenFamily>,
 }
@@ -138,7 +141,7 @@ impl Destinations {
 
     /// All destinations.
     pub fn all(&self) -> impl Iterator<Item = &Destination> {
-        std::iter::once(&self.main).chain(&self.others)
+        std::iter::once(&self.main).chain(&*self.others)
     }
 
     /// The origin of the Graph host that serves a family's tokens. A main host of no known family, such as a fake Graph,

@@ -15,7 +15,8 @@ use crate::types::TenantId;
 /// A tenant of a directory: open, or opened when it is first used. It does not close: a closed one replaces it.
 #[derive(Debug)]
 pub struct LazyTenant {
-    open: OnceLock<Tenant>,
+    // Boxed: most tenants are closed, and need no place for it.
+    open: OnceLock<Box<Tenant>>,
     opener: Option<Arc<dyn TenantOpener>>,
 }
 
@@ -40,7 +41,7 @@ impl LazyTenant {
     #[must_use]
     pub fn opened(tenant: Tenant) -> Self {
         Self {
-            open: OnceLock::from(tenant),
+            open: OnceLock::from(Box::new(tenant)),
             opener: None,
         }
     }
@@ -62,13 +63,13 @@ impl LazyTenant {
     #[expect(clippy::expect_used, reason = "one of the two is there since it was created")]
     pub fn get(&self) -> &Tenant {
         self.open
-            .get_or_init(|| self.opener.as_ref().expect("it is open, or has an opener").open())
+            .get_or_init(|| Box::new(self.opener.as_ref().expect("it is open, or has an opener").open()))
     }
 
     /// The tenant, if it is open.
     #[must_use]
     pub fn if_open(&self) -> Option<&Tenant> {
-        self.open.get()
+        self.open.get().map(Box::as_ref)
     }
 
     /// What opens it, if it is not open all the time.
@@ -81,8 +82,22 @@ impl LazyTenant {
     #[must_use]
     pub fn with(&self, change: impl FnOnce(&Tenant) -> Tenant) -> Self {
         Self {
-            open: self.open.get().map(change).map(OnceLock::from).unwrap_or_default(),
+            open: self
+                .if_open()
+                .map(|open| OnceLock::from(Box::new(change(open))))
+                .unwrap_or_default(),
             opener: self.opener.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_tenant_keeps_no_room_for_an_open_one() {
+        assert!(size_of::<LazyTenant>() <= 32, "{}", size_of::<LazyTenant>());
+        assert!(size_of::<Tenant>() > 64);
     }
 }

@@ -62,7 +62,8 @@ impl Confirmation {
             let answer = match current.filter(|current| current.generation() == generation) {
                 // Cancel-safe: an answer about an old token changes nothing.
                 Some(current) => tokio::select! {
-                    answer = self.ask(&current) => answer,
+                    // Boxed: at rest its state is not there.
+                    answer = Box::pin(self.ask(&current)) => answer,
                     () = rejections.wait_until_replaced(generation) => continue,
                 },
                 None => Liveness::Unknown,

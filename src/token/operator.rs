@@ -33,13 +33,13 @@ pub struct TokenChange {
 
 /// Requests changes from a refresher.
 #[derive(Clone, Debug)]
-pub struct OperatorHandle(mpsc::Sender<OperatorRequest>);
+pub struct OperatorHandle(mpsc::Sender<Box<OperatorRequest>>);
 
 /// A request to a refresher. What it has is boxed, because a channel keeps room for 32 of them.
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
     /// Change the token, and send the result.
-    Change(Box<OperatorCommand>, oneshot::Sender<Result<TokenChange, ObtainError>>),
+    Change(OperatorCommand, oneshot::Sender<Result<TokenChange, ObtainError>>),
     /// Continue with what this has.
     Reconfigure(Box<Reconfiguration>),
     /// Do what is due, and send when the token has to be renewed next.
@@ -63,22 +63,22 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(45);
 // === impl OperatorHandle ===
 
 impl OperatorHandle {
-    /// Creates the operator's end and the refresher's end.
-    pub(super) fn channel() -> (Self, mpsc::Receiver<OperatorRequest>) {
+    /// Creates the operator's end and the refresher's end. Requests are boxed, because a channel keeps room for 32 of them.
+    pub(super) fn channel() -> (Self, mpsc::Receiver<Box<OperatorRequest>>) {
         let (sender, requests) = mpsc::channel(1);
         (Self(sender), requests)
     }
 
     /// Lets the refresher continue with other sources, another renewer and other proofs. A refresher that has ended does not.
     pub async fn reconfigure(&self, new: Reconfiguration) {
-        drop(self.0.send(OperatorRequest::Reconfigure(Box::new(new))).await);
+        drop(self.0.send(Box::new(OperatorRequest::Reconfigure(Box::new(new)))).await);
     }
 
     /// Lets the refresher do what is due now: ask Graph about a token that it has not been asked about, renew one. Waits until it
     /// is done, or has failed. `None` if the refresher has ended.
     pub async fn visit(&self) -> Option<VisitReport> {
         let (reply, report) = oneshot::channel();
-        self.0.send(OperatorRequest::Visit(reply)).await.ok()?;
+        self.0.send(Box::new(OperatorRequest::Visit(reply))).await.ok()?;
         report.await.ok()
     }
 
@@ -88,7 +88,7 @@ impl OperatorHandle {
         let (reply, report) = oneshot::channel();
         let done = async {
             // If the refresher has ended, the send fails and drops the reply.
-            drop(self.0.send(OperatorRequest::Refresh(reply)).await);
+            drop(self.0.send(Box::new(OperatorRequest::Refresh(reply))).await);
             drop(report.await);
         };
         drop(timeout(CHANGE_TIMEOUT, done).await);
@@ -103,7 +103,7 @@ impl OperatorHandle {
         let (reply, changed) = oneshot::channel();
         let changed = async {
             // If the refresher has ended, the send fails and drops the reply.
-            drop(self.0.send(OperatorRequest::Change(Box::new(command), reply)).await);
+            drop(self.0.send(Box::new(OperatorRequest::Change(command, reply))).await);
             changed.await
         };
         match timeout(CHANGE_TIMEOUT, changed).await {

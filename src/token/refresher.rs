@@ -41,7 +41,7 @@ pub struct Refresher {
     pub(super) current: CurrentToken,
     pub(super) reporter: Reporter,
     operator: OperatorHandle,
-    operator_requests: mpsc::Receiver<OperatorRequest>,
+    operator_requests: mpsc::Receiver<Box<OperatorRequest>>,
     pub(super) liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,

@@ -1,0 +1,229 @@
+"""Measures graphward with 10,000 tenants: tenants.py DIRECTORY [STEP…]; benches/tenants calls it.
+
+The steps are `memory` (of a tenant at rest and of one that had a request, start, first requests, a notification with all rows),
+`instructions` (of a request, beside a table of one tenant) and `renewals` (10,000 tokens that are due in the same minute).
+"""
+import collections
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+TENANTS = 10_000
+DIRECTORY, STEPS = sys.argv[1], sys.argv[2:] or ["memory", "instructions", "renewals"]
+TOKEN, GRAPHWARD = os.environ["TOKEN"], os.environ["GRAPHWARD"]
+# The origin rejects it.
+OTHER_TOKEN = TOKEN.replace("bench", "other")
+QUERY = "SELECT name AS tenant, token, ARRAY[phone, waba] AS ids, expires_at FROM tenants"
+BUDGETS = dict(re.findall(r"^(\w+) *= *([0-9.]+)", open("benches/budgets").read(), re.MULTILINE))
+exceeded = []
+
+
+def check(name, value, text):
+    print(f"{text}, budget {BUDGETS[name]}", flush=True)
+    if value > float(BUDGETS[name]):
+        exceeded.append(name)
+
+
+def sql(text):
+    command = ["psql", "-h", f"{DIRECTORY}/data", "-p", "28551", "-U", "postgres", "-qAtc", text]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def fill(token, expires_at="NULL"):
+    sql(f"""DROP TABLE IF EXISTS tenants;
+        CREATE TABLE tenants (name text PRIMARY KEY, token text, phone text, waba text, expires_at timestamptz);
+        INSERT INTO tenants SELECT 't' || n, '{token}' || n, (1e14 + n)::bigint, (2e14 + n)::bigint, {expires_at}
+        FROM generate_series(1, {TENANTS}) n;
+        ANALYZE tenants""")
+
+
+class Proxy:
+    """A graphward on core 0."""
+
+    def __init__(self, port, query=QUERY, origin=28552, ca="ca.pem", more="", token="verify = false", runner=()):
+        self.port, self.began = port, time.monotonic()
+        path = f"{DIRECTORY}/tenants{port}.toml"
+        with open(path, "w") as file:
+            file.write(f"""[listen]
+proxy = "127.0.0.1:{port}"
+admin = "127.0.0.1:{port + 1000}"
+[upstream]
+ca_file = "{DIRECTORY}/{ca}"
+[upstream.connect_to]
+"graph.facebook.com" = "127.0.0.1:{origin}"
+[routing]
+header = "X-Tenant-Id"
+[token]
+{token}
+[tenants_from]
+postgres = "postgres://postgres@127.0.0.1:28551/postgres"
+query = "{query}"
+poll_interval = "1d"
+{more}
+""")
+        self.log = open(f"{DIRECTORY}/tenants{port}.log", "w")
+        command = ["taskset", "-c", "0", *runner, GRAPHWARD, "serve", "--config", path]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        while self.status("/readyz", port + 1000) != 200:
+            assert self.process.poll() is None, open(self.log.name).read()
+            assert time.monotonic() < self.began + 300, "graphward is not ready"
+            time.sleep(0.002)
+        self.ready_after = time.monotonic() - self.began
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def status(self, path, port=None, tenant=None, connection=None):
+        connection = connection or http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=60)
+        try:
+            connection.request("GET", path, headers={"X-Tenant-Id": tenant} if tenant else {})
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        except ConnectionError:
+            return None
+
+    def memory(self):
+        time.sleep(3)
+        return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{self.process.pid}/status").read()).group(1))
+
+    def cpu(self):
+        tasks = f"/proc/{self.process.pid}/task"
+        return sum(int(open(f"{tasks}/{task}/schedstat").read().split()[0]) for task in os.listdir(tasks)) / 1e9
+
+
+def statements():
+    """The number of statements that read the table of tenants so far."""
+    return sum("tenants" in line and "SELECT" in line for line in open(f"{DIRECTORY}/data/log"))
+
+
+def measure_memory():
+    fill(TOKEN)
+    with Proxy(28190, QUERY + " WHERE name = 't1'") as one, Proxy(28191) as all_tenants:
+        print(f"ready {all_tenants.ready_after * 1000:.0f} ms after the start, with one tenant {one.ready_after * 1000:.0f} ms")
+        closed = all_tenants.memory()
+        at_rest = (closed - one.memory()) * 1024 / TENANTS
+        check("tenant_closed", at_rest, f"a tenant at rest takes {at_rest:.0f} bytes")
+        before = statements()
+        connection = http.client.HTTPConnection("127.0.0.1", 28191, timeout=60)
+        assert one.status("/v23.0/me", tenant="t1") == 200
+        for number in range(1, TENANTS + 1):
+            assert all_tenants.status("/v23.0/me", tenant=f"t{number}", connection=connection) == 200
+        reads = statements() - before
+        check("tenant_first_reads", reads, f"first requests of {TENANTS} listed tenants read the table {reads} times")
+        opened = (all_tenants.memory() - closed) * 1024 / TENANTS
+        check("tenant_open", opened, f"an open one takes {opened:.0f} bytes more")
+        before = statements()
+        sql(f"INSERT INTO tenants VALUES ('unlisted', '{TOKEN}0')")
+        began = time.monotonic()
+        assert all_tenants.status("/v23.0/me", tenant="unlisted") == 200
+        took = time.monotonic() - began
+        reads = statements() - before
+        check("tenant_look_up_reads", reads, f"the first of one that is not listed read the table {reads} times, in {took * 1000:.0f} ms")
+    measure_notification()
+
+
+def measure_notification():
+    sql(f"UPDATE tenants SET token = '{OTHER_TOKEN}' || name")
+    with Proxy(28192, more='listen = "tenants"') as proxy:
+        connection = http.client.HTTPConnection("127.0.0.1", 28192, timeout=60)
+        for number in range(1, TENANTS + 1, 10):
+            assert proxy.status("/v23.0/me", tenant=f"t{number}", connection=connection) == 401
+        sql("ANALYZE tenants")
+        before, cpu = statements(), proxy.cpu()
+        sql(f"UPDATE tenants SET token = '{TOKEN}' || name; NOTIFY tenants")
+        began = time.monotonic()
+        for number in range(1, TENANTS + 1, 500):
+            while proxy.status("/v23.0/me", tenant=f"t{number}", connection=connection) != 200:
+                assert time.monotonic() < began + 60
+        took = time.monotonic() - began
+        reads = statements() - before
+        check("notification_reads", reads, f"a notification with {TENANTS} new tokens: in use after {took * 1000:.0f} ms and "
+              f"{proxy.cpu() - cpu:.2f} s of CPU, with {reads} reads of the table")
+
+
+def count_instructions(port, query, tenants):
+    runner = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={DIRECTORY}/tenants{port}"]
+    with Proxy(port, query, runner=runner) as proxy:
+        time.sleep(2)
+        pid = str(proxy.process.pid)
+        load = ["python3", "benches/load.py", str(port), "2048", "--tenants", str(tenants), "--after-warm-up", "callgrind_control", "--zero", pid]
+        requests = int(subprocess.run(load, check=True, stdout=subprocess.PIPE).stdout)
+        subprocess.run(["callgrind_control", "--dump", pid], check=True, stdout=subprocess.DEVNULL)
+        dumps = (open(f"{DIRECTORY}/{name}").read() for name in os.listdir(DIRECTORY) if name.startswith(f"tenants{port}."))
+        totals = (int(total) for dump in dumps for total in re.findall(r"^(?:summary|totals): (\d+)", dump, re.MULTILINE))
+        return max(totals) / requests
+
+
+def measure_instructions():
+    fill(TOKEN)
+    one = count_instructions(28193, QUERY + " WHERE name = 't1'", 1)
+    many = count_instructions(28194, QUERY, 256)
+    check("tenant_instructions", many / one, f"{many:.0f} instructions per request with {TENANTS} tenants, {one:.0f} with one: "
+          f"ratio {many / one:.3f}")
+
+
+def control(method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", 28554, timeout=60)
+    connection.request(method, path, body and json.dumps(body))
+    response = connection.getresponse()
+    content = response.read()
+    assert response.status == 200, content
+    return json.loads(content)
+
+
+def measure_renewals():
+    """Each token is due between half a minute and a minute after the start, that is at half of its time."""
+    fake = ["taskset", "-c", "1", GRAPHWARD, "fake-graph", "--listen", "127.0.0.1:28553", "--control", "127.0.0.1:28554",
+            "--ca-out", f"{DIRECTORY}/fake.pem", "--app-id", "1234567890123456"]
+    with open(f"{DIRECTORY}/secret", "w") as file:
+        file.write("0123456789abcdef0123456789abcdef")
+    graph = subprocess.Popen(fake, stdout=subprocess.DEVNULL)
+    try:
+        while not os.path.exists(f"{DIRECTORY}/fake.pem"):
+            time.sleep(0.1)
+        time.sleep(1)
+        for first in range(1, TENANTS + 1, 1000):
+            control("POST", "/tokens", [{"token": f"{TOKEN}{number}", "app_id": "1234567890123456"} for number in range(first, first + 1000)])
+        fill(TOKEN, "now() + interval '60 s' + random() * interval '60 s'")
+        app = f'renew = {{ exchange = {{}} }}\nverify = false\n[app]\nid = "1234567890123456"\nsecret = {{ file = "{DIRECTORY}/secret" }}'
+        update = 'update = "UPDATE tenants SET token = $1, expires_at = to_timestamp($3) WHERE name = $2"'
+        with Proxy(28195, origin=28553, ca="fake.pem", token=app, more=update) as proxy:
+            watch_renewals(proxy)
+    finally:
+        graph.kill()
+        graph.wait()
+
+
+def watch_renewals(proxy):
+    most_locks, renewed, rates = 0, 0, collections.deque()
+    began = started = time.monotonic()
+    cpu = proxy.cpu()
+    while renewed < TENANTS and time.monotonic() < began + 600:
+        before, at = renewed, time.monotonic()
+        for _ in range(5):
+            most_locks = max(most_locks, int(sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")))
+            time.sleep(0.2)
+        renewed = int(sql("SELECT count(*) FROM tenants WHERE expires_at > now() + interval '1 day'"))
+        started = started if before else at
+        rates.append((renewed - before) / (time.monotonic() - at))
+    state = control("GET", "/state")
+    print(f"{renewed} renewals in {time.monotonic() - started:.0f} s, at most {max(rates):.0f} a second, {proxy.cpu() - cpu:.1f} s of CPU")
+    check("renewals_at_once", most_locks, f"at most {most_locks} at the same time")
+    left = TENANTS - renewed
+    check("renewals_left", left, f"{left} tokens were not renewed")
+    print(json.dumps(state)[:600])
+
+
+for step in STEPS:
+    {"memory": measure_memory, "instructions": measure_instructions, "renewals": measure_renewals}[step]()
+if exceeded:
+    sys.exit(f"over budget: {', '.join(exceeded)}; see benches/budgets")
