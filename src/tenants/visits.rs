@@ -38,31 +38,30 @@ pub struct VisitQueue {
 
 /// The time over which the first visits are spread.
 const FIRST_SPREAD: Duration = Duration::from_secs(60 * 60);
-/// The time until a renewal that failed is tried again.
+/// The time until a renewal that failed is tried again, unless the token ends soon …
 const RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// … and the least then.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest time in the queue, which has a limit. A visit that comes too early finds nothing to do.
 const MAX_DELAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 // === impl VisitPolicy ===
 
 impl VisitPolicy {
-    /// Returns the time of the first visit of a tenant whose token was just seen: at random within the next hour, if Graph is to
-    /// be asked about it or its end is unknown; else when it is to be renewed. `jitter` is drawn from 0.0..1.0.
+    /// Returns the time of the first visit of a tenant whose token was just seen: when it is to be renewed, but at random within
+    /// the next hour if Graph is to be asked about it before, or its end is unknown. `jitter` is drawn from 0.0..1.0.
     #[must_use]
     pub fn first_visit(&self, expires_at: Option<SystemTime>, now: SystemTime, jitter: f64) -> Option<SystemTime> {
-        let soon = now + FIRST_SPREAD.mul_f64(jitter);
-        match expires_at {
-            _ if self.verifies => Some(soon),
-            _ if !self.renews => None,
-            None => Some(soon),
-            Some(expires_at) => {
-                let validity = Validity {
-                    issued_at: now,
-                    expires_at,
-                };
-                Some(self.refresh.renew_at(validity, jitter).max(now))
-            }
-        }
+        let renewal = expires_at.filter(|_| self.renews).map(|expires_at| {
+            let validity = Validity {
+                issued_at: now,
+                expires_at,
+            };
+            self.refresh.renew_at(validity, jitter).max(now)
+        });
+        let asks = self.verifies || (self.renews && renewal.is_none());
+        let inspection = asks.then(|| now + FIRST_SPREAD.mul_f64(jitter));
+        renewal.into_iter().chain(inspection).min()
     }
 
     /// Returns the time of the visit after one.
@@ -73,7 +72,12 @@ impl VisitPolicy {
             if at > now {
                 at
             } else {
-                now + RETRY_INTERVAL.mul_f64(1.0 + jitter)
+                let left = report.expires_at.and_then(|at| at.duration_since(now).ok());
+                // A token with little time left is tried more than once before its end.
+                let interval = left.map_or(RETRY_INTERVAL, |left| {
+                    (left / 4).clamp(MIN_RETRY_INTERVAL, RETRY_INTERVAL)
+                });
+                now + interval.mul_f64(1.0 + jitter)
             }
         });
         let interval = self.refresh.inspect_interval.mul_f64(0.9 + jitter / 10.0);
@@ -153,6 +157,25 @@ mod tests {
         ] {
             assert_eq!(policy.first_visit(expires_at, now(), 0.5), Some(now() + HOUR / 2));
         }
+    }
+
+    #[test]
+    fn a_token_that_ends_before_graph_would_be_asked_about_it_is_visited_in_time() {
+        let policy = policy(true, true);
+        let minute = Duration::from_secs(60);
+        let first = policy.first_visit(Some(now() + 20 * minute), now(), 0.9);
+        assert!(first.unwrap() <= now() + 10 * minute, "{first:?}");
+        let report = VisitReport {
+            renew_at: Some(now()),
+            expires_at: Some(now() + 20 * minute),
+        };
+        let again = policy.next_visit(report, now(), 0.9);
+        assert!(again.unwrap() <= now() + 10 * minute, "{again:?}");
+        let almost_over = VisitReport {
+            expires_at: Some(now() + minute / 60),
+            ..report
+        };
+        assert_eq!(policy.next_visit(almost_over, now(), 0.0), Some(now() + minute));
     }
 
     #[test]

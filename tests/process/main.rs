@@ -34,6 +34,7 @@ mod stops;
 mod support;
 mod tenant_isolation;
 mod tenants;
+mod tenants_from;
 mod token_files;
 mod token_sources;
 mod uids;

@@ -1,0 +1,6 @@
+//! Tenants whose tokens are in one place, `[tenants_from]`: real processes, a real database, and the fake Graph.
+
+mod places;
+mod replicas;
+mod support;
+mod table;

@@ -1,0 +1,191 @@
+//! A directory with a file for each tenant, and a service that is asked for each.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::support::{assert_is, config, issue, me, refusal, wait_until_started};
+use crate::support::{Client, Graph, Sidecar, replace_file, retarget_symlink, together, wait_until};
+
+async fn start(graph: &Graph, dir: &Path, tenants_from: &str) -> Sidecar {
+    let sidecar = Sidecar::start(dir, &config(graph, dir, tenants_from)).await;
+    wait_until_started(&sidecar).await;
+    sidecar
+}
+
+/// Waits until Graph sees the token with this name.
+async fn wait_until_named(client: &mut Client, tenant: &str, name: &str) {
+    wait_until("the token is used", async || {
+        me(client, tenant).await.json()["name"] == name
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_dropped_as_files_and_removed() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let tokens = dir.path().join("tokens");
+    fs::create_dir(&tokens).unwrap();
+    fs::write(tokens.join("acme"), issue(&graph, "acme", &[])).unwrap();
+    let sidecar = start(&graph, dir.path(), "file = \"tokens/{tenant}\"").await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(refusal(&me(&mut client, "shop").await), (404, 990_025));
+
+    replace_file(&tokens.join("shop"), issue(&graph, "shop", &[]));
+    wait_until_named(&mut client, "shop", "shop").await;
+    replace_file(&tokens.join("acme"), issue(&graph, "acme-2", &[]));
+    wait_until_named(&mut client, "acme", "acme-2").await;
+    fs::remove_file(tokens.join("acme")).unwrap();
+    wait_until("it is withdrawn", async || {
+        refusal(&me(&mut client, "acme").await) == (403, 990_026)
+    })
+    .await;
+    assert_is(&me(&mut client, "shop").await, "shop");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_of_kubernetes_swaps_all_tokens_at_once() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let tokens = dir.path().join("tokens");
+    let version = |version: &str, tenants: &[&str]| {
+        let folder = tokens.join(version);
+        fs::create_dir_all(&folder).unwrap();
+        for tenant in tenants {
+            let token = issue(&graph, &format!("{tenant}{version}"), &[]);
+            fs::write(folder.join(tenant), token).unwrap();
+        }
+    };
+    version("..1", &["acme", "shop"]);
+    symlink("..1", tokens.join("..data")).unwrap();
+    for tenant in ["acme", "shop"] {
+        symlink(format!("..data/{tenant}"), tokens.join(tenant)).unwrap();
+    }
+    let sidecar = start(&graph, dir.path(), "file = \"tokens/{tenant}\"").await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme..1");
+
+    // The kubelet swaps the link, adds the links of new keys, and removes those of old ones.
+    version("..2", &["acme", "later"]);
+    retarget_symlink(&tokens.join("..data"), Path::new("..2"));
+    symlink("..data/later", tokens.join("later")).unwrap();
+    fs::remove_file(tokens.join("shop")).unwrap();
+    wait_until_named(&mut client, "acme", "acme..2").await;
+    wait_until_named(&mut client, "later", "later..2").await;
+    wait_until("the removed key withdraws its tenant", async || {
+        refusal(&me(&mut client, "shop").await) == (403, 990_026)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_asked_for_the_tenants_in_use() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let service = TenantService::start();
+    service.set_token("acme", &issue(&graph, "acme", &[]));
+    service.set("broken", 500, "{\"error\": \"out of order\"}");
+    let settings = format!(
+        "http = \"http://127.0.0.1:{}/tenants/{{tenant}}/credentials/meta\"\npointer = \"/accessToken\"\n\
+         poll_interval = \"1s\"\nidle = \"1s\"",
+        service.port
+    );
+    let sidecar = start(&graph, dir.path(), &settings).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(service.calls("acme"), 0, "it is asked at the first request");
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(refusal(&me(&mut client, "unknown").await), (404, 990_025));
+    let response = me(&mut client, "broken").await;
+    assert_eq!(refusal(&response), (503, 990_003));
+    assert_eq!(response.json()["error"]["is_transient"], true);
+
+    service.set_token("acme", &issue(&graph, "acme-2", &[]));
+    wait_until_named(&mut client, "acme", "acme-2").await;
+    assert_eq!(graph.sim.rejected(), 0, "the service was asked, and not Graph");
+
+    wait_until("a tenant without requests is not asked for any more", async || {
+        let before = service.calls("acme");
+        sleep(Duration::from_secs(4)).await;
+        service.calls("acme") == before
+    })
+    .await;
+    assert_is(&me(&mut client, "acme").await, "acme-2");
+}
+
+/// A tenant service. It runs until the tests end.
+struct TenantService {
+    port: u16,
+    state: Arc<Mutex<ServiceState>>,
+}
+
+#[derive(Default)]
+struct ServiceState {
+    /// The status and the body for each tenant that it has.
+    answers: HashMap<String, (u16, String)>,
+    calls: HashMap<String, usize>,
+}
+
+// === impl TenantService ===
+
+impl TenantService {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let service = Self {
+            port: listener.local_addr().unwrap().port(),
+            state: Arc::default(),
+        };
+        let state = Arc::clone(&service.state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut request, mut piece) = (stream.unwrap(), Vec::new(), [0; 4096]);
+                while !request.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut piece) {
+                        Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
+                        Ok(_) | Err(_) => break,
+                    }
+                }
+                let request = String::from_utf8(request).unwrap();
+                let tenant = request.split('/').nth(2).unwrap_or_default().to_owned();
+                let (status, body) = state.lock().unwrap().answer(tenant);
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n");
+                let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+                // The client may have given up.
+                drop(stream.write_all(answer.as_bytes()));
+            }
+        });
+        service
+    }
+
+    fn set_token(&self, tenant: &str, token: &str) {
+        self.set(tenant, 200, &format!("{{\"accessToken\": \"{token}\"}}"));
+    }
+
+    fn set(&self, tenant: &str, status: u16, body: &str) {
+        let answer = (status, body.to_owned());
+        self.state.lock().unwrap().answers.insert(tenant.to_owned(), answer);
+    }
+
+    fn calls(&self, tenant: &str) -> usize {
+        *self.state.lock().unwrap().calls.get(tenant).unwrap_or(&0)
+    }
+}
+
+// === impl ServiceState ===
+
+impl ServiceState {
+    fn answer(&mut self, tenant: String) -> (u16, String) {
+        let answer = self.answers.get(&tenant).cloned();
+        *self.calls.entry(tenant).or_default() += 1;
+        answer.unwrap_or_else(|| (404, "{\"error\": \"no such tenant\"}".to_owned()))
+    }
+}
