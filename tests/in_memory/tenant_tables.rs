@@ -259,6 +259,25 @@ async fn a_table_that_lists_nothing_is_asked_for_each_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_of_a_table_that_lists_nothing_is_read_again_only_while_it_is_used() {
+    let table = table();
+    table.hide_list();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    table.set("acme", NEW_TOKEN, &["111"]);
+    sleep(Duration::from_secs(40)).await;
+    assert_sent_with(&proxy, "acme", NEW_TOKEN).await;
+    // It is idle after ten minutes, and a moment longer open for the requests that may still use it.
+    sleep(Duration::from_secs(12 * 60)).await;
+    let reads = table.row_reads();
+    assert!(reads > 10, "{reads}");
+    sleep(Duration::from_secs(60 * 60)).await;
+    assert_eq!(table.row_reads(), reads);
+    assert_sent_with(&proxy, "acme", NEW_TOKEN).await;
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_named_default_serves_no_request_without_a_sign() {
     let table = table();
     table.set("default", NEW_TOKEN, &["333"]);

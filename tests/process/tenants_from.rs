@@ -2,5 +2,5 @@
 
 mod places;
 mod replicas;
-mod support;
+pub(crate) mod support;
 mod table;

@@ -139,6 +139,11 @@ impl TenantRows for ScriptedTable {
         })
     }
 
+    fn poll_interval(&self) -> Option<Duration> {
+        let is_unlisted = self.0.is_unlisted.load(Ordering::Relaxed);
+        is_unlisted.then_some(Duration::from_secs(30))
+    }
+
     fn check_writable(&self, _tenant: &TenantId) -> Result<(), String> {
         Ok(())
     }

@@ -8,9 +8,6 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
-
-use tokio::time::sleep;
 
 use super::support::{assert_is, config, issue, me, refusal, wait_until_started};
 use crate::support::{Client, Graph, Sidecar, replace_file, retarget_symlink, together, wait_until};
@@ -97,7 +94,7 @@ async fn a_service_is_asked_for_the_tenants_in_use() {
     service.set("broken", 500, "{\"error\": \"out of order\"}");
     let settings = format!(
         "http = \"http://127.0.0.1:{}/tenants/{{tenant}}/credentials/meta\"\npointer = \"/accessToken\"\n\
-         poll_interval = \"1s\"\nidle = \"1s\"",
+         poll_interval = \"1s\"",
         service.port
     );
     let sidecar = start(&graph, dir.path(), &settings).await;
@@ -112,14 +109,6 @@ async fn a_service_is_asked_for_the_tenants_in_use() {
     service.set_token("acme", &issue(&graph, "acme-2", &[]));
     wait_until_named(&mut client, "acme", "acme-2").await;
     assert_eq!(graph.sim.rejected(), 0, "the service was asked, and not Graph");
-
-    wait_until("a tenant without requests is not asked for any more", async || {
-        let before = service.calls("acme");
-        sleep(Duration::from_secs(4)).await;
-        service.calls("acme") == before
-    })
-    .await;
-    assert_is(&me(&mut client, "acme").await, "acme-2");
 }
 
 /// A tenant service. It runs until the tests end.

@@ -197,7 +197,7 @@ async fn an_id_of_two_tenants_and_a_row_without_a_name_are_reported() {
     assert_is(&me(&mut client, "twin").await, "twin");
     let output = sidecar.stdout();
     assert!(
-        output.contains("two tenants have the same id") && output.contains("\"ids\":\"106\""),
+        output.contains("two tenants have the same id") && output.contains("\"ids\":\"106 of "),
         "{output}"
     );
     assert!(output.contains("rows of the tenants that are not used"), "{output}");
