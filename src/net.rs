@@ -31,7 +31,7 @@ mod tunnel;
 mod wake_ups;
 
 pub use client_reader::ClientReader;
-pub use client_stream::TransportSecurity;
+pub use client_stream::{EarlyResponse, TransportSecurity};
 pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, IoCounters, boxed_io};
 pub use dial::{ConnectFailure, ConnectFailureKind, connect_tcp};
 pub use dialer::{Dialed, Dialer, VIA_GRAPHWARD};

@@ -60,6 +60,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::MAX_FORWARDS;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tokio::time::sleep;
@@ -87,7 +88,7 @@ pub use validation::AllowedHosts;
 pub use headers::fuzzing;
 
 use crate::graph::Verdict;
-use crate::net::ConnectionInfo;
+use crate::net::{ConnectionInfo, EarlyResponse};
 use crate::tenants::RouteError;
 use crate::token::RefreshError;
 use crate::types::TenantId;
@@ -173,12 +174,17 @@ impl Proxy {
         let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
         record.peer_uid = connection.info.peer_uid;
         let is_head = request.method() == Method::HEAD;
+        let early_response = (!request.body().is_end_stream()).then_some(&connection.info.early_response);
+        connection.info.early_response.forget();
         let version = request.version();
         let response = match self.serve(&tenants, request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
                 let refusal = self.explain_stop(refusal, record.tenant());
                 record.set_refusal(&refusal);
+                early_response
+                    .filter(|_| refusal.leaves_body_unread())
+                    .map(EarlyResponse::note);
                 refusal.into_response(version).map(Body::from)
             }
         };
@@ -378,20 +384,4 @@ fn options_response(record: &mut RequestRecord) -> Response<Body> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The size of the future that `serve` returns; it is never called.
-    const fn size_of_future<F, A>(_serve: &F) -> usize
-    where
-        F: Fn(Arc<Proxy>, Request<Incoming>, Arc<AppConnection>) -> A,
-    {
-        size_of::<A>()
-    }
-
-    #[test]
-    fn the_future_of_a_request_is_at_most_four_kibibytes() {
-        let size = size_of_future(&Proxy::handle);
-        assert!(size <= 4096, "{size}");
-    }
-}
+mod tests;

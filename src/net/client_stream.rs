@@ -6,16 +6,23 @@
 //! back: Unix sockets and tunnels have no peek. A connection that waits for them holds no buffer, and neither does one that
 //! waits for its next request.
 //!
+//! A client that is still sending when it gets its response must be able to read it: closing a socket with unread bytes resets the
+//! connection, and with it what the client has not read (RFC 9112, section 9.6). So what still comes of a request that was refused
+//! is discarded for a while.
+//!
 //! One address serves http and https, so that an app's base URL may begin with either without a second port.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 use super::client_reader::ClientReader;
@@ -30,7 +37,15 @@ pub(super) struct ClientStream {
     pub(super) activity: Option<Arc<Activity>>,
     /// Whether the last write found no room.
     is_blocked: bool,
+    /// Whether the last response came before the end of its request.
+    pub(super) early_response: EarlyResponse,
+    /// How long what the client still sends is discarded, since the shutdown.
+    discarding: Option<Pin<Box<Sleep>>>,
 }
+
+/// Whether a response came before the end of its request, so that the client may still be sending. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct EarlyResponse(Arc<AtomicBool>);
 
 /// The security of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,8 +79,30 @@ pub(super) enum ClientProtocol {
 const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 /// The first bytes of HTTP/2 (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long what a client still sends is discarded.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// As many bytes as hyper reads first.
 const FIRST_READ_BYTES: usize = 8 * 1024;
+
+// === impl EarlyResponse ===
+
+impl EarlyResponse {
+    /// Notes that the response comes before the end of its request.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets it, for the next request.
+    pub fn forget(&self) {
+        if self.is_noted() {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 // === impl ClientStream ===
 
@@ -76,6 +113,8 @@ impl ClientStream {
             transport,
             activity: None,
             is_blocked: false,
+            early_response: EarlyResponse::default(),
+            discarding: None,
         }
     }
 
@@ -115,6 +154,24 @@ impl ClientStream {
         let mut read = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.transport).poll_read(cx, &mut read))?;
         Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
+    }
+
+    /// Discards what the client still sends, until it has closed or the time is over.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+        loop {
+            let mut read = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.transport).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+            // A client that sends without end does not keep the thread.
+            ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        }
+        self.discarding
+            .as_mut()
+            .map_or(Poll::Ready(()), |until| until.as_mut().poll(cx))
     }
 
     fn begin_write(&self) {
@@ -190,7 +247,14 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+        if self.discarding.is_none() {
+            ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+            if !self.early_response.is_noted() {
+                return Poll::Ready(Ok(()));
+            }
+            self.discarding = Some(Box::pin(sleep(DISCARD_TIME)));
+        }
+        self.poll_discard(cx).map(Ok)
     }
 }
 

@@ -46,6 +46,7 @@ impl ConnectionServer {
             peer_uid: accepted.peer_uid,
             peer_address: accepted.peer_address,
             tunnels,
+            early_response: stream.early_response.clone(),
         };
         loop {
             let waiting = timeout(IDLE_TIMEOUT, stream.protocol());
@@ -58,7 +59,11 @@ impl ConnectionServer {
                     info.security = TransportSecurity::Tls;
                     let handshake = Box::pin(perform_handshake(stream, server_cert));
                     match self.life.before_end(handshake).await.flatten() {
-                        Some(decrypted) => ClientStream::new(decrypted),
+                        Some(decrypted) => {
+                            let stream = ClientStream::new(decrypted);
+                            info.early_response = stream.early_response.clone();
+                            stream
+                        }
                         None => return,
                     }
                 }

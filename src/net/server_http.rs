@@ -33,7 +33,7 @@ use tokio::time::{sleep, timeout};
 
 use super::activity::Activity;
 use super::client_reader::StreamSpawner;
-use super::client_stream::{ClientProtocol, ClientStream, TransportSecurity};
+use super::client_stream::{ClientProtocol, ClientStream, EarlyResponse, TransportSecurity};
 use super::error::BoxError;
 use super::flood_guard::{FloodGuard, MAX_STREAMS, report_cut_by_h2};
 use super::lazy_timer::TimeLimit;
@@ -53,6 +53,8 @@ pub struct ConnectionInfo {
     pub peer_address: Option<SocketAddr>,
     /// Takes the connection if it becomes a tunnel, where that is allowed.
     pub tunnels: Option<TunnelSender>,
+    /// Whether the last response came before the end of its request.
+    pub early_response: EarlyResponse,
 }
 
 impl ConnectionInfo {

@@ -320,6 +320,14 @@ impl Refusal {
         response
     }
 
+    /// Returns whether the body of the request may still be on its way, as what it is said to be.
+    pub(crate) const fn leaves_body_unread(&self) -> bool {
+        !matches!(
+            self,
+            Self::MalformedRequest(_) | Self::HeadTooLarge | Self::BodyTimeout | Self::BodyInterrupted
+        )
+    }
+
     /// Returns whether the connection ends with the response. After some requests the next one cannot be found in what
     /// the client still sends. HTTP/2 has no `Connection` header (RFC 9113, section 8.2.2).
     fn closes_connection(&self, version: Version) -> bool {

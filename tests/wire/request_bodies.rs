@@ -47,6 +47,20 @@ fn row_21_endless_extensions_and_trailers_are_cut_off() {
 }
 
 #[test]
+fn a_client_that_sends_all_of_its_body_before_it_reads_gets_the_refusal() {
+    let graphward = TestProxy::start(Origin::plain("x").port);
+    let body = "x".repeat(1 << 20);
+    let mut client = Client::connect(graphward.proxy);
+    client.send("TRACE /me HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20971520\r\n\r\n");
+    for piece in 0..20 {
+        assert!(client.send(&body), "MiB {piece} found the connection closed");
+        super::support::sleep_millis(10);
+    }
+    assert_eq!(client.response().status, 405);
+    assert!(client.is_closed());
+}
+
+#[test]
 fn row_23_the_body_of_a_get_is_a_body() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
