@@ -100,7 +100,7 @@ impl TenantVisits {
         if tenants.directory.find(id.as_str()).is_some_and(is_active) {
             let now = self.tenants.now();
             let policy = self.tenants.visit_policy();
-            let next = policy.next_visit(report.unwrap_or_default(), now, fastrand::f64());
+            let next = policy.next_visit(report, now, fastrand::f64());
             self.queue
                 .set(&id, next.map(|at| at.duration_since(now).unwrap_or_default()));
         }

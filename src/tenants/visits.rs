@@ -42,6 +42,8 @@ const FIRST_SPREAD: Duration = Duration::from_secs(60 * 60);
 const RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// … and the least then.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// The time until the visit after one that was given up: its database or Graph hangs.
+const GIVEN_UP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// The longest time in the queue, which has a limit. A visit that comes too early finds nothing to do.
 const MAX_DELAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -64,9 +66,12 @@ impl VisitPolicy {
         renewal.into_iter().chain(inspection).min()
     }
 
-    /// Returns the time of the visit after one.
+    /// Returns the time of the visit after one; `None` in place of its report says that it was given up.
     #[must_use]
-    pub fn next_visit(&self, report: VisitReport, now: SystemTime, jitter: f64) -> Option<SystemTime> {
+    pub fn next_visit(&self, report: Option<VisitReport>, now: SystemTime, jitter: f64) -> Option<SystemTime> {
+        let Some(report) = report else {
+            return (self.renews || self.verifies).then(|| now + GIVEN_UP_INTERVAL.mul_f64(1.0 + jitter));
+        };
         let renewal = report.renew_at.filter(|_| self.renews);
         let renewal = renewal.map(|at| {
             if at > now {
@@ -169,13 +174,13 @@ mod tests {
             renew_at: Some(now()),
             expires_at: Some(now() + 20 * minute),
         };
-        let again = policy.next_visit(report, now(), 0.9);
+        let again = policy.next_visit(Some(report), now(), 0.9);
         assert!(again.unwrap() <= now() + 10 * minute, "{again:?}");
         let almost_over = VisitReport {
             expires_at: Some(now() + minute / 60),
             ..report
         };
-        assert_eq!(policy.next_visit(almost_over, now(), 0.0), Some(now() + minute));
+        assert_eq!(policy.next_visit(Some(almost_over), now(), 0.0), Some(now() + minute));
     }
 
     #[test]
@@ -187,7 +192,7 @@ mod tests {
             renew_at: Some(now()),
             expires_at: None,
         };
-        assert_eq!(policy.next_visit(report, now(), 0.5), None);
+        assert_eq!(policy.next_visit(Some(report), now(), 0.5), None);
     }
 
     #[test]
@@ -197,13 +202,23 @@ mod tests {
             expires_at: None,
         };
         let policy_only_renewals = policy(true, false);
-        let next = |renew_at| policy_only_renewals.next_visit(report(renew_at), now(), 0.0);
+        let next = |renew_at| policy_only_renewals.next_visit(Some(report(renew_at)), now(), 0.0);
         assert_eq!(next(now()), Some(now() + HOUR));
         assert_eq!(next(now() + 48 * DAY), Some(now() + 48 * DAY));
-        let daily = policy(true, true).next_visit(report(now() + 48 * DAY), now(), 1.0);
+        let daily = policy(true, true).next_visit(Some(report(now() + 48 * DAY)), now(), 1.0);
         assert_eq!(daily, Some(now() + DAY));
-        let unknown = policy(true, false).next_visit(VisitReport::default(), now(), 1.0);
+        let unknown = policy(true, false).next_visit(Some(VisitReport::default()), now(), 1.0);
         assert_eq!(unknown, Some(now() + DAY));
+    }
+
+    #[test]
+    fn a_visit_that_was_given_up_is_made_again_within_minutes() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(
+            policy(true, false).next_visit(None, now(), 0.0),
+            Some(now() + 10 * minute)
+        );
+        assert_eq!(policy(false, false).next_visit(None, now(), 0.0), None);
     }
 
     #[tokio::test(start_paused = true)]
