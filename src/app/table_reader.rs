@@ -47,6 +47,8 @@ pub(super) struct TableReader {
     failure: Option<String>,
     /// The last faults, which are not logged again.
     faults: Vec<String>,
+    /// The tenants without a usable token that were logged.
+    reported_unusable: BTreeSet<TenantId>,
     has_read: watch::Sender<bool>,
 }
 
@@ -125,6 +127,7 @@ impl TableReader {
             visits,
             failure: None,
             faults: Vec::new(),
+            reported_unusable: BTreeSet::new(),
             has_read: watch::Sender::new(false),
         })
     }
@@ -218,12 +221,14 @@ impl TableReader {
             Err(error) => {
                 let error = error_chain(&error);
                 if self.failure.as_ref() != Some(&error) {
-                    let known = self.rows.len();
-                    tracing::error!(
-                        error,
-                        known,
-                        "cannot read the tenants: those that are known stay in use"
-                    );
+                    match self.rows.len() {
+                        0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
+                        known => tracing::error!(
+                            error,
+                            known,
+                            "cannot read the tenants: those that are known stay in use"
+                        ),
+                    }
                     self.failure = Some(error);
                 }
                 // With those of the cache, it can serve.
@@ -250,7 +255,8 @@ impl TableReader {
 
     fn use_contents(&mut self, contents: TableContents) -> Option<Instant> {
         if !contents.faults.is_empty() && contents.faults != self.faults {
-            let (faults, count) = (first_names(contents.faults.iter()), contents.faults.len());
+            let shown: Vec<_> = contents.faults.iter().take(MAX_NAMES).map(String::as_str).collect();
+            let (faults, count) = (shown.join("; "), contents.faults.len());
             tracing::warn!(faults, count, "rows of the tenants that are not used; correct them");
         }
         self.faults = contents.faults;
@@ -269,13 +275,12 @@ impl TableReader {
             }
             RosterDecision::Apply { withdrawn, confirm_at } => {
                 drop(listed);
-                let before = self.rows.unusable();
                 let new: Vec<_> = contents.rows.into_iter().filter_map(|row| self.put(row)).collect();
                 for id in &withdrawn {
                     self.visits.cancel(id);
                     self.rows.withdraw(id);
                 }
-                self.report(&new, &withdrawn, &before);
+                self.report(&new, &withdrawn);
                 confirm_at
             }
         }
@@ -296,7 +301,7 @@ impl TableReader {
         }
     }
 
-    fn report(&self, new: &[TenantId], withdrawn: &[TenantId], unusable_before: &BTreeSet<TenantId>) {
+    fn report(&mut self, new: &[TenantId], withdrawn: &[TenantId]) {
         if !new.is_empty() || !withdrawn.is_empty() {
             let all = self.rows.len();
             let (added, gone) = (first_names(new.iter()), first_names(withdrawn.iter()));
@@ -304,11 +309,12 @@ impl TableReader {
             tracing::info!(new, withdrawn, all, added, gone, "the tenants have changed");
         }
         let unusable = self.rows.unusable();
-        let newly: Vec<_> = unusable.difference(unusable_before).collect();
+        let newly: Vec<_> = unusable.difference(&self.reported_unusable).collect();
         if let Some(error) = newly.first().and_then(|id| self.rows.problem(id)) {
             let (tenants, count) = (first_names(newly.iter()), unusable.len());
             tracing::warn!(tenants, count, %error, "tenants whose token cannot be used, with the reason of the first");
         }
+        self.reported_unusable = unusable;
     }
 
     /// Gives the proxy the tenants as they are now, if they are others than before.

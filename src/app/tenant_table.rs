@@ -26,7 +26,8 @@ impl BuildContext {
                     ..table.place.settings.clone()
                 };
                 let tasks = self.tasks.clone();
-                Box::new(PostgresTable::new(&url, settings, keys, encryption.plain, tasks)?)
+                let table = PostgresTable::new(&url, settings, keys, encryption.plain, tasks);
+                Box::new(table.map_err(TokenProviderError::Table)?)
             }
             TenantsFrom::Files(files) => {
                 let keys = load_fernet(SECTION, &files.place.encryption.fernet_keys)?;

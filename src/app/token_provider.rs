@@ -33,6 +33,9 @@ pub enum TokenProviderError {
     /// The database source cannot be used as configured.
     #[error("cannot use token.source.postgres")]
     Postgres(#[from] PostgresError),
+    /// The table of the tenants cannot be used as configured.
+    #[error("cannot use tenants_from.postgres")]
+    Table(#[source] PostgresError),
     /// The template of `[tenants_from]` is not one.
     #[error("cannot use tenants_from")]
     Template(#[from] TenantTemplateError),

@@ -42,6 +42,12 @@ pub enum PostgresError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The query of a table has a parameter.
+    #[error("`query` selects all tenants and takes no parameters: remove $1")]
+    QueryWithParameter,
+    /// The statement that stores a token would store it for all tenants.
+    #[error("`update` does not use $2, the name of the tenant: add it, as in WHERE tenant_id = $2")]
+    UpdateOfAll,
 }
 
 /// The socket directory of Debian and of the PostgreSQL images.

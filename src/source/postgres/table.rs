@@ -39,6 +39,7 @@ use super::listener::{Listener, Select};
 use super::narrowed::narrowed;
 use super::settings::PostgresTableSettings;
 use super::tenant_rows::{PostgresRows, TableStatements};
+use super::token_row::uses_parameter;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError};
 
@@ -77,6 +78,16 @@ impl PostgresTable {
         plain: PlainTokens,
         tasks: Tasks,
     ) -> Result<Self, PostgresError> {
+        if uses_parameter(&settings.query, 1) {
+            return Err(PostgresError::QueryWithParameter);
+        }
+        if settings
+            .update
+            .as_ref()
+            .is_some_and(|update| !uses_parameter(update, 2))
+        {
+            return Err(PostgresError::UpdateOfAll);
+        }
         let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
         let mut encoding = TokenEncoding::new(Format::Raw);
         encoding.encrypt_with(keys, plain);
@@ -156,5 +167,38 @@ impl TenantTable for PostgresTable {
 impl fmt::Debug for PostgresTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresTable({})", self.rows.endpoint.display_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU8;
+
+    use super::*;
+
+    #[test]
+    fn statements_that_could_not_work_are_refused_before_a_token_is_renewed() {
+        let refused = |query: &str, update: &str| {
+            let settings = PostgresTableSettings {
+                query: query.to_owned(),
+                update: Some(update.to_owned()),
+                listen: None,
+                poll_interval: Duration::from_secs(60),
+                ca_file: None,
+                renewals: NonZeroU8::MIN,
+            };
+            let url = "postgres://app@db/app";
+            let table = PostgresTable::new(url, settings, None, PlainTokens::Refuse, Tasks::default());
+            table.err().map(|error| error.to_string())
+        };
+        let (query, update) = (
+            "SELECT tenant, token FROM t",
+            "UPDATE t SET token = $1 WHERE tenant = $2",
+        );
+        assert_eq!(refused(query, update), None);
+        let with_parameter = refused("SELECT tenant, token FROM t WHERE tenant = $1", update);
+        assert!(with_parameter.unwrap().contains("remove $1"));
+        let of_all = refused(query, "UPDATE t SET token = $1");
+        assert!(of_all.unwrap().contains("WHERE tenant_id = $2"));
     }
 }
