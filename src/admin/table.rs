@@ -17,7 +17,7 @@ pub trait TableTenants: fmt::Debug + Send + Sync {
     /// Reads the table again, and uses what is read, whatever is missing in it. Ends when that is done, or has failed.
     fn read_again(&self) -> BoxFuture<'_, ()>;
 
-    /// Returns a tenant by its name, which is opened if it was not; `None` if there is none, or it was withdrawn.
+    /// Returns a tenant by its name, which is opened if it was not; `None` if it does not exist, or was withdrawn.
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>>;
 }
 

@@ -59,7 +59,7 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     /// Describes the place of a tenant's token for logs and alerts: `postgres db/app, tenant acme`. Never a secret.
     fn describe(&self, tenant: &TenantId) -> String;
 
-    /// Reads the row of a tenant; `None` if there is none, which is a statement and no failure. Bounded in time.
+    /// Reads the row of a tenant; `None` if it does not exist, which is a statement and no failure. Bounded in time.
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>>;
 
     /// Returns how often the row of a tenant in use is read; `None` if [`TenantTable::changed`] announces its changes.

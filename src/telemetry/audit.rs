@@ -146,7 +146,7 @@ pub enum InLog {
 // === impl AuditFile ===
 
 impl AuditFile {
-    /// Opens a file, which is created with mode 0600 if there is none, and appends to it.
+    /// Opens a file, which is created with mode 0600 if it does not exist, and appends to it.
     ///
     /// # Errors
     ///

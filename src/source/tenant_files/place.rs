@@ -22,7 +22,7 @@ pub(super) struct FilesPlace {
 }
 
 impl FilesPlace {
-    /// Reads the file of a tenant; `None` if there is none. Blocks.
+    /// Reads the file of a tenant; `None` if it does not exist. Blocks.
     pub(super) fn read_row(&self, tenant: &TenantId) -> Result<Option<TenantRow>, ObtainError> {
         let path = self.path.file_of(tenant);
         if path.file_name().and_then(|name| self.path.name_in(name)).is_none() {

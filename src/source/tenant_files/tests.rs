@@ -44,7 +44,7 @@ async fn contents(table: &mut TenantFiles) -> TableContents {
     table.read().await.unwrap().unwrap()
 }
 
-/// Each tenant with its token, or the reason why there is none.
+/// Each tenant with its token, or the reason why it has no token.
 async fn tokens(table: &mut TenantFiles) -> Vec<String> {
     let rows = contents(table).await.rows;
     let mut shown: Vec<_> = rows.iter().map(shown).collect();

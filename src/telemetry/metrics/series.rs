@@ -29,7 +29,7 @@ impl<const N: usize, M: Clone> Series<N, M> {
         }
     }
 
-    /// Returns the series with these labels, which is created if there is none.
+    /// Returns the series with these labels, which is created if it does not exist.
     pub(super) fn get(&self, labels: [LabelPair; N]) -> M {
         let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, metric)) = metrics.iter().find(|(known, _)| *known == labels) {

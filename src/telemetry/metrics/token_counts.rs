@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The state of a tenant's token. It is in one: the first that is true.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenState {
-    /// Its source says that there is none any more.
+    /// Its source says that it has no token any more.
     Withdrawn,
     /// Its source has one that cannot be decrypted.
     Undecryptable,
