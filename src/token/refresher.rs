@@ -139,7 +139,7 @@ impl Refresher {
     }
 
     /// The span of an operation: what it logs has the tenant. That of the only tenant of most processes goes without saying, and
-    /// at rest there is none, since a subscriber keeps room for each.
+    /// a refresher at rest is in no span, since a subscriber keeps room for each.
     pub(super) fn span(&self) -> Span {
         let tenant = &self.reporter.tenant;
         if *tenant == TenantId::default() {

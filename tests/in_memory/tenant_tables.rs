@@ -127,7 +127,7 @@ async fn a_name_that_is_not_listed_is_looked_up_once_for_all_who_wait() {
         let unknown = get_for(&proxy, "another").await;
         assert_eq!((unknown.status, unknown.code()), (404, 990_025));
     }
-    assert_eq!(table.row_reads(), 2, "that there is none is remembered");
+    assert_eq!(table.row_reads(), 2, "that no row has it is remembered");
     sleep(Duration::from_secs(6)).await;
     table.set("another", SHOP_TOKEN, &[]);
     assert_sent_with(&proxy, "another", SHOP_TOKEN).await;

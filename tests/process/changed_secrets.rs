@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::postgres::server::Database;
 use crate::support::{
-    APP_SECRET, Client, Graph, Sidecar, exchange_config, get, graphward_command, replace_file, settings, together,
-    wait_until,
+    APP_SECRET, Client, Graph, Sidecar, exchange_config, fingerprint, get, graphward_command, replace_file, settings,
+    text_message, together, wait_until,
 };
 
 const REJECTED: &str = "graphward_config_reloads_total{result=\"rejected\"} ";
@@ -199,4 +199,31 @@ async fn a_changed_url_of_the_egress_proxy_is_said_to_need_a_restart() {
     })
     .await;
     sidecar.assert_reveals_none_of(&["Hunter2", "Hunter3"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_database_url_of_the_tenants_is_taken() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let [own, first, second] = [(); 3].map(|()| graph.sim.issue(None));
+    let [old, new] = [&first, &second].map(|token| {
+        Database::with(&format!(
+            "CREATE TABLE t (token text); INSERT INTO t VALUES ('{token}')"
+        ))
+    });
+    fs::write(dir.path().join("token"), &own).unwrap();
+    let url_file = dir.path().join("url");
+    fs::write(&url_file, old.url()).unwrap();
+    let tenants = "[routing]\nheader = \"x-tenant-id\"\n[tenants_from]\npostgres = { file = \"url\" }\n\
+                   query = \"SELECT 'acme' AS tenant, token FROM t\"\npoll_interval = \"1d\"\n";
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", tenants)).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let mut is_sent_with = async |token: &str| {
+        let mut message = text_message("hello");
+        message.headers_mut().insert("x-tenant-id", "acme".parse().unwrap());
+        client.send(message).await.status == 200 && graph.last_fingerprint() == Some(fingerprint(token))
+    };
+    assert!(is_sent_with(&first).await);
+    replace_file(&url_file, new.url());
+    wait_until("the other database is read", async || is_sent_with(&second).await).await;
 }

@@ -9,7 +9,7 @@ pub enum TokenState {
     Withdrawn,
     /// Its source has one that cannot be decrypted.
     Undecryptable,
-    /// There is none, or Graph rejected it.
+    /// No token is there, or Graph rejected it.
     Dead,
     /// It is usable, and ends within a day.
     EndsInOneDay,
