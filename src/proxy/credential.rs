@@ -52,9 +52,10 @@ pub(crate) async fn select<'tenant>(
         None => tenant.prefer_unrejected(token_deadline(tenant)).await,
     };
     let credential = match credential {
-        Err(RefreshError::Failed(error)) if error.is_about_source_token() => {
-            return respond_dead_at_start(tenant, outbound, &error, record);
-        }
+        Err(RefreshError::Failed(error)) if error.is_about_source_token() => match tenant.wait_for_usable().await {
+            Some(credential) => credential,
+            None => return respond_dead_at_start(tenant, outbound, &error, record),
+        },
         credential => credential?,
     };
     let unsent = credential

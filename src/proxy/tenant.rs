@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::TryFutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use tokio::time::Instant;
 
 use super::buffer::BufferBudgets;
@@ -162,6 +162,14 @@ impl Tenant {
         self.tokens
             .prefer_unrejected(deadline)
             .map_ok(|credential| self.authorize(credential))
+    }
+
+    /// [`TokenHandle::wait_for_usable`]
+    pub(crate) fn wait_for_usable(&self) -> impl Future<Output = Option<Authorization<'_>>> {
+        let hold_timeout = self.settings.heal.hold_timeout;
+        self.tokens
+            .wait_for_usable(hold_timeout)
+            .map(|credential| Some(self.authorize(credential?)))
     }
 
     /// [`TokenHandle::wait_for_successor`]

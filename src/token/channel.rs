@@ -324,6 +324,18 @@ impl TokenHandle {
         }
     }
 
+    /// Waits for the first credential while the source's token may not be used, until `hold_timeout` after that was found,
+    /// since the operator may be about to provide a new one. Too many requests are not held.
+    pub async fn wait_for_usable(&self, hold_timeout: Duration) -> Option<Arc<Credential>> {
+        let _waiter = WaiterGuard::new(&self.rejections);
+        let unusable_since = self.progress.borrow().unusable_since;
+        if let Some(since) = unusable_since.filter(|_| self.waiters() <= MAX_HELD_REQUESTS) {
+            let has_token = self.wait_until(|progress| progress.generation.is_some());
+            _ = timeout_at(since + hold_timeout, has_token).await;
+        }
+        self.current()
+    }
+
     /// Waits for a credential newer than that of a rejected request: while one is being obtained, while Graph is asked
     /// about the present one, and until `hold_timeout` after it was first rejected, since the operator may be about to
     /// provide a new one. Neither other requests' answers nor failures end this wait.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::credential::Generation;
 use super::error::ObtainError;
 
@@ -22,6 +24,8 @@ pub struct RefreshProgress {
     pub last_error: Option<Arc<ObtainError>>,
     /// The statement of the source that withdrew the token, until there is another one.
     pub withdrawal: Option<Arc<ObtainError>>,
+    /// When the failures began of which the last one is that the source's token may not be used.
+    pub(super) unusable_since: Option<Instant>,
     /// The number of the last attempt that failed.
     pub(super) last_failed_attempt: u64,
 }
@@ -66,11 +70,14 @@ impl RefreshProgress {
         self.is_backing_off = false;
         self.last_error = None;
         self.withdrawal = None;
+        self.unusable_since = None;
     }
 
     pub(super) fn fail(&mut self, error: Arc<ObtainError>) {
         self.attempts_finished = self.attempts_started;
         self.last_failed_attempt = self.attempts_started;
+        let is_unusable = error.is_about_source_token();
+        self.unusable_since = is_unusable.then(|| self.unusable_since.unwrap_or_else(Instant::now));
         self.last_error = Some(error);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use graphward::graph::ClientCredentialPolicy;
 use graphward::proxy::{AccessLogFilter, DeadTokenPolicy};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{ConnectOutcome, LogCapture, SECOND_TOKEN, TestProxyBuilder};
 
@@ -193,7 +193,7 @@ async fn a_token_that_is_dead_at_the_start_and_one_that_dies_later_look_the_same
             .with(move |config| config.heal.dead_token = policy)
             .start()
             .await;
-        at_start.source.set_dead();
+        at_start.source.publish_dead();
         sleep(Duration::from_secs(70)).await;
         let [later_answer, start_answer] = [later.app.get("/me").await, at_start.app.get("/me").await];
         assert_eq!(
@@ -211,4 +211,49 @@ async fn a_token_that_is_dead_at_the_start_and_one_that_dies_later_look_the_same
         later.shutdown().await;
         at_start.shutdown().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_dropped_within_the_hold_serves_those_who_came_after_a_dead_one_was_found_at_the_start() {
+    for policy in [
+        DeadTokenPolicy::Probe,
+        DeadTokenPolicy::Forward,
+        DeadTokenPolicy::Refuse,
+    ] {
+        let proxy = TestProxyBuilder::new()
+            .empty()
+            .with(move |config| {
+                config.heal.dead_token = policy;
+                config.heal.hold_timeout = Duration::from_secs(2);
+            })
+            .start()
+            .await;
+        // The hold begins when the dead token is found, not when there was no token at all.
+        sleep(Duration::from_secs(60)).await;
+        proxy.source.publish_dead();
+        sleep(Duration::from_millis(500)).await;
+        let replaced = proxy.publish_token_after(SECOND_TOKEN, Duration::from_secs(1));
+        let (answers, ()) = tokio::join!(proxy.post_many(20), replaced);
+        assert!(answers.iter().all(|answer| answer.status == 200), "{policy:?}");
+        assert_eq!(proxy.graph.attempts(), 20);
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_that_hold_answers_come_at_once() {
+    let proxy = TestProxyBuilder::new()
+        .empty()
+        .with(|config| config.heal.hold_timeout = Duration::from_secs(2))
+        .start()
+        .await;
+    proxy.source.publish_dead();
+    sleep(Duration::from_millis(500)).await;
+    let asked = Instant::now();
+    assert_eq!(proxy.app.post("x").await.status, 401);
+    assert!((1_400..1_600).contains(&asked.elapsed().as_millis()));
+    let asked = Instant::now();
+    assert_eq!(proxy.app.post("x").await.status, 401);
+    assert!(asked.elapsed() < Duration::from_millis(10));
+    proxy.shutdown().await;
 }

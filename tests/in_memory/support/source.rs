@@ -59,10 +59,11 @@ impl ScriptedSource {
         self.0.changed.notify_one();
     }
 
-    /// Shows a token that Graph calls invalid.
-    pub(crate) fn set_dead(&self) {
+    /// Shows a token that Graph calls invalid, and says so.
+    pub(crate) fn publish_dead(&self) {
         self.set_empty(true);
         lock(&self.0.response).dead = true;
+        self.0.changed.notify_one();
     }
 
     pub(crate) fn set_expiry(&self, at: SystemTime) {
