@@ -170,6 +170,9 @@ connect_to = { "graph.facebook.com" = "${graph}", "lookaside.fbsbx.com" = "${gra
 ${tokens}
 [links]
 paging = true
+# Long enough on a slow machine too.
+[heal]
+hold_timeout = "30s"
 ${more}`;
 }
 
