@@ -6,7 +6,7 @@ use fake_graph::{Effect, EndpointKind, Fault};
 use tempfile::TempDir;
 
 use super::support::{
-    NOTIFY, Service, TABLE, assert_is, config, insertion, issue, me, table_settings, unseal, wait_until_started,
+    NOTIFY, Service, TABLE, assert_is, config, insertion, issue, me, table_settings, wait_until_started,
 };
 use crate::postgres::server::Server;
 use crate::support::{Client, Graph, Sidecar, fingerprint, get, together, wait_until};
@@ -37,9 +37,7 @@ fn insert_due(service: &Service) -> Vec<String> {
 }
 
 fn stored(service: &Service, tenant: usize) -> String {
-    let name = name(tenant);
-    let query = format!("SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = '{name}'");
-    unseal(&service.database.psql(&query))
+    service.token_of(&name(tenant))
 }
 
 /// Waits until the row of each tenant has another token.

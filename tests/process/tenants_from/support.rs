@@ -55,11 +55,15 @@ pub(crate) fn issue(graph: &Graph, name: &str, ids: &[&str]) -> String {
 
 /// The settings of a sidecar with the Meta app, and these tenants.
 pub(crate) fn config(graph: &Graph, dir: &Path, tenants_from: &str) -> String {
-    fs::write(dir.join("secret"), APP_SECRET).unwrap();
     fs::write(dir.join("key"), KEY).unwrap();
+    format!("{}[tenants_from]\n{tenants_from}\n", app_config(graph, dir))
+}
+
+/// The same without tenants.
+pub(crate) fn app_config(graph: &Graph, dir: &Path) -> String {
+    fs::write(dir.join("secret"), APP_SECRET).unwrap();
     format!(
-        "{}[app]\nid = \"1234567890123456\"\nsecret = {{ file = \"secret\" }}\n[routing]\nheader = \"X-Tenant-Id\"\n\
-         [tenants_from]\n{tenants_from}\n",
+        "{}[app]\nid = \"1234567890123456\"\nsecret = {{ file = \"secret\" }}\n[routing]\nheader = \"X-Tenant-Id\"\n",
         network_settings(graph)
     )
 }
@@ -104,6 +108,12 @@ impl Service {
         self.database.psql(&format!(
             "UPDATE tenant_whatsapp_config SET {columns} WHERE tenant_id = '{name}'"
         ));
+    }
+
+    /// The token in the row of a tenant.
+    pub(crate) fn token_of(&self, name: &str) -> String {
+        let query = format!("SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = '{name}'");
+        unseal(&self.database.psql(&query))
     }
 
     /// A sidecar in a directory of its own, once it knows the table.
