@@ -10,7 +10,7 @@
 //! | 6 | credential | `credential`: the current one, without a lock, unless Graph has rejected it |
 //! | 7 | attempt | `attempt`: the request is sent through `upstream` |
 //! | 8 | classify | `classify`: what the response means |
-//! | 9 | heal | a newer credential, and the second attempt |
+//! | 9 | heal | `healing`: a newer credential; then the second attempt |
 //! | 10 | deliver | `deliver`: the app's response; its last byte completes the record |
 //!
 //! # Why
@@ -35,9 +35,13 @@ mod deliver;
 mod forward;
 mod headers;
 mod heal;
+mod healing;
 mod lazy_tenant;
 mod link_rewrite;
+mod max_forwards;
 mod notices;
+mod observation;
+mod observe;
 mod outage;
 mod outbound;
 mod prefix;
@@ -47,6 +51,7 @@ mod route;
 mod settings;
 mod spool;
 mod tenant;
+mod trace;
 mod tunnel;
 mod upload_progress;
 mod usage;
@@ -58,7 +63,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::MAX_FORWARDS;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -72,7 +76,7 @@ pub use buffer::BufferBudgets;
 pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
-pub use heal::HealConfig;
+pub use heal::{HealConfig, HealMode};
 pub use lazy_tenant::{LazyTenant, TenantLookup, TenantOpener};
 pub use notices::OnceNotices;
 pub use outage::OutageLog;
@@ -89,19 +93,20 @@ pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::{ConnectionInfo, EarlyResponse};
-use crate::tenants::RouteError;
-use crate::token::RefreshError;
+use crate::tenants::{ObservedCalls, RouteError};
 use crate::types::TenantId;
 use attempt::attempt;
 use body_scrub::MustSearch;
-use buffer::{BufferedBody, Replay};
-use classify::ClassifiedResponse;
+use buffer::BufferedBody;
 use credential::Admission;
 use deliver::Delivery;
+use healing::{Healing, heal};
+use max_forwards::{is_final_recipient, options_response};
+use observe::{ObservedRequest, Observer};
 use outbound::OutboundRequest;
 use record::{Outcome, RequestRecord};
-use refusal::{ALLOWED_METHODS, Refusal};
-use tenant::Authorization;
+use refusal::Refusal;
+use trace::TraceId;
 
 /// The proxy, as its listeners use it.
 #[derive(Debug)]
@@ -116,6 +121,8 @@ pub struct Proxy {
     pub tunnel_hosts: TunnelHosts,
     /// The tenants. A request keeps those that it began with.
     pub tenants: ArcSwap<Tenants>,
+    /// The calls of the requests that were only observed.
+    pub observed_calls: ObservedCalls,
 }
 
 /// A connection of the app.
@@ -124,18 +131,6 @@ struct AppConnection {
     info: ConnectionInfo,
     /// The tenant whose own its listener is.
     listener: Option<TenantId>,
-}
-
-/// The parts of the second attempt besides the request.
-struct Healing<'tenant> {
-    authorization: Authorization<'tenant>,
-    replay: Replay,
-}
-
-/// How a request ends without a second attempt.
-struct Unhealed {
-    outcome: Outcome,
-    verdict: Verdict,
 }
 
 // === impl Proxy ===
@@ -168,11 +163,13 @@ impl Proxy {
     /// Answers one request, always: with Graph's response or with a refusal.
     async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: Arc<AppConnection>) -> Response<Body> {
         let tenants = self.tenants.load_full();
-        let telemetry = tenants
+        let telemetry = &tenants
             .only()
-            .map_or(&tenants.unnamed, |only| &only.tenant.get().telemetry);
+            .map_or(&tenants.unnamed, |only| only.tenant.get())
+            .telemetry;
         let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
         record.peer_uid = connection.info.peer_uid;
+        record.trace = TraceId::of(request.headers());
         let is_head = request.method() == Method::HEAD;
         let early_response = (!request.body().is_end_stream()).then_some(&connection.info.early_response);
         connection.info.early_response.forget();
@@ -216,6 +213,16 @@ impl Proxy {
             return Ok(options_response(record));
         }
         let mut signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
+        if tenants.settings.heal.mode == HealMode::Observe {
+            let security = connection.info.security;
+            let request = ObservedRequest {
+                head,
+                incoming,
+                security,
+                signs,
+            };
+            return Box::pin(self.observe(tenants, request, record)).await;
+        }
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let mut outbound = OutboundRequest::from_app(head, connection.info.security, &tenants.settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
@@ -304,6 +311,34 @@ impl Proxy {
         delivery(&authorization).deliver(second, outcome, record).await
     }
 
+    /// Forwards a request as the app sent it, once.
+    async fn observe(
+        &self,
+        tenants: &Tenants,
+        request: ObservedRequest,
+        record: &mut RequestRecord,
+    ) -> Result<Response<Body>, Refusal> {
+        let observer = Observer {
+            tenants,
+            current: &self.tenants,
+            budgets: &self.budgets,
+            calls: &self.observed_calls,
+        };
+        let mut observed = observer.observe(request, record).await?;
+        let (tenant, outbound) = (&observed.tenant, &observed.outbound);
+        let authorization = tenant.without_credential();
+        let only = attempt(&authorization, outbound, observed.body, record).await?;
+        let is_rejected = matches!(only.verdict, Verdict::TokenRejected(_));
+        observed.observation.heals = is_rejected && observed.is_replayable && tenant.tokens.is_usable();
+        record.set_observation(observed.observation);
+        let delivery = Delivery {
+            outbound,
+            authorization: &authorization,
+            memory_budget: &self.budgets.memory,
+        };
+        delivery.deliver(only, Outcome::Delivered, record).await
+    }
+
     /// The refresher of a tenant that a reload has removed has stopped for that reason.
     fn explain_stop(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
         let has_stopped = matches!(refusal, Refusal::RefresherStopped);
@@ -325,62 +360,6 @@ impl Proxy {
         record.set_outcome(Outcome::Delivered, StatusCode::OK);
         Ok(Response::new(Body::default()))
     }
-}
-
-/// Obtains what a second attempt needs, or says how the request ends without one.
-async fn heal<'tenant>(
-    authorization: &Authorization<'tenant>,
-    outbound: &OutboundRequest,
-    first: &ClassifiedResponse,
-    replay: Option<Replay>,
-) -> Result<Healing<'tenant>, Unhealed> {
-    let unhealed = |outcome| Unhealed {
-        outcome,
-        verdict: first.verdict,
-    };
-    let Some(generation) = authorization.generation() else {
-        return Err(unhealed(Outcome::Delivered));
-    };
-    let tenant = authorization.tenant();
-    match (first.rejected_request(), replay) {
-        (Some(rejected), replay) => match (
-            credential::wait_for_healing(tenant, rejected, replay.as_ref()).await,
-            replay,
-        ) {
-            // Graph states that it did not process the request, so sending it again is safe.
-            (Ok(authorization), Some(replay)) => Ok(Healing { authorization, replay }),
-            (Err(RefreshError::StillValid), _) => Err(Unhealed {
-                outcome: Outcome::Delivered,
-                verdict: Verdict::WrongTokenKind,
-            }),
-            (_, None) => Err(unhealed(Outcome::UnhealedNotReplayable)),
-            (Err(_error), Some(_)) => {
-                credential::remember_if_dead(tenant, rejected, first);
-                Err(unhealed(Outcome::UnhealedNoNewerToken))
-            }
-        },
-        // The media host sends no error code: a refused download is replayed only if there is a newer token by now.
-        (None, Some(replay))
-            if let Some(authorization) = tenant.newer_than(generation)
-                && outbound.is_media_rejection(first.response.status()) =>
-        {
-            Ok(Healing { authorization, replay })
-        }
-        (None, _) => Err(unhealed(Outcome::Delivered)),
-    }
-}
-
-/// `OPTIONS` with `Max-Forwards: 0` is meant for graphward itself (RFC 9110, section 7.6.2).
-fn is_final_recipient(head: &http::request::Parts) -> bool {
-    head.method == Method::OPTIONS && head.headers.get(MAX_FORWARDS).is_some_and(|remaining| remaining == "0")
-}
-
-fn options_response(record: &mut RequestRecord) -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
-    record.set_outcome(Outcome::Delivered, response.status());
-    response
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod allow;
 mod directory;
+mod observed_calls;
 mod roster;
 mod route;
 mod row_cell;
@@ -15,6 +16,7 @@ mod visits;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, SharedObject, Standing};
+pub use observed_calls::{ObservedCalls, ObservedRules};
 pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};
 pub use row_cell::{RowCell, RowSource};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use tokio::sync::Notify;
 
 use crate::admin::{Admin, AdminTenant, TableTenants};
@@ -22,6 +23,7 @@ use crate::proxy::{
 use crate::source::TenantTable;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditFile, LogHandle};
+use crate::tenants::ObservedCalls;
 use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
@@ -276,6 +278,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
         head_timeout: TimeLimit::new(upstream.settings.head_timeout),
         heal: checked_heal(&config.heal),
         links: config.links,
+        removed_headers: header_names(&upstream.remove_headers),
         via: upstream.via,
         idle_timeout: upstream.idle_timeout,
     };
@@ -289,6 +292,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
         budgets,
         tunnel_hosts: tunnel_hosts(config, context),
         tenants: ArcSwap::from_pointee(tenants),
+        observed_calls: ObservedCalls::default(),
     })
 }
 
@@ -297,8 +301,14 @@ pub(super) fn reloaded_settings(config: &Config, running: &Settings) -> Settings
     Settings {
         heal: checked_heal(&config.heal),
         links: config.links,
+        removed_headers: header_names(&config.upstream.remove_headers),
         ..running.clone()
     }
+}
+
+/// The configured names, which have been checked.
+fn header_names(configured: &[String]) -> Arc<[HeaderName]> {
+    configured.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 /// Checks that the spool is writable now, rather than when the first large body meets an expired token.

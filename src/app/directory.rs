@@ -8,6 +8,7 @@ use super::tenants::RunningTenant;
 use crate::config::Config;
 use crate::proxy::{LazyTenant, OutageLog, RequestTelemetry, Settings, Tenant, TenantShare, Tenants};
 use crate::tenants::{AllowRules, Directory, DirectoryBuilder, Entry, Standing};
+use crate::token::TokenHandle;
 use crate::types::TenantId;
 
 /// Builds the tenants of the proxy. One that `before` has, too, goes on with what it has counted and remembered.
@@ -61,17 +62,26 @@ pub(super) fn build_tenants(
         add_row(&mut directory, Arc::new(entry));
     }
     warn_of_shared_objects(&directory, before);
-    let unnamed = before.map(|before| &before.unnamed);
+    let unnamed = before.map(|before| &before.unnamed.telemetry);
     let directory = directory.build();
     let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
     let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
     let reads_signs = header.is_some() || directory.entries().any(is_named);
     Tenants {
-        settings,
         reads_signs: reads_signs || before.is_some_and(|before| before.reads_signs),
         directory,
         header: header.or_else(|| before.and_then(|before| before.header.clone())),
-        unnamed: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
+        unnamed: Tenant {
+            settings: Arc::clone(&settings),
+            tokens: TokenHandle::without_token(),
+            family: None,
+            allow: None,
+            uids: None,
+            dead_token_cache: Arc::default(),
+            telemetry: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
+            share: None,
+        },
+        settings,
         lookup: before.and_then(|before| before.lookup.clone()),
     }
 }
@@ -151,7 +161,7 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
         directory: directory.build(),
         header: before.header.clone(),
         reads_signs: before.reads_signs,
-        unnamed: Arc::clone(&before.unnamed),
+        unnamed: before.unnamed.clone(),
         lookup: before.lookup.clone(),
     }
 }

@@ -330,12 +330,15 @@ async fn drain_or_close(
         Some(_second) = stops.recv() => false,
         () = announce_second_stop(first_stop, proxy) => false,
     };
-    if is_drained {
+    let outcome = if is_drained {
         // Only connections from during the drain are left; their requests are refused anyway.
         shutdown.advance_to(ShutdownPhase::Forced);
-        return RunOutcome::Drained;
-    }
-    force_close(proxy, shutdown, serving).await
+        RunOutcome::Drained
+    } else {
+        force_close(proxy, shutdown, serving).await
+    };
+    proxy.observed_calls.log();
+    outcome
 }
 
 /// Says what a second stop signal does, once it counts. Never returns.

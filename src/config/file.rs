@@ -105,6 +105,9 @@ pub struct UpstreamConfig {
     /// The connections.
     #[serde(flatten)]
     pub settings: UpstreamSettings,
+    /// The headers of the app that do not reach Graph, besides those that no proxy forwards.
+    #[schemars(extend("format" = "header-name"))]
+    pub remove_headers: Vec<String>,
     /// Whether requests to Graph get a `Via` header, and Max-Forwards is obeyed.
     pub via: bool,
     /// The limit for name resolution, TCP and TLS together, 1ms to 1d.

@@ -39,8 +39,11 @@ pub(crate) async fn attempt(
     metrics.count_attempt(which);
     let start = tenant.tokens.start_attempt();
     let started_at = Instant::now();
-    let response = forward(authorization, outbound, body).await?;
-    metrics.observe_response_head(which, started_at.elapsed().as_secs_f64());
+    let response = forward(authorization, outbound, body).await;
+    let time = started_at.elapsed();
+    record.upstream_time += time;
+    let response = response?;
+    metrics.observe_response_head(which, time.as_secs_f64());
     metrics.update_usage(|usage| record_usage(response.headers(), usage));
     let mut classified = classify_response(response, outbound, authorization, record).await?;
     record.set_verdict(classified.verdict);

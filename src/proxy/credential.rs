@@ -18,6 +18,7 @@ use super::body::Body;
 use super::buffer::Replay;
 use super::classify::ClassifiedResponse;
 use super::dead_token::{DeadTokenPolicy, LastRejection, cached_response, invalid_token_response};
+use super::heal::HealMode;
 use super::outbound::OutboundRequest;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
@@ -45,6 +46,9 @@ pub(crate) async fn select<'tenant>(
     replay: Option<&Replay>,
     record: &mut RequestRecord,
 ) -> Result<Admission<'tenant>, Refusal> {
+    if tenant.settings.heal.mode == HealMode::Inject {
+        return Ok(Admission::Send(tenant.current_or_wait(token_deadline(tenant)).await?));
+    }
     let (tokens, cache) = (&tenant.tokens, &tenant.dead_token_cache);
     let credential = match replay {
         Some(_) => tenant.current_or_wait(token_deadline(tenant)).await,

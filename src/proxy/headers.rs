@@ -9,10 +9,10 @@
 use http::header::{self, CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue};
 
 /// Removes what must not reach Graph: hop-by-hop headers, everything that any `Connection` line lists, framing, `Host`,
-/// cookies and forwarding headers. `Authorization` has rules of its own.
-pub(crate) fn strip_request_headers(headers: &mut HeaderMap) {
+/// cookies, forwarding headers, and those with these names. `Authorization` has rules of its own.
+pub(crate) fn strip_request_headers(headers: &mut HeaderMap, removed: &[HeaderName]) {
     remove_connection_listed(headers);
-    remove_matching(headers, is_stripped_from_request);
+    remove_matching(headers, |name| is_stripped_from_request(name) || removed.contains(name));
 }
 
 /// Removes what must not reach the app: hop-by-hop headers, everything that any `Connection` line lists, framing, and
@@ -37,7 +37,7 @@ pub(crate) fn strip_representation_headers(headers: &mut HeaderMap) {
 }
 
 /// Removes each header whose name matches.
-fn remove_matching(headers: &mut HeaderMap, should_remove: fn(&HeaderName) -> bool) {
+fn remove_matching(headers: &mut HeaderMap, should_remove: impl Fn(&HeaderName) -> bool) {
     // Clients send at most five such names; only an unusual request needs a second round.
     let mut matching: [Option<HeaderName>; 8] = [const { None }; 8];
     loop {
@@ -116,7 +116,7 @@ pub mod fuzzing {
 
     /// Removes what must not reach Graph.
     pub fn strip_request_headers(headers: &mut HeaderMap) {
-        super::strip_request_headers(headers);
+        super::strip_request_headers(headers, &[]);
     }
 
     /// Removes what must not reach the app.

@@ -9,10 +9,25 @@ use super::dead_token::DeadTokenPolicy;
 use super::spool::Spool;
 use crate::graph::ClientCredentialPolicy;
 
+/// What graphward does with requests: three steps of a roll-out.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum HealMode {
+    /// It forwards them as the app sent them, with the app's own token, and notes what it would have done.
+    Observe,
+    /// It adds the token, and sends no request a second time.
+    Inject,
+    /// It heals them too.
+    #[default]
+    Heal,
+}
+
 /// How rejected requests are healed.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct HealConfig {
+    /// What graphward does with requests.
+    pub mode: HealMode,
     /// The longest time that a request waits for a token; at most 10m.
     #[schemars(extend("formatMaximum" = "10m"))]
     pub token_wait: Duration,

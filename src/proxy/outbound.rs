@@ -1,6 +1,6 @@
 //! The request as it is sent to Graph: without hop-by-hop headers, `Host`, length, and client credentials.
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, MAX_FORWARDS, USER_AGENT, VIA};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body::Body as _;
@@ -10,6 +10,7 @@ use super::body_scrub::{MustSearch, ScrubConfig};
 use super::buffer::BufferedBody;
 use super::headers::strip_request_headers;
 use super::link_rewrite::LinkRewrite;
+use super::max_forwards;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::tenant::Authorization;
@@ -17,10 +18,10 @@ use super::validation;
 use crate::graph::calls::METHOD_HEADERS;
 use crate::graph::host::is_media_path;
 use crate::graph::parameter::overrides_method;
-use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
+use crate::graph::scrub::{BodyFormat, ScrubReport};
 use crate::graph::{
     AuthScheme, Calls, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin,
-    ParameterCredential, Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, TenantSigns,
+    ParameterCredential, Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TenantSigns,
     parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
@@ -92,7 +93,7 @@ impl OutboundRequest {
             mut headers,
             ..
         } = head;
-        strip_request_headers(&mut headers);
+        strip_request_headers(&mut headers, &settings.removed_headers);
         let mut values = headers.get_all(AUTHORIZATION).iter();
         // None of several takes precedence: they count as one that is not an app token.
         let header = match (values.next(), values.next()) {
@@ -112,16 +113,11 @@ impl OutboundRequest {
             signs.add_target(uri.path(), uri.query());
         }
         let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials, destination.service)?;
-        let scrubbed = match tenant_scheme {
+        let ScrubbedTarget { target, report } = match tenant_scheme {
             Some(_) => Target::from_app(&uri, settings.heal.client_credentials),
             None if signs.is_some() => Target::from_app(&uri, ClientCredentialPolicy::KeepAll),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
-        };
-        let ScrubbedTarget { target, report } = scrubbed.map_err(|error| match error {
-            TargetError::NotAPath => Refusal::MalformedRequest("the request target must be a path"),
-            TargetError::Scrub(ScrubError::ClientCredential) => Refusal::ClientCredential("query"),
-            TargetError::Scrub(ScrubError::CannotScrub(reason)) => Refusal::ScrubFailed(reason),
-        })?;
+        }?;
         let reads_signs = signs.is_some();
         if let (Some(signs), Some(in_query)) = (signs, report.signs) {
             signs.add(*in_query);
@@ -145,7 +141,7 @@ impl OutboundRequest {
         }
         if settings.via {
             headers.append(VIA, HeaderValue::from_static("1.1 graphward"));
-            decrement_max_forwards(&mut headers);
+            max_forwards::decrement(&mut headers);
         }
         let is_upload = target.is_upload();
         Ok(Self {
@@ -164,6 +160,35 @@ impl OutboundRequest {
                 && tenant_scheme.is_some(),
             replaces_parameter: report.credential == ParameterCredential::Removed,
             links,
+        })
+    }
+
+    /// Takes the head of the app's request as it is, without what is about the app's connection or network.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::MalformedRequest`] if its target is not a path.
+    pub(crate) fn unchanged(head: Parts, settings: &Settings) -> Result<Self, Refusal> {
+        let host = validation::request_host(&head).map(|(_authority, host)| host);
+        let destination = settings.destinations.route(host, &head.method, head.uri.path()).clone();
+        let target = Target::from_uri(&head.uri)?;
+        let mut headers = head.headers;
+        strip_request_headers(&mut headers, &[]);
+        Ok(Self {
+            takes_proof: false,
+            is_file_upload: false,
+            hints: RequestHints::from_target(target.path(), target.query()),
+            method: head.method,
+            target,
+            headers,
+            destination,
+            tenant_scheme: None,
+            body_credentials: None,
+            strongest_proof: RejectionProof::Unproven,
+            is_batch: false,
+            replaces_header: false,
+            replaces_parameter: false,
+            links: None,
         })
     }
 
@@ -207,6 +232,22 @@ impl OutboundRequest {
         })
     }
 
+    /// What its head says about its calls.
+    pub(crate) fn calls_of_head(&self) -> Calls {
+        let mut calls = Calls::default();
+        calls.add_form(self.target.query().unwrap_or_default().as_bytes());
+        for name in METHOD_HEADERS {
+            let methods = self.headers.get_all(name).iter();
+            methods.for_each(|method| calls.add_method(method.as_bytes().iter().copied()));
+        }
+        calls
+    }
+
+    /// Whether graphward replaces a token that the app sent.
+    pub(crate) const fn replaces_credential(&self) -> bool {
+        self.replaces_header || self.replaces_parameter
+    }
+
     /// Checks each call that it makes: its own, another method, the items of its batch.
     ///
     /// # Errors
@@ -218,12 +259,7 @@ impl OutboundRequest {
         received: &mut BufferedBody,
         tenant: &TenantId,
     ) -> Result<(), Refusal> {
-        let mut calls = Calls::default();
-        calls.add_form(self.target.query().unwrap_or_default().as_bytes());
-        for name in METHOD_HEADERS {
-            let methods = self.headers.get_all(name).iter();
-            methods.for_each(|method| calls.add_method(method.as_bytes().iter().copied()));
-        }
+        let mut calls = self.calls_of_head();
         let in_body = received.findings.as_mut().and_then(|findings| findings.calls.take());
         let is_unread = in_body.is_none() && !received.body.is_end_stream();
         if let Some(in_body) = in_body {
@@ -233,7 +269,16 @@ impl OutboundRequest {
         } else if is_unread && self.uses_tenant_credential() && !self.is_file_upload {
             calls.unreadable = Some("its body is neither a form nor JSON, or is encoded");
         }
-        let checked = rules.check(self.method.as_str(), self.target.path(), &calls);
+        self.check_calls(rules, &calls, tenant)
+    }
+
+    /// Checks these calls.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotAllowed`]
+    pub(crate) fn check_calls(&self, rules: &AllowRules, calls: &Calls, tenant: &TenantId) -> Result<(), Refusal> {
+        let checked = rules.check(self.method.as_str(), self.target.path(), calls);
         checked.map_err(|error| Refusal::NotAllowed {
             place: tenant.setting("allow"),
             error,
@@ -351,15 +396,5 @@ fn replacement_scheme(
         ClientCredentialPolicy::Replace => Ok(Some(scheme)),
         ClientCredentialPolicy::Refuse => Err(Refusal::ClientCredential("Authorization header")),
         ClientCredentialPolicy::Keep | ClientCredentialPolicy::KeepAll => Ok(None),
-    }
-}
-
-/// Decrements `Max-Forwards` (RFC 9110, section 7.6.2). Requests with zero have been answered before.
-fn decrement_max_forwards(headers: &mut HeaderMap) {
-    let remaining = headers
-        .get(MAX_FORWARDS)
-        .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
-    if let Some(remaining) = remaining.and_then(|count| count.checked_sub(1)) {
-        headers.insert(MAX_FORWARDS, HeaderValue::from(remaining));
     }
 }

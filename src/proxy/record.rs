@@ -10,8 +10,10 @@ use tracing::Level;
 use super::answer_pace::AnswerPace;
 use super::concurrency_limit::InflightGuard;
 use super::notices::OnceNotices;
+use super::observation::Observation;
 use super::outage::OutageLog;
 use super::refusal::Refusal;
+use super::trace::TraceId;
 use crate::graph::{GraphError, RejectionReason, Target, Verdict};
 use crate::net::ClientReader;
 use crate::telemetry::metrics::RequestMetrics;
@@ -58,6 +60,8 @@ pub(crate) struct RequestRecord {
     method: Method,
     /// The user id of the process that connected over a Unix socket.
     pub(crate) peer_uid: Option<u32>,
+    /// The trace that it belongs to.
+    pub(crate) trace: Option<TraceId>,
     pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
     verdict: Option<Verdict>,
@@ -67,10 +71,14 @@ pub(crate) struct RequestRecord {
     rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
+    /// How long Graph took for the heads of its responses, all attempts together.
+    pub(crate) upstream_time: Duration,
     response_bytes: u64,
     outcome: Outcome,
     /// The message of the refusal.
     refusal: Option<String>,
+    /// What graphward would have done, if it only observes.
+    observation: Option<Box<Observation>>,
     response_end: ResponseEnd,
     /// The client, once the response is on its way to it.
     pub(crate) reader: Option<Arc<ClientReader>>,
@@ -90,6 +98,8 @@ pub(crate) enum Outcome {
     Healed,
     /// Graph rejected the token, and the body could not be sent again.
     UnhealedNotReplayable,
+    /// Graph rejected the token, and `heal.mode` is `inject`.
+    UnhealedByMode,
     /// Graph rejected the token, and no newer one arrived.
     UnhealedNoNewerToken,
     /// Graph rejected the newer token too.
@@ -119,6 +129,7 @@ impl RequestRecord {
             started_at: Instant::now(),
             method,
             peer_uid: None,
+            trace: None,
             target: None,
             status: None,
             verdict: None,
@@ -127,9 +138,11 @@ impl RequestRecord {
             rejection: None,
             generation: None,
             attempts: 0,
+            upstream_time: Duration::ZERO,
             response_bytes: 0,
             outcome: Outcome::NoResponse,
             refusal: None,
+            observation: None,
             response_end: ResponseEnd::Unfinished,
             reader: None,
             inflight_guard: None,
@@ -192,6 +205,14 @@ impl RequestRecord {
         self.refusal = Some(refusal.to_string());
     }
 
+    /// Sets what graphward would have done, and counts it.
+    pub(crate) fn set_observation(&mut self, observation: Observation) {
+        for label in observation.labels() {
+            self.telemetry.metrics.count_observation(label);
+        }
+        self.observation = Some(Box::new(observation));
+    }
+
     /// How long to delay the answer, if Graph has not given it.
     pub(crate) fn answer_delay(&self) -> Option<Duration> {
         let is_own = matches!(self.outcome, Outcome::Refused(_) | Outcome::UnhealedNotSent);
@@ -241,6 +262,7 @@ impl RequestRecord {
             (Outcome::Delivered, ResponseEnd::Complete) => "delivered",
             (Outcome::Healed, ResponseEnd::Complete) => "healed",
             (Outcome::UnhealedNotReplayable, ResponseEnd::Complete) => "unhealed_not_replayable",
+            (Outcome::UnhealedByMode, ResponseEnd::Complete) => "unhealed_by_mode",
             (Outcome::UnhealedNoNewerToken, ResponseEnd::Complete) => "unhealed_no_newer_token",
             (Outcome::UnhealedRejectedAgain, ResponseEnd::Complete) => "unhealed_rejected_again",
             (Outcome::UnhealedNotSent, ResponseEnd::Complete) => "unhealed_not_sent",
@@ -254,7 +276,7 @@ impl RequestRecord {
             (_, ResponseEnd::Unfinished) if self.has_stalled() => Level::WARN,
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if self.is_closing() => Level::WARN,
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => Level::INFO,
-            (Outcome::UnhealedNotReplayable | Outcome::UnhealedNoNewerToken, _)
+            (Outcome::UnhealedNotReplayable | Outcome::UnhealedByMode | Outcome::UnhealedNoNewerToken, _)
             | (Outcome::UnhealedRejectedAgain | Outcome::UnhealedNotSent, _) => Level::ERROR,
             (Outcome::Refused(label), _) if is_lost_for_lack_of_a_token(label) => Level::ERROR,
             (Outcome::Refused(_), _) | (_, ResponseEnd::UpstreamAborted) => Level::WARN,
@@ -275,9 +297,11 @@ impl RequestRecord {
                         .target
                         .as_ref()
                         .map(|target| tracing::field::display(target.path_template())),
+                    trace_id = self.trace.map(tracing::field::display),
                     status = self.status.map(|status| status.as_u16()),
                     outcome,
                     refusal = self.refusal,
+                    would = self.observation.as_ref().map(tracing::field::display),
                     verdict = self.verdict.map(Verdict::label),
                     code = self.error.as_ref().and_then(|error| error.code),
                     subcode = self.error.as_ref().and_then(|error| error.subcode),
@@ -286,7 +310,8 @@ impl RequestRecord {
                     generation = self.generation.map(Generation::get),
                     attempts = self.attempts,
                     response_bytes = self.response_bytes,
-                    duration_ms = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    upstream_ms = milliseconds(self.upstream_time),
+                    duration_ms = milliseconds(self.started_at.elapsed()),
                     "request"
                 )
             };
@@ -297,6 +322,10 @@ impl RequestRecord {
             _ => log_at!(Level::INFO),
         }
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns whether a refusal, by its label, is a request that a token would have served.
@@ -329,6 +358,7 @@ impl Drop for RequestRecord {
             Outcome::Refused(label) if !is_lost_for_lack_of_a_token(label) => {}
             Outcome::NoResponse | Outcome::Delivered | Outcome::Healed => {}
             Outcome::UnhealedNotReplayable
+            | Outcome::UnhealedByMode
             | Outcome::UnhealedNoNewerToken
             | Outcome::UnhealedRejectedAgain
             | Outcome::UnhealedNotSent

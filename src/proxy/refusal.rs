@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
+use crate::graph::TargetError;
 use crate::graph::scrub::ScrubError;
 use crate::net::{ConnectFailure, ConnectFailureKind};
 use crate::tenants::{NotAllowed, RouteError};
@@ -355,6 +356,16 @@ impl From<ScrubError> for Refusal {
         match error {
             ScrubError::ClientCredential => Self::ClientCredential("body"),
             ScrubError::CannotScrub(reason) => Self::ScrubFailed(reason),
+        }
+    }
+}
+
+impl From<TargetError> for Refusal {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::NotAPath => Self::MalformedRequest("the request target must be a path"),
+            TargetError::Scrub(ScrubError::ClientCredential) => Self::ClientCredential("query"),
+            TargetError::Scrub(ScrubError::CannotScrub(reason)) => Self::ScrubFailed(reason),
         }
     }
 }

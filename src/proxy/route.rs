@@ -17,7 +17,6 @@ use http::{HeaderName, Uri};
 
 use super::buffer::BufferedBody;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
-use super::record::RequestTelemetry;
 use super::refusal::Refusal;
 use super::settings::{Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
@@ -38,8 +37,8 @@ pub struct Tenants {
     /// Whether the signs of requests are read: there is, or has been, a tenant besides that of requests without a sign. The
     /// requests of one that is gone must not become those of another.
     pub reads_signs: bool,
-    /// For requests whose tenant is not known.
-    pub unnamed: Arc<RequestTelemetry>,
+    /// For requests whose tenant is not known: it has no token.
+    pub unnamed: Tenant,
     /// Finds the tenants that the directory does not list, if there is a place to look.
     pub lookup: Option<Arc<dyn TenantLookup>>,
 }
@@ -160,6 +159,19 @@ impl Tenants {
         })
     }
 
+    /// Finds the tenant that all signs name.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`]
+    pub(crate) fn route_observed(&self, signs: Option<&RequestSigns>) -> Result<&Tenant, RouteError> {
+        let entry = match signs {
+            None => self.directory.fallback().ok_or(RouteError::Unnamed),
+            Some(signs) => route(&self.directory, &signs.all()).map(|route| route.entry),
+        };
+        entry.map(|entry| entry.tenant.get())
+    }
+
     /// Finds the tenant that all signs name, those of the body included.
     ///
     /// # Errors
@@ -195,9 +207,14 @@ impl RequestSigns {
     /// Adds what stands in the body.
     pub(crate) fn add_body(&mut self, received: &mut BufferedBody) {
         if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
-            self.parameters.add(*in_body);
-            self.has_body = true;
+            self.add_found(*in_body);
         }
+    }
+
+    /// Adds what was found in the body.
+    pub(crate) fn add_found(&mut self, in_body: TenantSigns) {
+        self.parameters.add(in_body);
+        self.has_body = true;
     }
 
     fn all(&self) -> Vec<Sign<'_>> {

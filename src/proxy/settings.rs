@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::body::Body;
 use super::heal::HealConfig;
 use crate::graph::Destinations;
@@ -28,6 +30,8 @@ pub struct Settings {
     pub heal: HealConfig,
     /// The links in responses that are rewritten to point at graphward.
     pub links: LinkRewriteConfig,
+    /// The headers of the app that do not reach Graph, besides those that no proxy forwards.
+    pub removed_headers: Arc<[HeaderName]>,
     /// Whether graphward adds `Via` to requests and honors `Max-Forwards`.
     pub via: bool,
     /// The longest wait between two frames of a body.

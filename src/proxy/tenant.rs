@@ -102,12 +102,7 @@ impl Tenant {
     /// [`Refusal::UidNotAllowed`], [`Refusal::TenantShareInUse`]
     pub(crate) fn admit(&self, record: &mut RequestRecord) -> Result<(), Refusal> {
         record.set_tenant(&self.telemetry);
-        if !self.allows_uid(record.peer_uid) {
-            return Err(Refusal::UidNotAllowed {
-                place: self.telemetry.tenant.setting("uids"),
-                uid: record.peer_uid,
-            });
-        }
+        self.check_uid(record.peer_uid)?;
         if let (Some(share), None) = (&self.share, &record.share_guard) {
             // Written once, not by each request: they run on several threads.
             if !share.is_used.load(Ordering::Relaxed) {
@@ -117,6 +112,21 @@ impl Tenant {
             record.share_guard = Some(guard.map_err(|_full| Refusal::TenantShareInUse)?);
         }
         Ok(())
+    }
+
+    /// Checks whether a process with this user id may use the tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UidNotAllowed`]
+    pub(crate) fn check_uid(&self, uid: Option<u32>) -> Result<(), Refusal> {
+        if self.allows_uid(uid) {
+            return Ok(());
+        }
+        Err(Refusal::UidNotAllowed {
+            place: self.telemetry.tenant.setting("uids"),
+            uid,
+        })
     }
 
     /// Returns whether a process with this user id may use the tenant. Without one, it may not if there are `uids`.

@@ -109,6 +109,14 @@ enum Segment {
 
 struct InItem(Option<usize>);
 
+/// A call of a request.
+struct OneCall<'a> {
+    method: &'a str,
+    path: &'a str,
+    /// The number of the batch item, from 1.
+    item: Option<usize>,
+}
+
 // === impl AllowRule ===
 
 impl FromStr for AllowRule {
@@ -155,7 +163,7 @@ impl AllowRules {
         Some(Arc::new(Self(calls.collect())))
     }
 
-    /// Checks each call that a request makes. A batch is its items; it is a call of its own if it has another method, or `ids`.
+    /// Checks each call that a request makes.
     ///
     /// # Errors
     ///
@@ -164,26 +172,8 @@ impl AllowRules {
         if let Some(reason) = calls.unreadable {
             return Err(NotAllowed::Unreadable(reason));
         }
-        let own = normalized_method(method.bytes());
-        let is_batch = !calls.items.is_empty()
-            && *own == *"POST"
-            && calls.methods.iter().all(|method| **method == *"POST")
-            && !calls.has_ids
-            && segments_without_version(path).next().is_none();
-        if !is_batch {
-            let mut methods = calls.methods.iter().chain([&own]);
-            methods.try_for_each(|method| self.check_call(method, path, None))?;
-        }
-        for (index, item) in calls.items.iter().enumerate() {
-            for (method, path) in item
-                .methods
-                .iter()
-                .flat_map(|method| item.paths.iter().map(move |path| (method, path)))
-            {
-                self.check_call(method, path, Some(index + 1))?;
-            }
-        }
-        Ok(())
+        each_call(&normalized_method(method.bytes()), path, calls)
+            .try_for_each(|call| self.check_call(call.method, call.path, call.item))
     }
 
     fn check_call(&self, method: &str, path: &str, item: Option<usize>) -> Result<(), NotAllowed> {
@@ -196,6 +186,51 @@ impl AllowRules {
             item,
         })
     }
+}
+
+/// Returns each call that a request makes. A batch is its items; it is a call of its own if it has another method, or `ids`.
+fn each_call<'a>(own: &'a str, path: &'a str, calls: &'a Calls) -> impl Iterator<Item = OneCall<'a>> {
+    let is_batch = !calls.items.is_empty()
+        && *own == *"POST"
+        && calls.methods.iter().all(|method| **method == *"POST")
+        && !calls.has_ids
+        && segments_without_version(path).next().is_none();
+    let methods = calls.methods.iter().map(|method| &**method).chain([own]);
+    let own = methods.filter(move |_| !is_batch).map(move |method| OneCall {
+        method,
+        path,
+        item: None,
+    });
+    let items = calls.items.iter().enumerate().flat_map(|(index, item)| {
+        item.methods.iter().flat_map(move |method| {
+            item.paths.iter().map(move |path| OneCall {
+                method,
+                path,
+                item: Some(index + 1),
+            })
+        })
+    });
+    own.chain(items)
+}
+
+/// Returns the rules that allow what a request does; `None` in place of one if no rule can describe it.
+pub(super) fn rules_for(method: &str, path: &str, calls: &Calls) -> Vec<Option<String>> {
+    let mut rules: Vec<_> = each_call(&normalized_method(method.bytes()), path, calls)
+        .map(|call| {
+            let rule = format!("{} {}", call.method, shown_path(&path_without_version(call.path)));
+            let pattern: CallPattern = rule.parse().ok()?;
+            pattern.allows(call.method, call.path).then_some(rule)
+        })
+        .collect();
+    if calls.unreadable.is_some() {
+        rules.push(None);
+    }
+    rules
+}
+
+fn path_without_version(path: &str) -> String {
+    let segments = segments_without_version(path).map(String::from_utf8_lossy);
+    segments.fold(String::new(), |path, segment| path + "/" + &segment)
 }
 
 // === impl CallPattern ===

@@ -164,6 +164,12 @@ impl TokenPublisher {
 // === impl TokenHandle ===
 
 impl TokenHandle {
+    /// Creates the end of a channel that never publishes a credential.
+    #[must_use]
+    pub fn without_token() -> Self {
+        channel().1
+    }
+
     /// The current credential. Takes no lock.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {

@@ -1,4 +1,5 @@
-//! A request is attempted at most twice: the call graph of `attempt` has two calls, in `serve`, and no way round them. Within
+//! A request is attempted at most twice: the call graph of `attempt` has two calls, in `serve`, one for requests that are only
+//! observed, and no way round them. Within
 //! an attempt it is written to a connection once, and once more on another one if Graph did not process it.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,10 @@ use super::{code_without_comments, loop_lines, source_files};
 const CALLS: [(&str, &[&str]); 8] = [
     (".handle(", &["src/proxy.rs: service"]),
     (".serve(", &["src/proxy.rs: handle"]),
-    ("attempt", &["src/proxy.rs: serve", "src/proxy.rs: serve"]),
+    (
+        "attempt",
+        &["src/proxy.rs: serve", "src/proxy.rs: serve", "src/proxy.rs: observe"],
+    ),
     ("forward(authorization", &["src/proxy/attempt.rs: attempt"]),
     ("send_again(", &["src/proxy/forward.rs: forward"]),
     (
@@ -45,8 +49,8 @@ fn a_third_attempt_would_be_noticed() {
         (PATH[0], second, format!("        let more = {call}\n{second}")),
         (
             PATH[0],
-            "async fn heal<",
-            format!("async fn more() {{\n    let more = {call}\n}}\n\nasync fn heal<"),
+            "// === impl Proxy ===",
+            format!("async fn more() {{\n    let more = {call}\n}}\n\n// === impl Proxy ==="),
         ),
         (
             "src/proxy/credential.rs",

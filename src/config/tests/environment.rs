@@ -63,11 +63,12 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
     match path {
         "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
         "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),
+        "heal.mode" => (with(&[]), "observe"),
         "listen.socket_mode" => (with(&[]), "0600"),
         "listen.tls.cert" => (with(&tls[..1]), "c.pem"),
         "listen.tls.key" => (with(&tls[1..]), "k.pem"),
         "listen.tunnel_hosts" => (with(&tls), "a,b"),
-        "listen.allowed_hosts" | "upstream.hosts" => (with(&[]), "a,b"),
+        "listen.allowed_hosts" | "upstream.hosts" | "upstream.remove_headers" => (with(&[]), "a,b"),
         "upstream.origin" => (with(&[]), "https://a"),
         "upstream.proxy" => (with(&[]), "http://a:3128"),
         "upstream.http" | "listen.max_connections" => (with(&[]), "2"),

@@ -78,6 +78,11 @@ impl RequestMetrics {
         self.0.tenant.client_credential.get().copied()
     }
 
+    /// Counts what graphward would have done with a request that it only observed; `would` is a value of a closed list.
+    pub fn count_observation(&self, would: &'static str) {
+        self.count(|series| series.observations.get([("would", would)]).inc());
+    }
+
     /// Counts a body that was forwarded without a search for credentials; `reason` is a value of a closed list.
     pub fn count_unsearched_body(&self, reason: &'static str) {
         self.count(|series| series.unsearched_bodies.get([("reason", reason)]).inc());

@@ -79,6 +79,11 @@ impl TenantFamilies {
             Counter(|all| &all.unsearched_bodies),
         );
         self.register(
+            "observations",
+            "Requests that graphward only observed, by what it would have done",
+            Counter(|all| &all.observations),
+        );
+        self.register(
             "request_duration_seconds",
             "Time from request head to end of response",
             Histogram(|all| &all.request_seconds),

@@ -1,0 +1,47 @@
+//! What graphward would have done with a request that it only observed.
+
+use std::fmt;
+
+use super::refusal::Refusal;
+
+/// What graphward would have done with a request.
+#[derive(Debug, Default)]
+pub(crate) struct Observation {
+    /// It would have added the token.
+    pub(crate) injects: bool,
+    /// It would have replaced a token of the app.
+    pub(crate) replaces: bool,
+    /// Graph rejected the token, and there is one with which graphward would have sent the request again.
+    pub(crate) heals: bool,
+    /// It would have refused the request.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+// === impl Observation ===
+
+impl Observation {
+    /// What graphward would have done, in words of a closed list.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &'static str> {
+        let labels = [
+            (self.injects, "inject"),
+            (self.replaces, "replace"),
+            (self.heals, "heal"),
+            (self.refusal.is_some(), "refuse"),
+        ];
+        labels.into_iter().filter_map(|(would, label)| would.then_some(label))
+    }
+}
+
+/// `inject, refuse: refused_not_allowed`
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, label) in self.labels().enumerate() {
+            let separator = if index > 0 { ", " } else { "" };
+            write!(f, "{separator}{label}")?;
+        }
+        match &self.refusal {
+            Some(refusal) => write!(f, ": {}", refusal.label()),
+            None => Ok(()),
+        }
+    }
+}

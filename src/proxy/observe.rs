@@ -1,0 +1,161 @@
+//! `heal.mode = "observe"`: a request goes to Graph as the app sent it, and its record says what graphward would have done.
+//!
+//! # Why
+//!
+//! An operator who does not trust graphward yet sends all traffic through it and loses nothing: the app keeps its own token,
+//! no byte of a request or a response is changed, nothing is held or sent twice, and no rule or sign refuses a request. What is
+//! refused is what no proxy could forward: another host, a request that is malformed.
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use super::body::{Body, HeldBytes};
+use super::buffer::{self, BufferBudgets, BufferedBody};
+use super::heal::HealConfig;
+use super::observation::Observation;
+use super::outbound::OutboundRequest;
+use super::record::RequestRecord;
+use super::refusal::Refusal;
+use super::route::{RequestSigns, Tenants};
+use super::spool::Spool;
+use super::tenant::Tenant;
+use crate::graph::Calls;
+use crate::graph::scrub::{find_calls, scrub};
+use crate::net::TransportSecurity;
+use crate::telemetry::metrics::RequestMetrics;
+use crate::tenants::ObservedCalls;
+
+/// What an observation needs besides the request.
+pub(crate) struct Observer<'a> {
+    /// The tenants that the request began with.
+    pub(crate) tenants: &'a Tenants,
+    /// The tenants as they are now.
+    pub(crate) current: &'a ArcSwap<Tenants>,
+    pub(crate) budgets: &'a BufferBudgets,
+    pub(crate) calls: &'a ObservedCalls,
+}
+
+/// A request as it arrived.
+pub(crate) struct ObservedRequest {
+    pub(crate) head: Parts,
+    pub(crate) incoming: Incoming,
+    pub(crate) security: TransportSecurity,
+    /// The signs that stood beside what is Graph's; `None` if there is one tenant only.
+    pub(crate) signs: Option<Box<RequestSigns>>,
+}
+
+/// A request as it is forwarded, and what graphward would have done with it.
+pub(crate) struct Observed {
+    pub(crate) outbound: OutboundRequest,
+    pub(crate) body: Body,
+    /// The tenant that it names, or one without a token.
+    pub(crate) tenant: Tenant,
+    /// Whether graphward could have sent it a second time.
+    pub(crate) is_replayable: bool,
+    pub(crate) observation: Observation,
+}
+
+/// What can be read in the body of a request.
+#[derive(Default)]
+struct BodyFindings {
+    /// Whether graphward would change it.
+    is_changed: bool,
+    calls: Calls,
+}
+
+// === impl Observer ===
+
+impl Observer<'_> {
+    /// Receives a request, and finds out what graphward would do with it.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of a request that cannot be forwarded.
+    pub(crate) async fn observe(
+        &self,
+        request: ObservedRequest,
+        record: &mut RequestRecord,
+    ) -> Result<Observed, Refusal> {
+        let ObservedRequest {
+            head,
+            incoming,
+            security,
+            mut signs,
+        } = request;
+        let settings = &self.tenants.settings;
+        let outbound = OutboundRequest::unchanged(head.clone(), settings)?;
+        record.target = Some(outbound.target.clone());
+        let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
+        let cleaned = OutboundRequest::from_app(head, security, settings, in_parameters);
+        // A body that does not fit in memory is not held up.
+        let in_memory_only = HealConfig {
+            spool: Spool::Off,
+            ..settings.heal.clone()
+        };
+        let received = buffer::receive(incoming, &in_memory_only, settings.idle_timeout, self.budgets, None).await?;
+        let BufferedBody { body, replay, .. } = received;
+        outbound.check_length(&body)?;
+
+        let mut observation = Observation::default();
+        let judged = cleaned.and_then(|cleaned| {
+            let findings = match body.held_bytes() {
+                Some(HeldBytes::InMemory(Some(bytes))) => {
+                    read_body(&cleaned, bytes, signs.as_deref_mut(), record.metrics())?
+                }
+                Some(HeldBytes::InMemory(None) | HeldBytes::OnDisk(_)) | None => BodyFindings::default(),
+            };
+            observation.replaces = cleaned.replaces_credential() || findings.is_changed;
+            observation.injects = cleaned.uses_tenant_credential() && !observation.replaces;
+            let mut calls = cleaned.calls_of_head();
+            calls.add(findings.calls);
+            Ok((cleaned, calls))
+        });
+        let looked_up = self.tenants.look_up_unlisted(signs.as_deref(), self.current).await;
+        let looked_up = looked_up.and_then(Result::ok);
+        let tenants = looked_up.as_deref().unwrap_or(self.tenants);
+        let routed = tenants.route_observed(signs.as_deref());
+        let tenant = routed.as_ref().map_or(&tenants.unnamed, |tenant| tenant);
+        record.set_tenant(&tenant.telemetry);
+        let checked = judged.and_then(|(cleaned, calls)| {
+            let (name, method) = (&tenant.telemetry.tenant, cleaned.method.as_str());
+            self.calls.add(name, method, cleaned.target.path(), &calls);
+            routed.clone().map_err(Refusal::Route)?;
+            tenant.check_uid(record.peer_uid)?;
+            match &tenant.allow {
+                Some(rules) => cleaned.check_calls(rules, &calls, name),
+                None => Ok(()),
+            }
+        });
+        observation.refusal = checked.err();
+        Ok(Observed {
+            outbound,
+            body,
+            tenant: tenant.clone(),
+            is_replayable: replay.is_some(),
+            observation,
+        })
+    }
+}
+
+/// Reads what a body that is in memory says, as if it were cleaned.
+fn read_body(
+    cleaned: &OutboundRequest,
+    body: Bytes,
+    signs: Option<&mut RequestSigns>,
+    metrics: &RequestMetrics,
+) -> Result<BodyFindings, Refusal> {
+    let Some(config) = cleaned.scrub_config(metrics) else {
+        return Ok(BodyFindings::default());
+    };
+    let calls = find_calls(&config.format, &body)?;
+    let (_cleaned, report) = scrub(&config.format, config.client_credentials, body)?;
+    if let (Some(signs), Some(in_body)) = (signs, report.signs) {
+        signs.add_found(*in_body);
+    }
+    Ok(BodyFindings {
+        is_changed: report.is_changed,
+        calls,
+    })
+}
