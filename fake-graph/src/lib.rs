@@ -215,6 +215,12 @@ impl FakeGraph {
         lock(&self.0.tokens).update(token, change)
     }
 
+    /// The tokens with this name, in the order of their issue.
+    #[must_use]
+    pub fn tokens_named(&self, name: &str) -> Vec<String> {
+        lock(&self.0.tokens).with_name(name)
+    }
+
     /// Issues an authorization code, which `/oauth/access_token` accepts once.
     #[must_use]
     pub fn issue_code(&self, request: CodeRequest) -> String {

@@ -239,10 +239,22 @@ impl TokenTable {
     }
 
     /// All tokens, in the order of their issue.
-    pub(crate) fn summaries(&self, now: SystemTime) -> Vec<TokenSummary> {
+    fn in_order(&self) -> Vec<(&String, &TokenEntry)> {
         let mut entries: Vec<_> = self.tokens.iter().collect();
         entries.sort_by_key(|(_, entry)| entry.sequence);
-        let shown = entries.into_iter().map(|(token, entry)| TokenSummary {
+        entries
+    }
+
+    /// The tokens with this name, in the order of their issue.
+    pub(crate) fn with_name(&self, name: &str) -> Vec<String> {
+        let mut entries = self.in_order();
+        entries.retain(|(_, entry)| entry.info.grant.name.as_deref() == Some(name));
+        entries.into_iter().map(|(token, _)| token.clone()).collect()
+    }
+
+    /// All tokens as the control API shows them, in the order of their issue.
+    pub(crate) fn summaries(&self, now: SystemTime) -> Vec<TokenSummary> {
+        let shown = self.in_order().into_iter().map(|(token, entry)| TokenSummary {
             fingerprint: fingerprint(token),
             name: entry.info.grant.name.as_deref().map(str::to_owned),
             kind: entry.info.kind,

@@ -111,6 +111,48 @@ async fn a_service_is_asked_for_the_tenants_in_use() {
     assert_eq!(graph.sim.rejected(), 0, "the service was asked, and not Graph");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_not_asked_for_a_tenant_that_is_idle() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let service = TenantService::start();
+    for tenant in ["used", "idle"] {
+        service.set_token(tenant, &issue(&graph, tenant, &[]));
+    }
+    let settings = format!(
+        "http = \"http://127.0.0.1:{}/tenants/{{tenant}}/credentials/meta\"\npointer = \"/accessToken\"\n\
+         poll_interval = \"200ms\"\nidle = \"1s\"",
+        service.port
+    );
+    let sidecar = start(&graph, dir.path(), &settings).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "idle").await, "idle");
+    wait_until("it is polled while it is in use", async || {
+        assert_is(&me(&mut client, "idle").await, "idle");
+        service.calls("idle") >= 3
+    })
+    .await;
+    // The polls of a tenant in use are the clock.
+    let mut calls_meanwhile = async |polls| {
+        let (before, until) = (service.calls("idle"), service.calls("used") + polls);
+        wait_until("a tenant in use is polled", async || {
+            assert_is(&me(&mut client, "used").await, "used");
+            service.calls("used") >= until
+        })
+        .await;
+        service.calls("idle") - before
+    };
+    wait_until("it is polled no more", async || calls_meanwhile(5).await == 0).await;
+    assert_eq!(calls_meanwhile(25).await, 0);
+    let before = service.calls("idle");
+    wait_until("its next requests poll again", async || {
+        assert_is(&me(&mut client, "idle").await, "idle");
+        service.calls("idle") >= before + 3
+    })
+    .await;
+    assert_eq!(graph.sim.rejected(), 0);
+}
+
 /// A tenant service. It runs until the tests end.
 struct TenantService {
     port: u16,

@@ -116,6 +116,15 @@ impl Service {
         unseal(&self.database.psql(&query))
     }
 
+    /// The number of connections that graphward has to it.
+    pub(crate) fn connections(&self) -> usize {
+        let name = &self.database.name;
+        let count = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name = 'graphward'"
+        );
+        self.database.psql(&count).parse().unwrap()
+    }
+
     /// A sidecar in a directory of its own, once it knows the table.
     pub(crate) async fn sidecar(&self, extra: &str) -> (TempDir, Sidecar) {
         let dir = tempfile::tempdir().unwrap();
