@@ -19,5 +19,5 @@ pub use directory::{Directory, DirectoryBuilder, Entry, SharedObject, Standing};
 pub use observed_calls::{ObservedCalls, ObservedRules};
 pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};
-pub use row_cell::{RowCell, RowSource};
+pub use row_cell::{RowCell, RowChange, RowSource};
 pub use visits::{VisitPolicy, VisitQueue};

@@ -10,7 +10,7 @@ use super::directory::with_rows;
 use super::row_tenants::{RowOpener, RowTenants};
 use crate::proxy::{LazyTenant, TenantOpener, Tenants};
 use crate::source::TenantRow;
-use crate::tenants::{Entry, RowCell, Standing};
+use crate::tenants::{Entry, RowCell, RowChange, Standing};
 use crate::token::ObtainError;
 use crate::types::TenantId;
 
@@ -35,6 +35,8 @@ pub(super) enum ReadRow {
     Changed(Arc<RowCell>),
     /// It was not there before.
     New(Arc<RowCell>),
+    /// A later token is known already.
+    Outdated,
 }
 
 // === impl KnownRows ===
@@ -59,8 +61,8 @@ impl KnownRows {
         self.rows.contains_key(id)
     }
 
-    /// Uses a row that was read.
-    pub(super) fn put(&mut self, mut row: TenantRow) -> ReadRow {
+    /// Uses a row of a read that began at `read_at`.
+    pub(super) fn put(&mut self, mut row: TenantRow, read_at: Instant) -> ReadRow {
         if let Some(app) = &row.app
             && self.tenants.settings().app(Some(app)).is_none()
         {
@@ -71,29 +73,29 @@ impl KnownRows {
             row.token = Err(Arc::new(ObtainError::permanent("unknown_app", message)));
         }
         let Some(known) = self.rows.get(&row.id) else {
-            return ReadRow::New(self.insert(row));
+            return ReadRow::New(self.insert(row, read_at));
         };
         match &*known.opener.cell.row() {
             Some(before) if before.app == row.app => {
                 self.is_changed |= before.object_ids != row.object_ids;
                 let cell = Arc::clone(&known.opener.cell);
-                if cell.replace(Some(row)) {
-                    ReadRow::Changed(cell)
-                } else {
-                    ReadRow::Same
+                match cell.replace(Some(row), read_at) {
+                    RowChange::Changed => ReadRow::Changed(cell),
+                    RowChange::Same => ReadRow::Same,
+                    RowChange::Outdated => ReadRow::Outdated,
                 }
             }
             // It is opened anew: with another app, or after it was withdrawn.
             Some(_) | None => {
                 self.tenants.close(std::slice::from_ref(&row.id), Instant::now());
-                ReadRow::Changed(self.insert(row))
+                ReadRow::Changed(self.insert(row, read_at))
             }
         }
     }
 
-    fn insert(&mut self, row: TenantRow) -> Arc<RowCell> {
+    fn insert(&mut self, row: TenantRow, read_at: Instant) -> Arc<RowCell> {
         let id = row.id.clone();
-        let cell = Arc::new(RowCell::new(row));
+        let cell = Arc::new(RowCell::new(row, read_at));
         let opener = self.tenants.opener(Arc::clone(&cell));
         self.rows.insert(id, KnownRow { opener });
         self.is_changed = true;
@@ -103,7 +105,7 @@ impl KnownRows {
     /// Withdraws a tenant.
     pub(super) fn withdraw(&mut self, id: &TenantId) {
         if let Some(known) = self.rows.get(id) {
-            known.opener.cell.replace(None);
+            known.opener.cell.replace(None, Instant::now());
             self.tenants.end(id);
             self.is_changed = true;
         }
@@ -111,9 +113,9 @@ impl KnownRows {
 
     /// Has a closed tenant in the place of one that is open.
     pub(super) fn close(&mut self, id: &TenantId) {
-        let row = self.rows.get(id).map(|known| known.opener.cell.row());
-        if let Some(row) = row.as_deref().cloned().flatten() {
-            drop(self.insert(row));
+        let cell = self.rows.get(id).map(|known| &known.opener.cell);
+        if let Some((Some(row), known_at)) = cell.map(|cell| ((*cell.row()).clone(), cell.known_at())) {
+            drop(self.insert(row, known_at));
         }
     }
 

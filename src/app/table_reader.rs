@@ -62,6 +62,8 @@ struct ReadTable {
 const RENEWALS: NonZeroU8 = NonZeroU8::new(4).unwrap();
 /// The time between two searches for tenants that are not used any more.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+/// The time to the next read after one that began before a token became known that it does not have.
+const OUTDATED_PAUSE: Duration = Duration::from_secs(2);
 /// The most names in one line of the log.
 const MAX_NAMES: usize = 10;
 
@@ -155,11 +157,12 @@ impl TableReader {
         self.use_cache().await;
         let mut operator: Option<oneshot::Sender<()>> = None;
         loop {
+            let read_at = Instant::now();
             let contents = self.serve_while(table.read()).await;
             if contents.is_ok() && operator.is_some() {
                 self.roster.accept_loss();
             }
-            let read_again_at = self.on_read(contents);
+            let read_again_at = self.on_read(contents, read_at);
             // The answer to the operator, who may have given up.
             operator.take().map(|reply| reply.send(()).ok());
             let changed = async {
@@ -185,6 +188,7 @@ impl TableReader {
         let Some(cache) = &self.cache else {
             return;
         };
+        let read_at = Instant::now();
         let rows = cache.load().await;
         if !rows.is_empty() {
             tracing::info!(
@@ -194,7 +198,7 @@ impl TableReader {
         }
         for row in rows {
             self.roster.on_row(&row.id);
-            drop(self.put(row));
+            drop(self.put(row, read_at));
         }
         self.publish();
     }
@@ -215,7 +219,7 @@ impl TableReader {
     }
 
     /// Uses what a read found; returns when the table is to be read again, if that is before it announces a change.
-    fn on_read(&mut self, contents: Result<Option<TableContents>, ObtainError>) -> Option<Instant> {
+    fn on_read(&mut self, contents: Result<Option<TableContents>, ObtainError>, read_at: Instant) -> Option<Instant> {
         let contents = match contents {
             Ok(contents) => contents,
             Err(error) => {
@@ -242,7 +246,7 @@ impl TableReader {
             tracing::info!("the tenants can be read again");
         }
         self.is_listed = contents.is_some();
-        let read_again_at = contents.and_then(|contents| self.use_contents(contents));
+        let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
         self.publish();
         if let Some(cache) = &mut self.cache
             && !self.roster.is_withholding()
@@ -253,7 +257,7 @@ impl TableReader {
         read_again_at
     }
 
-    fn use_contents(&mut self, contents: TableContents) -> Option<Instant> {
+    fn use_contents(&mut self, contents: TableContents, read_at: Instant) -> Option<Instant> {
         if !contents.faults.is_empty() && contents.faults != self.faults {
             let shown: Vec<_> = contents.faults.iter().take(MAX_NAMES).map(String::as_str).collect();
             let (faults, count) = (shown.join("; "), contents.faults.len());
@@ -275,30 +279,33 @@ impl TableReader {
             }
             RosterDecision::Apply { withdrawn, confirm_at } => {
                 drop(listed);
-                let new: Vec<_> = contents.rows.into_iter().filter_map(|row| self.put(row)).collect();
+                let mut read_again_at = confirm_at;
+                let mut new = Vec::new();
+                for row in contents.rows {
+                    match self.put(row, read_at) {
+                        ReadRow::New(cell) => new.push(cell.id().clone()),
+                        ReadRow::Outdated => read_again_at = Some(Instant::now() + OUTDATED_PAUSE),
+                        ReadRow::Same | ReadRow::Changed(_) => {}
+                    }
+                }
                 for id in &withdrawn {
                     self.visits.cancel(id);
                     self.rows.withdraw(id);
                 }
                 self.report(&new, &withdrawn);
-                confirm_at
+                read_again_at
             }
         }
     }
 
-    /// Uses a row; returns its name if it is new.
-    fn put(&mut self, row: TenantRow) -> Option<TenantId> {
-        match self.rows.put(row) {
-            ReadRow::Same => None,
-            ReadRow::Changed(cell) => {
-                self.visits.schedule(&cell);
-                None
-            }
-            ReadRow::New(cell) => {
-                self.visits.schedule(&cell);
-                Some(cell.id().clone())
-            }
+    /// Uses a row.
+    fn put(&mut self, row: TenantRow, read_at: Instant) -> ReadRow {
+        let row = self.rows.put(row, read_at);
+        match &row {
+            ReadRow::Changed(cell) | ReadRow::New(cell) => self.visits.schedule(cell),
+            ReadRow::Same | ReadRow::Outdated => {}
         }
+        row
     }
 
     fn report(&mut self, new: &[TenantId], withdrawn: &[TenantId]) {
@@ -337,11 +344,11 @@ impl TableReader {
         }
     }
 
-    fn on_looked_up(&mut self, LookedUp { name, row }: LookedUp) {
+    fn on_looked_up(&mut self, LookedUp { name, read_at, row }: LookedUp) {
         let result = match row {
             Ok(Some(row)) => {
                 self.roster.on_row(&name);
-                drop(self.put(row));
+                drop(self.put(row, read_at));
                 Ok(())
             }
             Ok(None) => {

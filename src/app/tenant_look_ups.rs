@@ -27,6 +27,8 @@ pub(super) struct LookUps {
 /// The row of a name, if there is one.
 pub(super) struct LookedUp {
     pub(super) name: TenantId,
+    /// When the look-up began.
+    pub(super) read_at: Instant,
     pub(super) row: Result<Option<TenantRow>, ObtainError>,
 }
 
@@ -96,8 +98,9 @@ impl LookUps {
             self.waiting.insert(name.clone(), vec![reply]);
             let rows = Arc::clone(&self.rows);
             self.running.push(Box::pin(async move {
+                let read_at = Instant::now();
                 let row = rows.read_row(&name).await;
-                LookedUp { name, row }
+                LookedUp { name, read_at, row }
             }));
         }
     }

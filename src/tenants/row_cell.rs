@@ -5,9 +5,12 @@
 //! A tenant at rest is only this cell. The refresher of a tenant in use reads it as a source: what the table says is there
 //! already, so its first load and one after a change ask no database. Only a load that would return the same token again asks
 //! for the row, because it has a reason: the token is dead, or about to be renewed.
+//!
+//! A read of the whole table takes a while, and a token may be stored meanwhile. What such a read says of that row is older than
+//! what the cell has, and would bring a token back that was replaced. So each write has a time, and an older one changes nothing.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,8 +27,21 @@ pub struct RowCell {
     id: TenantId,
     /// `None` if the tenant was withdrawn.
     row: ArcSwap<Option<TenantRow>>,
+    /// When the read began that returned the row, or when graphward had stored its token.
+    known_at: Mutex<Instant>,
     /// The token in it has changed.
     changed: Notify,
+}
+
+/// What a row that was read means for its cell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RowChange {
+    /// Its token is the same, or has the same fault.
+    Same,
+    /// Its token is another one.
+    Changed,
+    /// The cell has a token that became known after the read began, and keeps it.
+    Outdated,
 }
 
 /// The token in a row, as a source.
@@ -43,12 +59,13 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 // === impl RowCell ===
 
 impl RowCell {
-    /// Creates the cell of a row.
+    /// Creates the cell of a row; the read that returned it began at `read_at`.
     #[must_use]
-    pub fn new(row: TenantRow) -> Self {
+    pub fn new(row: TenantRow, read_at: Instant) -> Self {
         Self {
             id: row.id.clone(),
             row: ArcSwap::from_pointee(Some(row)),
+            known_at: Mutex::new(read_at),
             changed: Notify::new(),
         }
     }
@@ -65,15 +82,36 @@ impl RowCell {
         self.row.load_full()
     }
 
-    /// Replaces the row; `None` withdraws the tenant. If the token is another one, its refresher is told. Returns whether it is.
-    pub fn replace(&self, row: Option<TenantRow>) -> bool {
-        let new = Arc::new(row);
-        let old = self.row.swap(Arc::clone(&new));
-        let is_changed = !has_same_token(&old, &new);
-        if is_changed {
+    /// When the read began that returned the row, or when graphward had stored its token.
+    #[must_use]
+    pub fn known_at(&self) -> Instant {
+        *self.lock()
+    }
+
+    /// Replaces the row by that of a read that began at `read_at`; `None` withdraws the tenant. If the token is another one, its
+    /// refresher is told.
+    pub fn replace(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
+        let change = self.write(Arc::new(row), read_at);
+        if change == RowChange::Changed {
             self.changed.notify_one();
         }
-        is_changed
+        change
+    }
+
+    fn write(&self, new: Arc<Option<TenantRow>>, read_at: Instant) -> RowChange {
+        let mut known_at = self.lock();
+        let is_same = has_same_token(&self.row(), &new);
+        if read_at >= *known_at {
+            *known_at = read_at;
+            self.row.store(new);
+        } else if !is_same {
+            return RowChange::Outdated;
+        }
+        if is_same { RowChange::Same } else { RowChange::Changed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.known_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,10 +149,12 @@ impl RowSource {
         let mut row = self.cell.row();
         let is_known = |before: &Arc<Option<TenantRow>>| has_same_token(before, &row);
         if self.returned.as_ref().is_some_and(is_known) {
+            let read_at = Instant::now();
             row = Arc::new(self.rows.read_row(&self.cell.id).await?);
             // A row that is gone is withdrawn by the reads of the whole table, or by a second statement of this source.
             if row.is_some() {
-                self.cell.row.store(Arc::clone(&row));
+                self.cell.write(row, read_at);
+                row = self.cell.row();
             }
         }
         self.returned = Some(Arc::clone(&row));
@@ -181,7 +221,7 @@ impl Source for RowSource {
             {
                 let token = Ok(token.clone());
                 let row = Arc::new(Some(TenantRow { token, ..row.clone() }));
-                self.cell.row.store(Arc::clone(&row));
+                self.cell.write(Arc::clone(&row), Instant::now());
                 self.returned = Some(row);
             }
             Ok(outcome)

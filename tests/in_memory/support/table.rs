@@ -98,13 +98,15 @@ impl TenantTable for ScriptedTable {
     fn read(&mut self) -> BoxFuture<'_, Result<Option<TableContents>, ObtainError>> {
         Box::pin(async {
             self.0.reads.fetch_add(1, Ordering::Relaxed);
+            // The rows as they are when the read begins, as those of a database.
+            let rows = lock(&self.0.rows).values().cloned().collect();
             sleep(Duration::from_millis(50)).await;
             self.check()?;
             if self.0.is_unlisted.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             Ok(Some(TableContents {
-                rows: lock(&self.0.rows).values().cloned().collect(),
+                rows,
                 faults: Vec::new(),
             }))
         })

@@ -38,19 +38,45 @@ async fn the_operator_sees_counts_and_the_tenants_that_cannot_be_used() {
 async fn the_token_of_a_tenant_at_rest_is_set_through_the_admin_listener() {
     let table = table();
     let proxy = start(&table).await;
-    let body = format!(r#"{{"access_token":"{NEW_TOKEN}"}}"#);
+    let answer = set_token(&proxy, "shop", NEW_TOKEN).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_sent_with(&proxy, "shop", NEW_TOKEN).await;
+    assert_eq!(set_token(&proxy, "other", NEW_TOKEN).await.status, 404);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_began_before_a_token_was_stored_does_not_bring_the_old_one_back() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "shop", SHOP_TOKEN).await;
+    table.announce();
+    sleep(Duration::from_millis(10)).await;
+    let reads = table.reads();
+    assert_eq!(set_token(&proxy, "shop", NEW_TOKEN).await.status, 200);
+    for _ in 0..10 {
+        assert_sent_with(&proxy, "shop", NEW_TOKEN).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(table.reads(), reads);
+
+    // The table is read again, in case that the old token was there on purpose.
+    table.set("shop", SHOP_TOKEN, &["222"]);
+    sleep(Duration::from_secs(3)).await;
+    assert_sent_with(&proxy, "shop", SHOP_TOKEN).await;
+    proxy.shutdown().await;
+}
+
+/// Sets the token of a tenant, as an operator does.
+async fn set_token(proxy: &TestProxy, tenant: &str, token: &str) -> TestResponse {
+    let body = sized(format!(r#"{{"access_token":"{token}"}}"#));
     let headers = [
         ("host", "localhost"),
         ("graphward-admin", "yes"),
         ("content-type", "application/json"),
     ];
-    let set = with(request("PUT", "/admin/token?tenant=shop", sized(body)), &headers);
-    let answer = proxy.admin().fetch(set).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_sent_with(&proxy, "shop", NEW_TOKEN).await;
-    let unknown = with(request("PUT", "/admin/token?tenant=other", sized("{}")), &headers);
-    assert_eq!(proxy.admin().fetch(unknown).await.status, 404);
-    proxy.shutdown().await;
+    let set = request("PUT", &format!("/admin/token?tenant={tenant}"), body);
+    proxy.admin().fetch(with(set, &headers)).await
 }
 
 /// Sends a request that an operator may send.

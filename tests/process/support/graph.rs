@@ -74,6 +74,13 @@ impl Graph {
         Some(self.sim.accepted_messages().last()?.token.clone())
     }
 
+    /// The fingerprint of the token of the last call that was not about tokens.
+    pub(crate) fn last_data_fingerprint(&self) -> Option<String> {
+        let calls = self.sim.recorded_calls();
+        let call = calls.iter().rfind(|call| call.data)?;
+        Some(call.authorization.as_ref()?.token.clone())
+    }
+
     /// Fails unless the last message had this token.
     #[track_caller]
     pub(crate) fn assert_last_token(&self, token: &str) {

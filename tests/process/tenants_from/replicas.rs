@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::support::{Service, assert_is, me};
-use crate::support::{Client, Sidecar, fact, fingerprint, get, together, wait_until};
+use crate::support::{Client, Sidecar, fact, fingerprint, together, wait_until};
 
 /// So many tenants, so that the processes share their renewals.
 const TENANTS: usize = 8;
@@ -55,9 +55,8 @@ async fn assert_uses_rows(service: &Service, sidecar: &Sidecar, tenants: usize) 
     for tenant in (0..tenants).map(name) {
         let in_row = fingerprint(&service.token_of(&tenant));
         wait_until("the token in the row is used", async || {
-            let status = get(sidecar.admin, &format!("/admin/token-status?tenant={tenant}")).await;
             assert_is(&me(&mut client, &tenant).await, &tenant);
-            String::from_utf8_lossy(&status.body).contains(&in_row)
+            service.graph.last_data_fingerprint().as_ref() == Some(&in_row)
         })
         .await;
     }
@@ -80,9 +79,31 @@ async fn assert_newest_in_use(service: &Service, sidecars: &[(TempDir, Sidecar)]
     let renewals = (0..old.len()).map(|tenant| {
         let issued = sim.tokens_named(&name(tenant));
         assert_eq!(issued.last(), Some(&service.token_of(&name(tenant))), "tenant {tenant}");
+        for (_dir, sidecar) in sidecars {
+            assert_goes_forward(sidecar, &name(tenant), &issued);
+        }
         issued.len() - 1
     });
     renewals.collect()
+}
+
+/// Fails if a process has used an older token after a newer one.
+fn assert_goes_forward(sidecar: &Sidecar, tenant: &str, issued: &[String]) {
+    let events = sidecar.log_events();
+    let taken = events
+        .iter()
+        .filter(|event| event["message"] == "using a new token" && event["tenant"] == tenant);
+    let positions = taken.map(|event| {
+        let position = issued
+            .iter()
+            .position(|token| event["fingerprint"] == fingerprint(token));
+        position.unwrap()
+    });
+    let positions: Vec<_> = positions.collect();
+    assert!(
+        !positions.is_empty() && positions.is_sorted(),
+        "{tenant}: {positions:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
