@@ -47,10 +47,10 @@ use crate::types::Clock;
 
 use changes::{Asked, Change, ChangeError, Target, check_access, refuse, tenant_name};
 use response::{TEXT, json_response, not_allowed, respond};
-use table::is_usable;
+use table::{ReadFailureStatus, is_usable};
 use tenant::TenantStatus;
 
-pub use table::{TableTenant, TableTenants, TableToken};
+pub use table::{ReadFailure, TableState, TableTenant, TableTenants, TableToken};
 pub use tenant::AdminTenant;
 
 /// The tenants that need a usable token for the process to be ready.
@@ -109,6 +109,9 @@ struct Readiness<'a> {
     source_identity: &'a str,
     /// The number of tenants.
     tenant_count: usize,
+    /// The place of the tenants, if it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenants_from: Option<ReadFailureStatus>,
     /// The number of tokens in each state.
     tokens: BTreeMap<&'static str, i64>,
     /// All tenants if they are few, or else the first of those without a usable token.
@@ -229,10 +232,17 @@ impl Admin {
         let stage = self.lifecycle.current();
         let (now, tenants) = (self.clock.now(), self.all_tenants());
         let is_good = |tenant: &&TableTenant| is_usable(tenant.token.state(now));
+        let table = self.table.as_ref().map(|table| table.state());
+        // A table has been read by now. It may list none yet, and one that cannot list them may have others.
+        let may_have_others = table
+            .as_ref()
+            .is_some_and(|table| tenants.is_empty() || !table.is_listed);
+        let has_any = may_have_others || tenants.iter().any(|tenant| is_good(&tenant));
+        // A withdrawn tenant needs no token.
+        let is_withdrawn = |tenant: &TableTenant| matches!(tenant.token, TableToken::Withdrawn);
         let tokens_ready = match **self.readiness.load() {
-            // A table has been read by now, if there is one. It may list none.
-            ReadinessPolicy::Any => self.table.is_some() || tenants.iter().any(|tenant| is_good(&tenant)),
-            ReadinessPolicy::All => tenants.iter().all(|tenant| is_good(&tenant)),
+            ReadinessPolicy::Any => has_any,
+            ReadinessPolicy::All => has_any && tenants.iter().all(|tenant| is_good(&tenant) || is_withdrawn(tenant)),
             ReadinessPolicy::Ignore => true,
         };
         let mut listed: Vec<_> = tenants.iter().collect();
@@ -247,6 +257,7 @@ impl Admin {
             accepts_changes: self.exposed_on.is_none(),
             source_identity: &self.source_identity.load(),
             tenant_count: tenants.len(),
+            tenants_from: table.and_then(|table| Some(ReadFailureStatus::from(table.failure.as_ref()?))),
             tokens: TokenState::count(tenants.iter().map(|tenant| tenant.token.state(now))).into(),
             tenants: listed
                 .map(|tenant| (tenant.id.as_str(), tenant.token.status()))

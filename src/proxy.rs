@@ -37,6 +37,7 @@ mod headers;
 mod heal;
 mod healing;
 mod lazy_tenant;
+mod line_limit;
 mod link_rewrite;
 mod max_forwards;
 mod notices;

@@ -18,7 +18,7 @@ mod response;
 
 pub use api::GraphApi;
 pub use config::RenewerConfig;
-pub use debug_token::DebugTokenInspector;
+pub use debug_token::{DebugTokenInspector, RejectedApps};
 pub use exchange::{ExchangeRenewer, ExchangeSettings, UnknownExpiry};
 pub use liveness::GraphLivenessCheck;
 pub use me::MeRequest;

@@ -4,21 +4,53 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::tenant::{AdminTenant, TenantStatus};
 use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
-use crate::types::{TenantId, unix_seconds};
+use crate::types::{Rfc3339Timestamp, TenantId, unix_seconds};
 
 /// The tenants of a table.
 pub trait TableTenants: fmt::Debug + Send + Sync {
     /// Returns the tenants as they are now.
     fn all(&self) -> Vec<TableTenant>;
 
+    /// Returns whether the table could be read.
+    fn state(&self) -> Arc<TableState>;
+
     /// Reads the table again, and uses what is read, whatever is missing in it. Ends when that is done, or has failed.
     fn read_again(&self) -> BoxFuture<'_, ()>;
 
     /// Returns a tenant by its name, which is opened if it was not; `None` if it does not exist, or was withdrawn.
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>>;
+}
+
+/// What is known of a table.
+#[derive(Debug)]
+pub struct TableState {
+    /// Whether it lists its tenants. If it does not, only those are known that are in use.
+    pub is_listed: bool,
+    /// The reason why it cannot be read, if it cannot.
+    pub failure: Option<ReadFailure>,
+}
+
+/// The reason why a table cannot be read.
+#[derive(Clone, Debug)]
+pub struct ReadFailure {
+    /// The last error. No secret.
+    pub error: String,
+    /// The time of the first of the failures in a row.
+    pub since: SystemTime,
+}
+
+impl Default for TableState {
+    fn default() -> Self {
+        Self {
+            is_listed: true,
+            failure: None,
+        }
+    }
 }
 
 /// A tenant of a table.
@@ -44,6 +76,22 @@ pub enum TableToken {
     Faulty(Arc<ObtainError>),
     /// It has no row any more.
     Withdrawn,
+}
+
+/// The reason why a table cannot be read, as it is shown.
+#[derive(Serialize)]
+pub(super) struct ReadFailureStatus {
+    error: String,
+    since: String,
+}
+
+impl From<&ReadFailure> for ReadFailureStatus {
+    fn from(failure: &ReadFailure) -> Self {
+        Self {
+            error: failure.error.clone(),
+            since: Rfc3339Timestamp(failure.since).to_string(),
+        }
+    }
 }
 
 // === impl TableToken ===

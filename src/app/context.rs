@@ -13,6 +13,7 @@ use crate::net::{
     AllowedSchemes, Dialer, EgressProxy, EgressProxyError, EgressProxyUrl, HttpClient, HttpClientConfig,
     NO_EGRESS_PROXY, Tasks,
 };
+use crate::renew::RejectedApps;
 use crate::telemetry::AuditLog;
 use crate::telemetry::metrics::Metrics;
 use crate::types::Clock;
@@ -33,6 +34,8 @@ pub(super) struct BuildContext {
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) audit: AuditLog,
+    /// The apps of which the log says that Graph rejects them.
+    pub(super) rejected_apps: RejectedApps,
     /// Remembers which alerts were delivered, if there is a directory for state.
     pub(super) alert_memory: Option<AlertMemory>,
 }
@@ -88,6 +91,7 @@ impl BuildContext {
             clock,
             metrics,
             audit: AuditLog::new(clock),
+            rejected_apps: RejectedApps::default(),
             alert_memory: state_dir(&config.state).map(|directory| AlertMemory::new(&directory)),
         })
     }

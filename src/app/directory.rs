@@ -59,7 +59,8 @@ pub(super) fn build_tenants(
             standing: entry.standing,
             tenant: entry.tenant.with(reloaded),
         };
-        add_row(&mut directory, Arc::new(entry));
+        // One of the configuration has priority.
+        drop(directory.add(Arc::new(entry)));
     }
     warn_of_shared_objects(&directory, before);
     let unnamed = before.map(|before| &before.unnamed.telemetry);
@@ -133,14 +134,6 @@ fn request_telemetry(
 /// The most names in one line of the log.
 const MAX_NAMES: usize = 10;
 
-/// Adds a tenant of a table. One of the configuration has priority.
-fn add_row(directory: &mut DirectoryBuilder<LazyTenant>, entry: Arc<Entry<LazyTenant>>) {
-    if let Err(second) = directory.add(entry) {
-        let tenant = &second.id;
-        tracing::debug!(%tenant, "the tenant is in [tenants], so its row is not used");
-    }
-}
-
 /// Returns the same tenants, with these of a table in place of those that were there.
 pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<LazyTenant>>>) -> Tenants {
     let mut directory = Directory::builder();
@@ -154,7 +147,10 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
     if let Some(unnamed) = before.directory.fallback() {
         directory.serve_unnamed(&unnamed.id);
     }
-    rows.for_each(|entry| add_row(&mut directory, entry));
+    for row in rows {
+        // One of the configuration has priority.
+        drop(directory.add(row));
+    }
     warn_of_shared_objects(&directory, Some(before));
     Tenants {
         settings: Arc::clone(&before.settings),

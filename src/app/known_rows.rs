@@ -61,6 +61,11 @@ impl KnownRows {
         self.rows.contains_key(id)
     }
 
+    /// Returns whether there is a row of this name.
+    pub(super) fn is_listed(&self, id: &TenantId) -> bool {
+        self.rows.get(id).is_some_and(|known| known.opener.cell.row().is_some())
+    }
+
     /// Uses a row of a read that began at `read_at`.
     pub(super) fn put(&mut self, mut row: TenantRow, read_at: Instant) -> ReadRow {
         if let Some(app) = &row.app
@@ -87,7 +92,7 @@ impl KnownRows {
             }
             // It is opened anew: with another app, or after it was withdrawn.
             Some(_) | None => {
-                self.tenants.close(std::slice::from_ref(&row.id), Instant::now());
+                self.tenants.close(std::slice::from_ref(&row.id));
                 ReadRow::Changed(self.insert(row, read_at))
             }
         }

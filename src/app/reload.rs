@@ -68,7 +68,8 @@ struct Replacement {
     reloaded: ReloadedConfig,
     settings: Arc<Settings>,
     tenants: Vec<ReplacementTenant>,
-    row_settings: RowSettings,
+    /// `None` without `[tenants_from]`.
+    row_settings: Option<RowSettings>,
     /// The table of the running configuration, with the secrets of now.
     table: Option<Box<dyn TenantTable>>,
     alert_sender: Option<AlertSender>,
@@ -195,8 +196,8 @@ impl Reloader {
         let running: Vec<_> = self.tenants.iter().collect();
         let new_share = || TenantShare::new(&self.proxy.concurrency_limit, &self.proxy.budgets);
         let settings = replacement.settings;
-        if let Some(row_tenants) = &self.row_tenants {
-            row_tenants.reload(replacement.row_settings);
+        if let (Some(row_tenants), Some(row_settings)) = (&self.row_tenants, replacement.row_settings) {
+            row_tenants.reload(row_settings);
             if let Some(table) = replacement.table {
                 row_tenants.replace_table(table).await;
             }
@@ -306,14 +307,12 @@ impl BuildContext {
         let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
         let (alert_sender, webhook) = build::build_webhook(config, self)?.unzip();
         let settings = Arc::new(build::reloaded_settings(config, settings));
+        let from = config.tenants_from.as_ref();
+        let row_settings = from.map(|_| RowSettings::new(config, Arc::clone(&settings)));
+        let table = from.map(|from| self.tenant_table(from));
         Ok(Replacement {
-            row_settings: RowSettings::new(config, Arc::clone(&settings))?,
-            table: config
-                .tenants_from
-                .as_ref()
-                .map(|from| self.tenant_table(from))
-                .transpose()
-                .map_err(StartError::from)?,
+            row_settings: row_settings.transpose()?,
+            table: table.transpose().map_err(StartError::from)?,
             settings,
             tenants,
             alert_sender,

@@ -9,23 +9,25 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::context::BuildContext;
 use super::directory::request_tenant;
 use super::error::StartError;
 use super::event_sink::SharedAlertSender;
+use super::open_rows::{OpenLimits, OpenRow, OpenRows};
 use super::row_settings::{RowApp, RowSettings};
-use super::tenants::{NewTenant, RunningTenant};
-use crate::admin::AdminTenant;
+use super::tenants::NewTenant;
+use crate::admin::{AdminTenant, TableState};
 use crate::config::Config;
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
-use crate::source::{StoredToken, TenantRows, TenantTable};
+use crate::source::{StoredToken, TenantRows, TenantTable, TenantsFrom};
 use crate::tenants::{RowCell, RowSource, VisitPolicy};
 use crate::token::{Alert, AlertCause, AlertKey, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport};
 use crate::types::{TenantId, error_chain};
@@ -39,35 +41,15 @@ pub(super) struct RowTenants {
     concurrency_limit: ConcurrencyLimit,
     budgets: BufferBudgets,
     settings: ArcSwap<RowSettings>,
-    /// How long a tenant stays open after its last request.
-    idle: Duration,
+    limits: OpenLimits,
+    /// Bounds the visits, and the inspections of other tenants, at the same time.
+    pub(super) inspections: Arc<Semaphore>,
     open: Mutex<OpenRows>,
+    table_state: ArcSwap<TableState>,
     /// All rows, for the operator.
     pub(super) cells: ArcSwap<Vec<Arc<RowCell>>>,
     /// Asks for a read of the table, or of another one.
     pub(super) requests: mpsc::Sender<TableRequest>,
-}
-
-#[derive(Default)]
-struct OpenRows {
-    // Boxed, because a table of them is half empty.
-    by_name: HashMap<TenantId, Box<OpenRow>>,
-    /// Those that requests may still be using.
-    closing: Vec<OpenRow>,
-}
-
-/// A tenant that is open.
-struct OpenRow {
-    cell: Arc<RowCell>,
-    running: RunningTenant,
-    share: TenantShare,
-    /// The last time at which it was seen in use.
-    used_at: Instant,
-    /// How long it stays open without being used.
-    idle: Duration,
-    is_visited: bool,
-    /// The settings have changed since it was opened.
-    is_outdated: bool,
 }
 
 /// What is requested from the task that reads the table.
@@ -84,10 +66,11 @@ pub(super) struct RowOpener {
     tenants: Arc<RowTenants>,
 }
 
-/// How long a tenant without requests stays open, unless the configuration says otherwise.
-const IDLE: Duration = Duration::from_secs(10 * 60);
-/// How long a tenant stays after the directory has a closed one in its place: requests that began before may still use it.
-const CLOSING_TIME: Duration = Duration::from_secs(30);
+/// Which tenants stay open, unless the configuration says otherwise.
+const LIMITS: OpenLimits = OpenLimits {
+    idle: Duration::from_secs(10 * 60),
+    max_open: 10_000,
+};
 
 // === impl RowTenants ===
 
@@ -103,9 +86,11 @@ impl RowTenants {
         context: &BuildContext,
         alert_sender: &SharedAlertSender,
         proxy: &Arc<Proxy>,
+        renewals: NonZeroU8,
         requests: mpsc::Sender<TableRequest>,
     ) -> Result<Arc<Self>, StartError> {
         let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
+        let common = config.tenants_from.as_ref().map(TenantsFrom::common);
         Ok(Arc::new(Self {
             context: context.clone(),
             proxy: Arc::downgrade(proxy),
@@ -114,8 +99,13 @@ impl RowTenants {
             concurrency_limit: proxy.concurrency_limit.clone(),
             budgets: proxy.budgets.clone(),
             settings: ArcSwap::from_pointee(settings),
-            idle: config.tenants_from.as_ref().map_or(IDLE, |from| from.common().idle),
+            limits: common.map_or(LIMITS, |common| OpenLimits {
+                idle: common.idle,
+                max_open: common.max_open.get(),
+            }),
+            inspections: Arc::new(Semaphore::new(renewals.get().into())),
             open: Mutex::default(),
+            table_state: ArcSwap::from_pointee(TableState::default()),
             cells: ArcSwap::default(),
             requests,
         }))
@@ -127,6 +117,16 @@ impl RowTenants {
             cell,
             tenants: Arc::clone(self),
         })
+    }
+
+    /// The state of the table.
+    pub(super) fn table_state(&self) -> Arc<TableState> {
+        self.table_state.load_full()
+    }
+
+    /// Sets the state of the table.
+    pub(super) fn set_table_state(&self, state: TableState) {
+        self.table_state.store(Arc::new(state));
     }
 
     /// Shows the operator these rows.
@@ -190,12 +190,14 @@ impl RowTenants {
         let running = tenant.start(&self.context);
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
         let tenant = request_tenant(&running, &settings.proxy, None, Some(share.clone()), &self.context);
+        let now = Instant::now();
         let opened = OpenRow {
             cell: Arc::clone(cell),
             running,
             share,
-            used_at: Instant::now(),
-            idle: self.idle,
+            opened_at: now,
+            used_at: now,
+            idle: self.limits.idle,
             is_visited: false,
             is_outdated: false,
         };
@@ -207,7 +209,9 @@ impl RowTenants {
     /// Builds what refreshes the token of a row. Without its renewer, if that cannot be built, its token is served all the same.
     fn token_side(&self, app: &RowApp, cell: &Arc<RowCell>) -> Reconfiguration {
         let source = || RowSource::new(Arc::clone(cell), self.rows());
-        let provider = self.context.row_provider(&app.config, source(), app.secret.clone());
+        let provider = self
+            .context
+            .row_provider(&app.config, source(), app.secret.clone(), &self.inspections);
         let provider = provider.unwrap_or_else(|error| {
             let (tenant, error) = (cell.id(), error_chain(&error));
             tracing::error!(%tenant, error, "the token of this tenant cannot be renewed");
@@ -319,51 +323,23 @@ impl RowTenants {
         self.context.clock.now()
     }
 
-    /// Takes out the tenants that have not been used for a while. They end when no request can use them any more.
-    pub(super) fn take_idle(&self, now: Instant) -> Vec<TenantId> {
-        let mut open = self.open_rows();
-        open.closing
-            .retain(|row| now < row.used_at + CLOSING_TIME || row.is_busy());
-        let mut idle = Vec::new();
-        for (id, row) in &mut open.by_name {
-            if row.is_outdated {
-                idle.push(id.clone());
-            } else if row.share.take_used() {
-                (row.used_at, row.idle) = (now, self.idle);
-            } else if row.is_busy() {
-                row.used_at = now;
-            } else if now >= row.used_at + row.idle {
-                idle.push(id.clone());
-            }
-        }
-        drop(open);
-        self.close(&idle, now);
-        idle
+    /// Closes the tenants that have not been used for a while, and the least recently used ones until `more` can be opened.
+    pub(super) fn close_idle(&self, more: usize) -> Vec<TenantId> {
+        let limits = OpenLimits {
+            max_open: self.limits.max_open.saturating_sub(more),
+            ..self.limits
+        };
+        self.open_rows().take_idle(limits, Instant::now())
     }
 
     /// Closes tenants. They end when no request can use them any more.
-    pub(super) fn close(&self, ids: &[TenantId], now: Instant) {
-        let mut open = self.open_rows();
-        for id in ids {
-            if let Some(mut row) = open.by_name.remove(id) {
-                row.used_at = now;
-                open.closing.push(*row);
-            }
-        }
+    pub(super) fn close(&self, ids: &[TenantId]) {
+        self.open_rows().close(ids, Instant::now());
     }
 
     /// Ends a tenant that was withdrawn: the requests that wait for its token are refused.
     pub(super) fn end(&self, id: &TenantId) {
         drop(self.open_rows().by_name.remove(id));
-    }
-}
-
-// === impl OpenRow ===
-
-impl OpenRow {
-    /// Whether it is visited, has a request in flight, or renews its token.
-    fn is_busy(&self) -> bool {
-        self.is_visited || self.share.inflight() > 0 || self.running.tokens.is_renewing()
     }
 }
 

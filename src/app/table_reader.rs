@@ -5,13 +5,13 @@
 //! One task for all: it alone changes the rows, so what a read, a look-up and an idle tenant change needs no lock. A read goes on
 //! while look-ups are answered.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::cache_writer::CacheWriter;
 use super::context::BuildContext;
@@ -20,8 +20,10 @@ use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::known_rows::{KnownRows, ReadRow};
 use super::row_tenants::{RowTenants, TableRequest};
+use super::table_reports::TableReports;
 use super::tenant_look_ups::{LookUps, LookedUp};
 use super::tenant_visits::TenantVisits;
+use crate::admin::{ReadFailure, TableState};
 use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::source::{TableContents, TenantRow, TenantTable};
@@ -36,19 +38,14 @@ pub(super) struct TableReader {
     proxy: Arc<Proxy>,
     roster: Roster,
     rows: KnownRows,
-    /// Whether the table lists its tenants.
-    is_listed: bool,
     /// When tenants that are not used any more are searched for.
     idle: Interval,
     cache: Option<CacheWriter>,
     look_ups: LookUps,
     visits: TenantVisits,
-    /// The last failure, which is not logged again.
-    failure: Option<String>,
-    /// The last faults, which are not logged again.
-    faults: Vec<String>,
-    /// The tenants without a usable token that were logged.
-    reported_unusable: BTreeSet<TenantId>,
+    reports: TableReports,
+    /// Single rows can be read although the last read of the table failed.
+    recovered: Arc<Notify>,
     has_read: watch::Sender<bool>,
 }
 
@@ -64,8 +61,8 @@ const RENEWALS: NonZeroU8 = NonZeroU8::new(4).unwrap();
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 /// The time to the next read after one that began before a token became known that it does not have.
 const OUTDATED_PAUSE: Duration = Duration::from_secs(2);
-/// The most names in one line of the log.
-const MAX_NAMES: usize = 10;
+/// The shortest time from a read that failed to the next one, if single rows can be read meanwhile.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 // === impl TableReader ===
 
@@ -99,7 +96,11 @@ impl TableReader {
         proxy: &Arc<Proxy>,
     ) -> Result<Self, StartError> {
         let (sender, requests) = mpsc::channel(1);
-        let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, sender)?;
+        let renewals = config
+            .tenants_from
+            .as_ref()
+            .map_or(RENEWALS, |from| from.common().renewals);
+        let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, renewals, sender)?;
         let (lookup, look_ups) = LookUps::new(table.rows());
         proxy.tenants.rcu(|before| {
             let mut tenants = with_rows(before, std::iter::empty());
@@ -107,10 +108,6 @@ impl TableReader {
             tenants.lookup = Some(Arc::clone(&lookup));
             tenants
         });
-        let renewals = config
-            .tenants_from
-            .as_ref()
-            .map_or(RENEWALS, |from| from.common().renewals);
         let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
         let mut idle = interval(IDLE_INTERVAL);
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,14 +119,12 @@ impl TableReader {
             roster: Roster::default(),
             rows: KnownRows::new(Arc::clone(&tenants)),
             tenants,
-            is_listed: true,
             idle,
             cache,
             look_ups,
             visits,
-            failure: None,
-            faults: Vec::new(),
-            reported_unusable: BTreeSet::new(),
+            reports: TableReports::default(),
+            recovered: Arc::default(),
             has_read: watch::Sender::new(false),
         })
     }
@@ -159,15 +154,22 @@ impl TableReader {
         loop {
             let read_at = Instant::now();
             let contents = self.serve_while(table.read()).await;
-            if contents.is_ok() && operator.is_some() {
+            let has_failed = contents.is_err();
+            if !has_failed && operator.is_some() {
                 self.roster.accept_loss();
             }
             let read_again_at = self.on_read(contents, read_at);
             // The answer to the operator, who may have given up.
             operator.take().map(|reply| reply.send(()).ok());
+            let recovered = Arc::clone(&self.recovered);
+            let recovered = async {
+                sleep(RECOVERY_PAUSE).await;
+                recovered.notified().await;
+            };
             let changed = async {
                 tokio::select! {
                     () = table.changed() => None,
+                    () = recovered, if has_failed => None,
                     () = wait_until(read_again_at) => None,
                     Some(request) = requests.recv() => Some(request),
                 }
@@ -212,7 +214,10 @@ impl TableReader {
                 done = &mut work => return done,
                 found = self.look_ups.next(|name| self.rows.contains(name)) => self.on_looked_up(found),
                 never = self.visits.run() => match never {},
-                _ = self.idle.tick() => self.close_idle(),
+                _ = self.idle.tick() => {
+                    self.close_idle(0);
+                    self.proxy.tenants.load().unnamed.telemetry.notices.report_unknown_tenants();
+                }
             }
             self.publish();
         }
@@ -223,29 +228,17 @@ impl TableReader {
         let contents = match contents {
             Ok(contents) => contents,
             Err(error) => {
-                let error = error_chain(&error);
-                if self.failure.as_ref() != Some(&error) {
-                    match self.rows.len() {
-                        0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
-                        known => tracing::error!(
-                            error,
-                            known,
-                            "cannot read the tenants: those that are known stay in use"
-                        ),
-                    }
-                    self.failure = Some(error);
-                }
-                // With those of the cache, it can serve.
-                if self.rows.len() > 0 {
-                    self.has_read.send_replace(true);
-                }
+                self.on_failure(error_chain(&error));
                 return None;
             }
         };
-        if self.failure.take().is_some() {
+        if self.tenants.table_state().failure.is_some() {
             tracing::info!("the tenants can be read again");
         }
-        self.is_listed = contents.is_some();
+        self.tenants.set_table_state(TableState {
+            is_listed: contents.is_some(),
+            failure: None,
+        });
         let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
         self.publish();
         if let Some(cache) = &mut self.cache
@@ -257,13 +250,32 @@ impl TableReader {
         read_again_at
     }
 
-    fn use_contents(&mut self, contents: TableContents, read_at: Instant) -> Option<Instant> {
-        if !contents.faults.is_empty() && contents.faults != self.faults {
-            let shown: Vec<_> = contents.faults.iter().take(MAX_NAMES).map(String::as_str).collect();
-            let (faults, count) = (shown.join("; "), contents.faults.len());
-            tracing::warn!(faults, count, "rows of the tenants that are not used; correct them");
+    fn on_failure(&mut self, error: String) {
+        let before = self.tenants.table_state();
+        let failure = before.failure.as_ref();
+        if failure.is_none_or(|failure| failure.error != error) {
+            match self.rows.len() {
+                0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
+                known => tracing::error!(
+                    error,
+                    known,
+                    "cannot read the tenants: those that are known stay in use"
+                ),
+            }
         }
-        self.faults = contents.faults;
+        let since = failure.map_or_else(|| self.tenants.now(), |failure| failure.since);
+        self.tenants.set_table_state(TableState {
+            failure: Some(ReadFailure { error, since }),
+            ..*before
+        });
+        // With those of the cache, it can serve.
+        if self.rows.len() > 0 {
+            self.has_read.send_replace(true);
+        }
+    }
+
+    fn use_contents(&mut self, contents: TableContents, read_at: Instant) -> Option<Instant> {
+        self.reports.on_faults(contents.faults);
         let listed: HashSet<&TenantId> = contents.rows.iter().map(|row| &row.id).collect();
         match self.roster.on_read(&listed, Instant::now()) {
             RosterDecision::Withhold {
@@ -292,7 +304,8 @@ impl TableReader {
                     self.visits.cancel(id);
                     self.rows.withdraw(id);
                 }
-                self.report(&new, &withdrawn);
+                self.reports.on_change(&self.rows, &new, &withdrawn);
+                self.reports.on_hidden(&self.rows, &self.proxy.tenants.load());
                 read_again_at
             }
         }
@@ -308,22 +321,6 @@ impl TableReader {
         row
     }
 
-    fn report(&mut self, new: &[TenantId], withdrawn: &[TenantId]) {
-        if !new.is_empty() || !withdrawn.is_empty() {
-            let all = self.rows.len();
-            let (added, gone) = (first_names(new.iter()), first_names(withdrawn.iter()));
-            let (new, withdrawn) = (new.len(), withdrawn.len());
-            tracing::info!(new, withdrawn, all, added, gone, "the tenants have changed");
-        }
-        let unusable = self.rows.unusable();
-        let newly: Vec<_> = unusable.difference(&self.reported_unusable).collect();
-        if let Some(error) = newly.first().and_then(|id| self.rows.problem(id)) {
-            let (tenants, count) = (first_names(newly.iter()), unusable.len());
-            tracing::warn!(tenants, count, %error, "tenants whose token cannot be used, with the reason of the first");
-        }
-        self.reported_unusable = unusable;
-    }
-
     /// Gives the proxy the tenants as they are now, if they are others than before.
     fn publish(&mut self) {
         if self.rows.take_change() {
@@ -332,10 +329,11 @@ impl TableReader {
         }
     }
 
-    /// Replaces tenants that are not used any more by closed ones. If the table lists none, they are forgotten.
-    fn close_idle(&mut self) {
-        for id in self.tenants.take_idle(Instant::now()) {
-            if self.is_listed {
+    /// Replaces tenants that are not used any more by closed ones, and the least recently used ones until `more` can be opened. If
+    /// the table lists none, they are forgotten.
+    fn close_idle(&mut self, more: usize) {
+        for id in self.tenants.close_idle(more) {
+            if self.tenants.table_state().is_listed {
                 self.rows.close(&id);
             } else {
                 self.visits.cancel(&id);
@@ -345,9 +343,17 @@ impl TableReader {
     }
 
     fn on_looked_up(&mut self, LookedUp { name, read_at, row }: LookedUp) {
+        let state = self.tenants.table_state();
+        if row.is_ok() && state.failure.is_some() {
+            self.recovered.notify_one();
+        }
         let result = match row {
             Ok(Some(row)) => {
-                self.roster.on_row(&name);
+                if state.is_listed {
+                    self.roster.on_row(&name);
+                } else {
+                    self.close_idle(1);
+                }
                 drop(self.put(row, read_at));
                 Ok(())
             }
@@ -359,6 +365,12 @@ impl TableReader {
         };
         // Those who wait read the proxy's tenants when they are told.
         self.publish();
+        if !state.is_listed
+            && let Some(entry) = self.proxy.tenants.load().directory.find(name.as_str())
+        {
+            // Only open ones are closed and forgotten.
+            entry.tenant.get();
+        }
         self.look_ups.finish(&name, &result);
     }
 }
@@ -376,10 +388,4 @@ async fn wait_until(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// The first of several names, as one text.
-fn first_names<T: ToString>(names: impl Iterator<Item = T>) -> String {
-    let names: Vec<_> = names.take(MAX_NAMES).map(|name| name.to_string()).collect();
-    names.join(", ")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::row_tenants::{RowTenants, TableRequest};
-use crate::admin::{AdminTenant, TableTenant, TableTenants, TableToken};
+use crate::admin::{AdminTenant, TableState, TableTenant, TableTenants, TableToken};
 use crate::tenants::Standing;
 use crate::token::BoxFuture;
 
@@ -27,6 +27,10 @@ impl TableTenants for RowTenants {
             },
         });
         tenants.collect()
+    }
+
+    fn state(&self) -> Arc<TableState> {
+        self.table_state()
     }
 
     fn read_again(&self) -> BoxFuture<'_, ()> {

@@ -1,8 +1,10 @@
 //! Builds the token provider of `[token]`: its sources, its store, its renewer and its inspector.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use super::context::BuildContext;
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_meta_secret, resolve_text};
@@ -81,16 +83,17 @@ impl BuildContext {
     }
 
     /// Builds the token provider of a tenant whose token is in a row of a table. With `verify`, its token is used before Graph
-    /// has been asked about it.
+    /// has been asked about it. Tenants share a limit of `inspections`.
     pub(super) fn row_provider(
         &self,
         config: &Config,
         source: RowSource,
         app_secret: Option<Secret>,
+        inspections: &Arc<Semaphore>,
     ) -> Result<TokenProvider, TokenProviderError> {
         let provider = self.complete_provider(TokenProvider::from_source(source), config, app_secret)?;
         Ok(if config.token.verify {
-            provider.with_inspection_scope(InspectionScope::InBackground)
+            provider.with_background_inspections(Arc::clone(inspections))
         } else {
             provider
         })
@@ -118,7 +121,10 @@ impl BuildContext {
             let provider = provider.with_inspection_scope(InspectionScope::ExpiredTokens);
             return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
         }
-        let inspector = || DebugTokenInspector::new(me.clone(), app.clone());
+        let inspector = || {
+            let inspector = DebugTokenInspector::new(me.clone(), app.clone());
+            inspector.with_rejected_apps(self.rejected_apps.clone())
+        };
         let provider = provider.with_inspector(inspector());
         Ok(provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me)))
     }

@@ -1,4 +1,5 @@
-//! What the log says once: the first request, and an app that still sends a token of its own.
+//! What the log says once: the first request, and an app that still sends a token of its own; and what it says of only a few
+//! requests: that they are for unknown tenants.
 //!
 //! # Why
 //!
@@ -7,6 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::line_limit::LineLimit;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::types::TenantId;
 
@@ -15,9 +17,23 @@ use crate::types::TenantId;
 pub struct OnceNotices {
     first_request: AtomicBool,
     client_credential: AtomicBool,
+    unknown_tenants: LineLimit,
 }
 
 impl OnceNotices {
+    /// Returns how many lines about requests for unknown tenants were left out before this one; `None` if it is left out, too.
+    pub(crate) fn admit_unknown_tenant(&self) -> Option<u64> {
+        self.unknown_tenants.admit()
+    }
+
+    /// Says how many such lines were left out, if no line has said it.
+    pub fn report_unknown_tenants(&self) {
+        let not_logged = self.unknown_tenants.take_left_out();
+        if not_logged > 0 {
+            tracing::warn!(not_logged, "more requests for unknown tenants were refused");
+        }
+    }
+
     /// Gives the notices that are due after a request.
     pub(crate) fn give(&self, tenant: &TenantId, outcome: &str, metrics: &RequestMetrics) {
         if is_due(&self.first_request) {

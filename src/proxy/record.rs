@@ -253,6 +253,12 @@ impl RequestRecord {
         self.reader.as_ref().is_some_and(|reader| reader.has_stalled())
     }
 
+    /// Whether a sign of the request names a tenant that does not exist, or that could not be looked up.
+    fn is_for_unknown_tenant(&self, outcome: &str) -> bool {
+        let is_refused = outcome == "refused_unknown_tenant" || is_lost_for_lack_of_a_token(outcome);
+        is_refused && self.telemetry.tenant.name().is_none()
+    }
+
     fn outcome_label(&self) -> &'static str {
         match (self.outcome, self.response_end) {
             (_, ResponseEnd::Unfinished) if self.has_stalled() => "client_stalled",
@@ -284,7 +290,8 @@ impl RequestRecord {
         }
     }
 
-    fn log(&self, outcome: &'static str) {
+    /// Writes the request to the log. Those before it that were left out are counted.
+    fn log(&self, outcome: &'static str, not_logged: Option<u64>) {
         let (rejected, rejection) = self.rejection.unzip();
         macro_rules! log_at {
             ($level:expr) => {
@@ -302,6 +309,7 @@ impl RequestRecord {
                     outcome,
                     refusal = self.refusal,
                     would = self.observation.as_ref().map(tracing::field::display),
+                    not_logged,
                     verdict = self.verdict.map(Verdict::label),
                     code = self.error.as_ref().and_then(|error| error.code),
                     subcode = self.error.as_ref().and_then(|error| error.subcode),
@@ -376,7 +384,12 @@ impl Drop for RequestRecord {
         match self.telemetry.access_log {
             AccessLogFilter::None => {}
             AccessLogFilter::Problems if succeeded => {}
-            AccessLogFilter::Problems | AccessLogFilter::All => self.log(label),
+            AccessLogFilter::Problems if self.is_for_unknown_tenant(label) => {
+                if let Some(left_out) = self.telemetry.notices.admit_unknown_tenant() {
+                    self.log(label, Some(left_out).filter(|left_out| *left_out > 0));
+                }
+            }
+            AccessLogFilter::Problems | AccessLogFilter::All => self.log(label, None),
         }
     }
 }

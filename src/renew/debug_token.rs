@@ -8,14 +8,15 @@
 //! allows that to users who develop the app, but not to system users: there, and at Instagram and Threads, which have no
 //! such endpoint, only `/me` shows whether the token is accepted, and nothing shows when it expires.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::graph::{Inspection, Origin};
 use crate::token::{BoxFuture, Inspector, ObtainError, ProofAnswer, Token};
-use crate::types::{Secret, TokenFamily, error_chain};
+use crate::types::{Fingerprint, Secret, TokenFamily, error_chain};
 
 use super::me::MeRequest;
 use super::request::{self, AppCredentials, GraphRequest};
@@ -30,9 +31,13 @@ pub struct DebugTokenInspector {
     app: Option<AppCredentials>,
     /// The app token that Graph has issued, where it refuses `<id>|<secret>`.
     issued_app_token: Option<Secret>,
-    /// Graph rejected the app token when it was last sent.
-    app_token_rejected: bool,
+    rejected_apps: RejectedApps,
 }
+
+/// The apps, each with its id and its secret, of which the log says that Graph rejects them. A clone knows the same: what is wrong
+/// with one app is said once, and not by each of its tenants.
+#[derive(Clone, Debug, Default)]
+pub struct RejectedApps(Arc<Mutex<HashSet<(String, Fingerprint)>>>);
 
 /// A start, or an operator who has just replaced a token, waits for an inspection for at most this long.
 const INSPECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,13 +46,19 @@ impl DebugTokenInspector {
     /// Inspects with an app's credentials, or without. Tokens of other families are inspected at those of their hosts that
     /// are among the destinations of `me`.
     #[must_use]
-    pub const fn new(me: MeRequest, app: Option<AppCredentials>) -> Self {
+    pub fn new(me: MeRequest, app: Option<AppCredentials>) -> Self {
         Self {
             me,
             app,
             issued_app_token: None,
-            app_token_rejected: false,
+            rejected_apps: RejectedApps::default(),
         }
+    }
+
+    /// Shares with other inspectors which apps the log names.
+    #[must_use]
+    pub fn with_rejected_apps(self, rejected_apps: RejectedApps) -> Self {
+        Self { rejected_apps, ..self }
     }
 
     /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
@@ -91,13 +102,10 @@ impl DebugTokenInspector {
         };
         let app = app.clone();
         match self.inspect_with_app_token(&origin, token, &app).await {
-            Ok(inspection) => {
-                self.app_token_rejected = false;
-                Ok(inspection)
-            }
             Err(error) if !error.is_transient() => {
-                if !std::mem::replace(&mut self.app_token_rejected, true) {
+                if self.rejected_apps.add(&app) {
                     tracing::warn!(
+                        app = app.id,
                         error = error_chain(&error),
                         "Graph rejected app.id and app.secret for debug_token, so the expiry of the token may be unknown. \
                          Check that app.id and app.secret belong to the token's app"
@@ -105,7 +113,7 @@ impl DebugTokenInspector {
                 }
                 self.inspect_with_own_token(&origin, token).await
             }
-            Err(error) => Err(error),
+            result => result,
         }
     }
 
@@ -175,6 +183,14 @@ impl DebugTokenInspector {
 
     async fn send(&self, request: GraphRequest<'_>) -> Result<GraphResponse, ObtainError> {
         send(&self.me.client, request, REMEDIATIONS).await
+    }
+}
+
+impl RejectedApps {
+    /// Adds an app; returns whether it was not there.
+    fn add(&self, app: &AppCredentials) -> bool {
+        let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.insert((app.id.clone(), app.secret.fingerprint()))
     }
 }
 

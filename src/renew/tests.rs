@@ -4,6 +4,7 @@
 mod debug_token;
 mod exchange;
 mod failures;
+mod log;
 mod mint;
 mod refresh;
 mod secrets;

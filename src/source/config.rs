@@ -1,6 +1,6 @@
 //! The sources that can be configured.
 
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +69,11 @@ pub struct TenantsFromCommon {
     #[serde(default = "default_renewals")]
     #[schemars(range(min = 1, max = 64))]
     pub renewals: NonZeroU8,
+    /// The most tenants that have something in memory at the same time, 1 to 100000. Past it, the least recently used ones without a
+    /// request in flight give it up.
+    #[serde(default = "default_max_open")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_open: NonZeroUsize,
     /// Where the tenants are cached, encrypted, for a start at which they cannot be read.
     #[serde(default)]
     #[schemars(extend("required" = ["file", "fernet_key"]))]
@@ -81,6 +86,10 @@ fn default_idle() -> Duration {
 
 fn default_renewals() -> NonZeroU8 {
     const { NonZeroU8::new(4).unwrap() }
+}
+
+fn default_max_open() -> NonZeroUsize {
+    const { NonZeroUsize::new(10_000).unwrap() }
 }
 
 impl TenantsFrom {

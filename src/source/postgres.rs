@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use self::advisory_lock::MAX_LOCK_HOLD;
 use self::endpoint::PgEndpoint;
-use self::error::into_obtain_error;
+use self::error::{into_obtain_error, into_read_error};
 use self::listener::{Listener, READ_TIMEOUT};
 use self::row::ColumnLayout;
 use self::token_row::{RowStatements, TokenRow};
@@ -139,7 +139,7 @@ impl PostgresSource {
         let row = &self.row;
         let loaded = match self.listener.select(&row.select(), READ_TIMEOUT).await {
             Ok(rows) => row.decode(&rows),
-            Err(failed) => Err(into_obtain_error(&row.display_name, "read", failed)),
+            Err(failed) => Err(into_read_error(&row.display_name, failed)),
         };
         self.listener.schedule_after(loaded.as_ref().err(), Duration::ZERO);
         loaded

@@ -4,6 +4,7 @@
 use std::slice::from_ref;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::alert::{AlertCause, MAX_REPEAT_INTERVAL};
@@ -37,6 +38,14 @@ pub(super) enum Maintenance {
 /// The longest wait for Graph's answer about a proof.
 const PROOF_CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// The time until an inspection is tried again for which there was no room, at least.
+const INSPECTION_TURN: Duration = Duration::from_secs(30);
+
+/// Returns when an inspection is tried again for which there was no room. With jitter: many may have been refused at once.
+fn inspection_turn() -> Instant {
+    Instant::now() + INSPECTION_TURN.mul_f64(1.0 + fastrand::f64())
+}
+
 impl Refresher {
     /// Returns the next task and its time.
     pub(super) fn next_maintenance(&self) -> Option<(Instant, Maintenance)> {
@@ -57,11 +66,24 @@ impl Refresher {
 
     pub(super) async fn maintain(&mut self, task: Maintenance) {
         match task {
-            Maintenance::Inspect => self.inspect().await,
+            Maintenance::Inspect | Maintenance::CheckAdminToken => self.inspect_in_background(task).await,
             Maintenance::RetryStore => self.retry_store().await,
-            Maintenance::CheckAdminToken => self.check_admin_token().await,
             Maintenance::UpdateCache => self.provider.last_known_good.update().await,
             Maintenance::ReportUnknownExpiry => self.report_unknown_expiry().await,
+        }
+    }
+
+    /// Inspects a token, or later if too many tenants do. It does not wait for them: a request may reject the token meanwhile. A
+    /// visit has been counted when it began.
+    async fn inspect_in_background(&mut self, task: Maintenance) {
+        let limit = self.provider.vetting.limit.clone();
+        let limit = limit.filter(|_| self.visitor.is_none());
+        let permit = limit.map(Semaphore::try_acquire_owned).transpose();
+        match (permit, task) {
+            (Ok(_counted), Maintenance::CheckAdminToken) => self.check_admin_token().await,
+            (Ok(_counted), _) => self.inspect().await,
+            (Err(_busy), Maintenance::CheckAdminToken) => self.admin_token.check_at = Some(inspection_turn()),
+            (Err(_busy), _) => self.current.inspect_at = Some(inspection_turn()),
         }
     }
 

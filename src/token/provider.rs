@@ -35,7 +35,10 @@
 //!   had the token, prove nothing.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::check::{Check, ObtainedToken, read_sources};
 use super::credential::Token;
@@ -129,6 +132,15 @@ impl TokenProvider {
     #[must_use]
     pub const fn with_inspection_scope(mut self, scope: InspectionScope) -> Self {
         self.vetting.scope = scope;
+        self
+    }
+
+    /// Lets all tokens be inspected, but used before Graph has answered if they have not expired. Providers with the same limit make so
+    /// many inspections in the background at the same time.
+    #[must_use]
+    pub fn with_background_inspections(mut self, limit: Arc<Semaphore>) -> Self {
+        self.vetting.scope = InspectionScope::InBackground;
+        self.vetting.limit = Some(limit);
         self
     }
 

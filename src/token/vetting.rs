@@ -7,8 +7,10 @@
 //! Graph cannot be asked, the date counts.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::credential::Token;
@@ -23,6 +25,8 @@ use crate::types::{Fingerprint, Rfc3339Timestamp, error_chain};
 pub(super) struct Vetting {
     pub(super) inspector: Option<Box<dyn Inspector>>,
     pub(super) scope: InspectionScope,
+    /// Bounds the inspections in the background that tenants make at the same time.
+    pub(super) limit: Option<Arc<Semaphore>>,
     /// The newest is last.
     pub(super) denied: VecDeque<(Fingerprint, DenyReason)>,
 }

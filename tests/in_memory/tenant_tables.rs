@@ -1,6 +1,8 @@
 //! Tenants whose tokens are in one table.
 
+mod limits;
 mod operator;
+mod readiness;
 
 use std::time::Duration;
 

@@ -15,11 +15,11 @@ fn load(vars: &[(&str, &str)]) -> Result<LoadedConfig, String> {
 fn tenants_from_example(key: &str) -> (Vec<(String, &'static str)>, &'static str) {
     let (mut with, value) = match key {
         "idle" => (Vec::new(), "7s"),
-        "renewals" => (Vec::new(), "7"),
+        "renewals" | "max_open" => (Vec::new(), "7"),
         _ if key.starts_with("cache") => example(&format!("token.{key}")),
         _ => example(&format!("token.source.{key}")),
     };
-    if key.starts_with("cache") || matches!(key, "idle" | "renewals") {
+    if key.starts_with("cache") || matches!(key, "idle" | "renewals" | "max_open") {
         with.push(("GRAPHWARD_TOKEN_SOURCE_FILE".to_owned(), "/a"));
     }
     let renamed = |name: String| {

@@ -15,13 +15,14 @@ fn each_place_of_the_tokens_of_tenants_is_read_with_what_is_the_same_for_all() {
         panic!("a directory");
     };
     assert_eq!(files.common.idle, Duration::from_secs(600));
-    assert_eq!(files.common.renewals.get(), 4);
-    let service = "http = \"http://tenants:3007/{tenant}/meta\"\npointer = \"/accessToken\"\nidle = \"1m\"\nrenewals = 2\n\
+    assert_eq!((files.common.renewals.get(), files.common.max_open.get()), (4, 10_000));
+    let service = "http = \"http://tenants:3007/{tenant}/meta\"\npointer = \"/accessToken\"\nidle = \"1m\"\nrenewals = 2\nmax_open = 500\n\
                    cache = { file = \"/c\", fernet_key = { env = \"K\" } }";
     let Some(TenantsFrom::Http(service)) = place(service) else {
         panic!("a service");
     };
     assert_eq!(service.common.idle, Duration::from_secs(60));
+    assert_eq!(service.common.max_open.get(), 500);
     assert!(service.common.cache.is_some());
     assert!(matches!(
         place("exec = [\"tenant-token\", \"{tenant}\"]"),

@@ -1,8 +1,9 @@
 use std::time::{Duration, SystemTime};
 
+use super::log::LogCapture;
 use super::support::{APP_SECRET, DAY, TestGraph, inspect, origin, test_app};
 use crate::graph::{Destinations, Expiry, Inspection, TokenKind};
-use crate::renew::{DebugTokenInspector, MeRequest};
+use crate::renew::{DebugTokenInspector, MeRequest, RejectedApps};
 use crate::types::Secret;
 use fake_graph::{
     AppTokenPolicy, Effect, EndpointKind, Expiry as SimExpiry, Fault, InvalidationReason, ProofPolicy, TokenChange,
@@ -70,6 +71,24 @@ async fn a_dead_token_is_a_result_for_the_app_token_and_for_itself() {
     }
     let said = inspect(&mut world.debug_token(None), "EAAunknown").await.unwrap();
     assert_eq!(error_codes(&said), (Some(190), None));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_app_is_said_once_for_all_its_tenants_and_again_for_another_secret() {
+    let log = LogCapture::start();
+    let world = TestGraph::start().await;
+    let token = world.issue_for_developer(None);
+    let apps = RejectedApps::default();
+    // As many tenants as that, and a good app between them: its answers end nothing.
+    let (wrong, other) = ("f".repeat(32), "e".repeat(32));
+    for app_secret in [&wrong, &wrong, APP_SECRET, &wrong, &other, &other, &wrong] {
+        let inspector = world.debug_token(Some(test_app(app_secret)));
+        let mut inspector = inspector.with_rejected_apps(apps.clone());
+        for _ in 0..2 {
+            inspect(&mut inspector, &token).await.unwrap();
+        }
+    }
+    assert_eq!(log.end().matches("Graph rejected app.id and app.secret").count(), 2);
 }
 
 #[tokio::test]

@@ -1,10 +1,4 @@
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock};
-
-use tracing::subscriber::set_default;
-use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::fmt::MakeWriter;
-
+use super::log::LogCapture;
 use super::support::{
     ADMIN_TOKEN, APP_SECRET, TestGraph, client_with_response, error_chain, exchange, inspect, mint, renew_live,
     test_app,
@@ -12,37 +6,6 @@ use super::support::{
 use crate::graph::ProofSigner;
 use crate::renew::TokenLifetime;
 use fake_graph::{Effect, EndpointKind, Fault, TokenFamily, TokenResponse};
-
-#[derive(Clone, Default)]
-struct LogBuffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for LogBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Every event of every crate: more than graphward itself writes.
-fn trace_subscriber(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> impl Subscriber + Send + Sync {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(writer)
-        .finish()
-}
-
-/// While only one subscriber exists, `tracing` asks the *current thread's* whether it wants a kind of event, and keeps the
-/// answer: a test beside this one would say no for all. So there are always two more.
-fn install_dispatchers() {
-    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
-    let other = || Dispatch::new(trace_subscriber(io::sink));
-    let _kept = OTHERS.get_or_init(|| [other(), other()]);
-}
 
 /// The ways in which a call can fail, each with all that Graph can be made to say.
 fn failure_effects() -> Vec<Effect> {
@@ -69,11 +32,7 @@ fn failure_effects() -> Vec<Effect> {
 
 #[tokio::test]
 async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
-    install_dispatchers();
-    let log_buffer = LogBuffer::default();
-    let writer = log_buffer.clone();
-    let guard = set_default(trace_subscriber(move || writer.clone()));
-
+    let log = LogCapture::start();
     let world = TestGraph::start().await;
     world.sim.register_token(ADMIN_TOKEN, None);
     let (graph, threads) = (world.sim.issue(None), world.sim.issue_for(TokenFamily::Threads, None));
@@ -114,9 +73,7 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
     world.sim.reset();
     let wrong = inspect(&mut world.debug_token(Some(test_app("f0f0f0f0f0f0f0f0"))), &graph).await;
     assert!(wrong.is_ok());
-    drop(guard);
-
-    let log = String::from_utf8(log_buffer.0.lock().unwrap().clone()).unwrap();
+    let log = log.end();
     assert!(log.contains("Graph rejected app.id"), "the log is kept");
     assert!(log.contains("hyper_util::"), "down to the wire");
     assert!(!new.is_empty() && errors.len() == 84);

@@ -10,6 +10,19 @@ use tokio_postgres::error::{DbError, ErrorPosition};
 use super::connection::{QueryError, is_io, tls_error};
 use crate::token::ObtainError;
 
+/// Explains why `query` failed at `source`. It runs in a transaction that may only read, so "read-only" is not about the database.
+pub(super) fn into_read_error(source: &str, failed: QueryError) -> ObtainError {
+    const READ_ONLY: &str = "25006";
+    if failed.code().is_some_and(|code| code.code() == READ_ONLY) {
+        let what = format!(
+            "cannot read {source}: `query` must be a SELECT that changes and locks nothing; write the statement that stores a token in \
+             `update` (SQLSTATE {READ_ONLY})"
+        );
+        return ObtainError::permanent("statement", what);
+    }
+    into_obtain_error(source, "read", failed)
+}
+
 /// Explains why an action, `read` or `store the token in`, failed at `source`.
 pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) -> ObtainError {
     let is_connecting = matches!(failed, QueryError::Connect(_));

@@ -34,7 +34,7 @@ use super::connection::{QueryError, ReadLimits};
 use super::contents::ContentsDecoder;
 use super::deliveries::PostgresDeliveries;
 use super::endpoint::{PgEndpoint, PostgresError};
-use super::error::into_obtain_error;
+use super::error::into_read_error;
 use super::listener::{Listener, Select};
 use super::narrowed::narrowed;
 use super::settings::PostgresTableSettings;
@@ -133,7 +133,7 @@ impl PostgresTable {
                 );
                 return Err(ObtainError::permanent("too_many_rows", what));
             }
-            Err(failed) => return Err(into_obtain_error(source, "read", failed)),
+            Err(failed) => return Err(into_read_error(source, failed)),
         };
         let table = Arc::clone(&self.rows);
         let decoded = tokio::task::spawn_blocking(move || {

@@ -15,7 +15,7 @@ use super::advisory_lock::{MAX_LOCK_HOLD, lock_key, lock_timeout, try_acquire};
 use super::connection::{PgConnection, QueryError, ReadLimits};
 use super::contents::ContentsDecoder;
 use super::endpoint::PgEndpoint;
-use super::error::into_obtain_error;
+use super::error::{into_obtain_error, into_read_error};
 use super::listener::{KeptConnection, READ_TIMEOUT, Select};
 use super::row::ColumnLayout;
 use super::token_row::{BEGIN_READ, RowStatements, TokenRow};
@@ -117,7 +117,7 @@ impl PostgresRows {
         };
         let read = async { self.reader.lock().await.select(&select).await };
         let rows = timeout(READ_TIMEOUT, read).await.unwrap_or(Err(QueryError::TimedOut));
-        let rows = rows.map_err(|failed| into_obtain_error(&self.describe(tenant), "read", failed))?;
+        let rows = rows.map_err(|failed| into_read_error(&self.describe(tenant), failed))?;
         let decoder = ContentsDecoder {
             source: &self.endpoint.display_name,
             encoding: &self.encoding,

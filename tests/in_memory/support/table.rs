@@ -21,6 +21,8 @@ pub(crate) struct ScriptedTable(Arc<TableState>);
 struct TableState {
     rows: Mutex<BTreeMap<String, TenantRow>>,
     is_failing: AtomicBool,
+    /// Whether only the list cannot be read.
+    is_list_failing: AtomicBool,
     /// Whether the rows can be read by name only.
     is_unlisted: AtomicBool,
     reads: AtomicUsize,
@@ -73,6 +75,11 @@ impl ScriptedTable {
         self.0.is_failing.store(is_failing, Ordering::Relaxed);
     }
 
+    /// Lets the list fail, and not the single rows.
+    pub(crate) fn set_list_failing(&self, is_failing: bool) {
+        self.0.is_list_failing.store(is_failing, Ordering::Relaxed);
+    }
+
     /// Lets the rows be read by name only.
     pub(crate) fn hide_list(&self) {
         self.0.is_unlisted.store(true, Ordering::Relaxed);
@@ -102,6 +109,9 @@ impl TenantTable for ScriptedTable {
             let rows = lock(&self.0.rows).values().cloned().collect();
             sleep(Duration::from_millis(50)).await;
             self.check()?;
+            if self.0.is_list_failing.load(Ordering::Relaxed) {
+                return Err(ObtainError::transient("timeout", "the list takes too long"));
+            }
             if self.0.is_unlisted.load(Ordering::Relaxed) {
                 return Ok(None);
             }

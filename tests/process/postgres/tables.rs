@@ -193,8 +193,24 @@ async fn a_query_that_cannot_be_read_is_explained_and_fails_the_read() {
         ),
         (
             "DELETE FROM tenant_whatsapp_config RETURNING tenant_id AS tenant, access_token AS token",
-            "read_only",
-            "",
+            "statement",
+            "`query` must be a SELECT",
+        ),
+        (
+            "UPDATE tenant_whatsapp_config SET is_active = true RETURNING tenant_id AS tenant, access_token AS token",
+            "statement",
+            "`query` must be a SELECT",
+        ),
+        (
+            "WITH gone AS (DELETE FROM tenant_whatsapp_config RETURNING tenant_id, access_token) \
+             SELECT tenant_id AS tenant, access_token AS token FROM gone",
+            "statement",
+            "`query` must be a SELECT",
+        ),
+        (
+            "SELECT tenant_id AS tenant, access_token AS token FROM tenant_whatsapp_config FOR UPDATE",
+            "statement",
+            "`query` must be a SELECT that changes and locks nothing",
         ),
         (
             "SELECT tenant_id AS tenant, access_token AS token FROM nowhere",

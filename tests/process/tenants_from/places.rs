@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::support::{assert_is, config, issue, me, refusal, wait_until_started};
-use crate::support::{Client, Graph, Sidecar, replace_file, retarget_symlink, together, wait_until};
+use crate::support::{Client, Graph, Sidecar, get, replace_file, retarget_symlink, together, wait_until};
 
 async fn start(graph: &Graph, dir: &Path, tenants_from: &str) -> Sidecar {
     let sidecar = Sidecar::start(dir, &config(graph, dir, tenants_from)).await;
@@ -32,9 +32,17 @@ async fn tokens_are_dropped_as_files_and_removed() {
     let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
     let tokens = dir.path().join("tokens");
     fs::create_dir(&tokens).unwrap();
-    fs::write(tokens.join("acme"), issue(&graph, "acme", &[])).unwrap();
     let sidecar = start(&graph, dir.path(), "file = \"tokens/{tenant}\"").await;
+    let ready = get(sidecar.admin, "/readyz").await;
+    assert_eq!(
+        ready.status,
+        200,
+        "a place that has no tenant yet is ready: {}",
+        ready.json()
+    );
+    fs::write(tokens.join("acme"), issue(&graph, "acme", &[])).unwrap();
     let mut client = Client::connect(sidecar.proxy).await;
+    wait_until_named(&mut client, "acme", "acme").await;
     assert_is(&me(&mut client, "acme").await, "acme");
     assert_eq!(refusal(&me(&mut client, "shop").await), (404, 990_025));
 

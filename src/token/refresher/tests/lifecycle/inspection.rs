@@ -1,5 +1,7 @@
 //! The inspection of a token before it is used, and daily after that.
 
+use tokio::sync::Semaphore;
+
 use super::*;
 
 fn provider(file: &FakeStore, graph: &FakeInspector) -> TokenProvider {
@@ -306,4 +308,83 @@ async fn a_block_of_one_action_does_not_hide_that_the_whole_account_is_locked() 
     }
     let keys = ["default/account_locked/368", "default/account_locked/131031"];
     assert_eq!(alerts.keys(), keys);
+}
+
+/// Graph's answers take a while, and the calls at the same time are counted.
+#[derive(Clone, Default)]
+struct SlowGraph(Arc<Mutex<CountedCalls>>);
+
+#[derive(Default)]
+struct CountedCalls {
+    running: usize,
+    most: usize,
+    all: usize,
+}
+
+impl Inspector for SlowGraph {
+    fn inspect<'a>(&'a mut self, _token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
+        Box::pin(async {
+            {
+                let mut calls = self.0.lock().unwrap();
+                calls.running += 1;
+                calls.all += 1;
+                calls.most = calls.most.max(calls.running);
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            self.0.lock().unwrap().running -= 1;
+            Ok(Inspection::default())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_that_are_opened_at_the_same_moment_inspect_their_tokens_a_few_at_a_time() {
+    const TENANTS: usize = 1_000;
+    let (graph, limit) = (SlowGraph::default(), Arc::new(Semaphore::new(4)));
+    let mut tenants = Vec::new();
+    for _ in 0..TENANTS {
+        let file = FakeStore::named("row");
+        file.put(token("good"));
+        let provider = TokenProvider::from_source(file).with_inspector(graph.clone());
+        let (publisher, tokens) = channel();
+        drop(start_refresher(
+            provider.with_background_inspections(Arc::clone(&limit)),
+            publisher,
+        ));
+        tokens.wait_for_first_check().await;
+        assert_eq!(in_use(&tokens).unwrap(), "good", "no request waits for it");
+        tenants.push(tokens);
+    }
+    tokio::time::sleep(3 * HOUR).await;
+    let calls = graph.0.lock().unwrap();
+    assert_eq!(calls.most, 4);
+    assert_eq!(calls.all, TENANTS, "and each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_others_inspect_a_dead_token_is_replaced_at_once_and_a_visit_inspects() {
+    let (graph, limit) = (FakeInspector::default(), Arc::new(Semaphore::new(1)));
+    let _taken = Arc::clone(&limit).try_acquire_owned().unwrap();
+    let file = FakeStore::named("row");
+    file.put(token("old"));
+    let provider = provider(&file, &graph).with_background_inspections(limit);
+    let (publisher, tokens) = channel();
+    let (clock, policy) = (Clock::manual(start_date()), RefreshPolicy::default());
+    let refresher = Refresher::new(
+        TenantId::default(),
+        provider,
+        publisher,
+        policy,
+        clock,
+        Box::new(|_event| {}),
+    );
+    let operator = refresher.operator();
+    drop(spawn(refresher.run()));
+    tokens.wait_for_first_check().await;
+    tokio::time::sleep(2 * HOUR).await;
+    assert!(graph.calls().is_empty(), "there is no room");
+    file.put(token("new"));
+    assert_eq!(reject_current(&tokens).await.unwrap(), "new");
+    operator.visit().await.unwrap();
+    assert_eq!(graph.calls(), ["new"], "the visit was counted when it began");
 }
