@@ -56,6 +56,7 @@ mod token_use;
 mod traits;
 mod vetting;
 mod warnings;
+mod watched;
 
 pub use alert::{Alert, AlertCause, AlertKey, DeliveryMemory, MAX_REPEAT_INTERVAL};
 pub use channel::{TokenHandle, TokenPublisher, channel};

@@ -97,7 +97,7 @@ pub(super) fn request_tenant(
 ) -> Tenant {
     let RunningTenant { id, config, tokens, .. } = running;
     let mut telemetry = request_telemetry(id, config, before.map(|before| &before.telemetry), context);
-    telemetry.sources.clone_from(&running.sources);
+    telemetry.sources = Arc::clone(&running.sources);
     let outage = || Arc::new(OutageLog::new(id.clone(), tokens.clone()));
     telemetry.outage.get_or_insert_with(outage);
     Tenant {
@@ -125,7 +125,7 @@ fn request_telemetry(
         access_log: config.log.requests,
         metrics: before.map_or_else(|| context.metrics.request_metrics(id), |before| before.metrics.clone()),
         outage: before.and_then(|before| before.outage.clone()),
-        sources: String::new(),
+        sources: Arc::default(),
         notices: before.map(|before| Arc::clone(&before.notices)).unwrap_or_default(),
         answer_pace: before.map(|before| Arc::clone(&before.answer_pace)).unwrap_or_default(),
     }

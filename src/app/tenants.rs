@@ -26,7 +26,7 @@ pub(super) struct RunningTenant {
     pub(super) config: Arc<Config>,
     pub(super) tokens: TokenHandle,
     /// The description of the token's sources.
-    pub(super) sources: String,
+    pub(super) sources: Arc<str>,
     pub(super) admin: Arc<AdminTenant>,
     pub(super) operator: OperatorHandle,
     /// `None` until it runs.
@@ -65,7 +65,6 @@ impl NewTenant {
         alert_sender: &SharedAlertSender,
     ) -> Self {
         let provider = token_side.provider;
-        let sources = provider.describe_sources();
         let (publisher, tokens) = channel();
         let publisher = publisher.with_proofs(token_side.proofs);
         let metrics = context.metrics.token_metrics(&id);
@@ -89,7 +88,7 @@ impl NewTenant {
             id,
             config,
             tokens,
-            sources,
+            sources: refresher.sources(),
             operator,
             refresher: None,
         };
@@ -109,17 +108,17 @@ impl NewTenant {
 // === impl RunningTenant ===
 
 impl RunningTenant {
-    /// Continues with another configuration. The returned future ends when the refresher has taken it over.
+    /// Continues with another configuration, once the returned future is run.
     pub(super) fn reconfigure(
         &mut self,
         config: Config,
         reconfiguration: Reconfiguration,
     ) -> impl Future<Output = ()> + use<> {
-        self.sources = reconfiguration.provider.describe_sources();
+        self.sources = reconfiguration.provider.describe_sources().into();
         self.config = Arc::new(config);
         let operator = self.operator.clone();
         // The refresher has ended only if it panicked, which readiness reports.
-        async move { operator.reconfigure(reconfiguration).await }
+        async move { operator.reconfigure(reconfiguration) }
     }
 }
 

@@ -117,12 +117,12 @@ impl BuildContext {
         let me = MeRequest::new(client, destinations, app_secret);
         if !token_config.verify {
             // A date in the past is a hint all the same.
-            let provider = provider.with_inspector(me.clone());
+            let provider = provider.with_inspector(Arc::clone(&me));
             let provider = provider.with_inspection_scope(InspectionScope::ExpiredTokens);
             return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
         }
         let inspector = || {
-            let inspector = DebugTokenInspector::new(me.clone(), app.clone());
+            let inspector = DebugTokenInspector::new(Arc::clone(&me), app.clone());
             inspector.with_rejected_apps(self.rejected_apps.clone())
         };
         let provider = provider.with_inspector(inspector());

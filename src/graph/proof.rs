@@ -10,6 +10,7 @@
 //! rejects a wrong proof even where it does not demand one.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -34,9 +35,9 @@ pub enum ProofMode {
 #[derive(Clone, Eq, PartialEq)]
 pub struct AppSecretProof(Box<str>);
 
-/// The HMAC, keyed with an app's secret; the secret itself is not kept.
+/// The HMAC, keyed with an app's secret; the secret itself is not kept. Clones share it.
 #[derive(Clone)]
-pub struct ProofSigner(Hmac<Sha256>);
+pub struct ProofSigner(Arc<Hmac<Sha256>>);
 
 // === impl ProofSigner ===
 
@@ -45,7 +46,7 @@ impl ProofSigner {
     #[must_use]
     pub fn new(app_secret: &[u8]) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        Self(Hmac::new_from_slice(app_secret).expect("any length"))
+        Self(Arc::new(Hmac::new_from_slice(app_secret).expect("any length")))
     }
 
     /// The proof of a token.
@@ -64,7 +65,7 @@ impl ProofSigner {
     }
 
     fn hmac_hex(&self, message: &[&[u8]]) -> String {
-        let mut mac = self.0.clone();
+        let mut mac = Hmac::clone(&self.0);
         for part in message {
             mac.update(part);
         }

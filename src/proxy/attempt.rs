@@ -29,7 +29,7 @@ pub(crate) async fn attempt(
     let (tenant, credential) = (authorization.tenant(), authorization.credential());
     outbound.check_family(authorization)?;
     if credential.is_some() && outbound.hints.is_whatsapp {
-        tenant.tokens.observations.add_whatsapp_call();
+        tenant.tokens.observations().add_whatsapp_call();
     }
     let metrics = &tenant.telemetry.metrics;
     let which = match record.start_attempt(authorization.generation()) {
@@ -60,11 +60,14 @@ pub(crate) async fn attempt(
         }
         (Verdict::AccountLocked, Some(_)) => {
             if let Some(error) = &record.error {
-                tenant.tokens.observations.add_account_lock(error);
+                tenant.tokens.observations().add_account_lock(error);
             }
         }
         (Verdict::ProofRejected, Some(credential)) => {
-            tenant.tokens.observations.add_proof_rejection(credential.generation());
+            tenant
+                .tokens
+                .observations()
+                .add_proof_rejection(credential.generation());
         }
         (_, _) => {}
     }

@@ -357,7 +357,7 @@ impl OutboundRequest {
         if let (Some(scheme), Some(credential)) = (self.tenant_scheme, authorization.credential()) {
             match scheme {
                 AuthScheme::Bearer => headers.insert(AUTHORIZATION, credential.bearer.clone()),
-                AuthScheme::OAuth => headers.insert(AUTHORIZATION, credential.oauth.clone()),
+                AuthScheme::OAuth => headers.insert(AUTHORIZATION, credential.oauth()),
             };
         }
         *request.headers_mut() = headers;

@@ -45,7 +45,7 @@ pub struct RequestTelemetry {
     /// The tenant's requests that were lost for lack of a token; `None` for requests without a tenant.
     pub outage: Option<Arc<OutageLog>>,
     /// The description of the token's sources.
-    pub sources: String,
+    pub sources: Arc<str>,
     /// What the log says once.
     pub notices: Arc<OnceNotices>,
     /// The pace of the answers that Graph has not given.

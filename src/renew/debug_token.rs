@@ -27,7 +27,7 @@ use super::response::{GraphResponse, Remediations, send};
 pub struct DebugTokenInspector {
     /// Asks where `debug_token` cannot. It has the app's secret even if the app's id is unknown, and signs the proof of a token
     /// that inspects itself.
-    me: MeRequest,
+    me: Arc<MeRequest>,
     app: Option<AppCredentials>,
     /// The app token that Graph has issued, where it refuses `<id>|<secret>`.
     issued_app_token: Option<Secret>,
@@ -46,7 +46,7 @@ impl DebugTokenInspector {
     /// Inspects with an app's credentials, or without. Tokens of other families are inspected at those of their hosts that
     /// are among the destinations of `me`.
     #[must_use]
-    pub fn new(me: MeRequest, app: Option<AppCredentials>) -> Self {
+    pub fn new(me: Arc<MeRequest>, app: Option<AppCredentials>) -> Self {
         Self {
             me,
             app,
@@ -64,7 +64,8 @@ impl DebugTokenInspector {
     /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
     /// others are asked: the one that calls it valid is right.
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
-        let destinations = Arc::clone(&self.me.destinations);
+        let me = Arc::clone(&self.me);
+        let destinations = &me.destinations;
         let known = request::token_family(&token.secret).or_else(|| destinations.configured_family());
         let first = known.unwrap_or_else(|| destinations.default_family());
         let result = self.inspect_at(first, token).await;

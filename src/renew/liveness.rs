@@ -6,6 +6,8 @@
 //! living token of a user, a page or a system user may read its own id, and Graph answers 190 or 102 if it is dead. So `/me`
 //! is asked where the inspection fails. Whatever else Graph answers there says nothing about the token.
 
+use std::sync::Arc;
+
 use crate::graph::Inspection;
 use crate::token::{BoxFuture, Inspector, Liveness, LivenessCheck, ObtainError, Token};
 use crate::types::error_chain;
@@ -17,7 +19,7 @@ use super::me::MeRequest;
 #[derive(Debug)]
 pub struct GraphLivenessCheck {
     inspector: Option<DebugTokenInspector>,
-    me: MeRequest,
+    me: Arc<MeRequest>,
 }
 
 // === impl GraphLivenessCheck ===
@@ -25,7 +27,7 @@ pub struct GraphLivenessCheck {
 impl GraphLivenessCheck {
     /// Asks with an inspector first, if there is one.
     #[must_use]
-    pub const fn new(inspector: Option<DebugTokenInspector>, me: MeRequest) -> Self {
+    pub const fn new(inspector: Option<DebugTokenInspector>, me: Arc<MeRequest>) -> Self {
         Self { inspector, me }
     }
 

@@ -16,10 +16,10 @@ use super::request::{self, GraphRequest};
 use super::response::{Remediations, send};
 
 /// The call of `/me`, at the host of the token's family.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MeRequest {
     pub(super) client: HttpClient,
-    pub(super) destinations: Arc<Destinations>,
+    pub(super) destinations: Destinations,
     /// Signs the proof that some apps demand of every call.
     pub(super) app_secret: Option<Secret>,
 }
@@ -34,12 +34,12 @@ const REMEDIATIONS: Remediations = Remediations {
 impl MeRequest {
     /// Calls the hosts of these destinations.
     #[must_use]
-    pub fn new(client: HttpClient, destinations: Destinations, app_secret: Option<Secret>) -> Self {
-        Self {
+    pub fn new(client: HttpClient, destinations: Destinations, app_secret: Option<Secret>) -> Arc<Self> {
+        Arc::new(Self {
             client,
-            destinations: Arc::new(destinations),
+            destinations,
             app_secret,
-        }
+        })
     }
 
     /// Asks: first with the proof, then without, because a wrong proof is refused, whatever the token.
@@ -107,7 +107,7 @@ impl MeRequest {
     }
 }
 
-impl Inspector for MeRequest {
+impl Inspector for Arc<MeRequest> {
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
         Box::pin(self.ask(token))
     }

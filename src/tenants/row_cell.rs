@@ -182,7 +182,8 @@ impl Source for RowSource {
         Box::pin(async {
             let poll = async {
                 match self.next_poll {
-                    Some(at) => sleep_until(at).await,
+                    // Boxed: most tables are not polled row by row.
+                    Some(at) => Box::pin(sleep_until(at)).await,
                     None => std::future::pending().await,
                 }
             };

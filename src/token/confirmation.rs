@@ -55,10 +55,11 @@ impl Confirmation {
 
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
-        let rejections = Arc::clone(&self.tokens.rejections);
+        let tokens = self.tokens.clone();
+        let rejections = tokens.rejections();
         loop {
             let generation = rejections.next_question().await;
-            let current = self.tokens.current();
+            let current = tokens.current();
             let answer = match current.filter(|current| current.generation() == generation) {
                 // Cancel-safe: an answer about an old token changes nothing.
                 Some(current) => tokio::select! {

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use zeroize::Zeroizing;
 
 use crate::graph::{AppSecretProof, ProofMode, ProofSigner, redact};
@@ -30,7 +31,7 @@ pub struct Token {
     pub modified_at: Option<SystemTime>,
 }
 
-/// A token prepared for requests: its header values and its proof belong to the same token.
+/// A token prepared for requests: its header value and its proof belong to the same token.
 pub struct Credential {
     generation: Generation,
     token: Token,
@@ -39,8 +40,6 @@ pub struct Credential {
     pub family: Option<TokenFamily>,
     /// `Bearer <token>`, marked sensitive.
     pub bearer: HeaderValue,
-    /// `OAuth <token>`, marked sensitive: the scheme of Meta's upload documentation.
-    pub oauth: HeaderValue,
     proof: CredentialProof,
 }
 
@@ -66,7 +65,7 @@ enum CredentialProof {
 /// The token cannot be sent in a header.
 #[derive(Debug, thiserror::Error)]
 #[error("the token contains characters that are not allowed in an HTTP header")]
-pub struct CredentialError(#[source] http::header::InvalidHeaderValue);
+pub struct CredentialError(#[source] InvalidHeaderValue);
 
 // === impl Generation ===
 
@@ -119,13 +118,7 @@ impl Credential {
         inspected_family: Option<TokenFamily>,
         proofs: Option<&ProofSettings>,
     ) -> Result<Self, CredentialError> {
-        let header_value = |scheme: &str| {
-            let text = Zeroizing::new(format!("{scheme} {}", token.secret.expose()));
-            let mut value = HeaderValue::from_str(&text).map_err(CredentialError)?;
-            value.set_sensitive(true);
-            Ok(value)
-        };
-        let (bearer, oauth) = (header_value("Bearer")?, header_value("OAuth")?);
+        let bearer = header_value("Bearer", &token.secret).map_err(CredentialError)?;
         let text = token.secret.expose();
         let proof = match proofs.map(|settings| (settings.mode, settings)) {
             None | Some((ProofMode::Off, _)) => CredentialProof::None,
@@ -141,7 +134,6 @@ impl Credential {
             family: TokenFamily::from_token(text).or(inspected_family),
             token,
             bearer,
-            oauth,
             proof,
         })
     }
@@ -149,6 +141,17 @@ impl Credential {
     /// The same token in the same generation, with the proof of these settings.
     pub(super) fn with_proofs(&self, proofs: Option<&ProofSettings>) -> Result<Self, CredentialError> {
         Self::new(self.generation, self.token.clone(), self.family, proofs)
+    }
+
+    /// `OAuth <token>`, marked sensitive: the scheme of Meta's upload documentation.
+    ///
+    /// # Panics
+    ///
+    /// Never: the token is valid in `bearer`.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the same text is in `bearer`")]
+    pub fn oauth(&self) -> HeaderValue {
+        header_value("OAuth", &self.token.secret).expect("valid")
     }
 
     /// The number of this credential.
@@ -205,6 +208,14 @@ impl Credential {
     pub(super) const fn token(&self) -> &Token {
         &self.token
     }
+}
+
+/// Returns a header value with a token, marked sensitive.
+fn header_value(scheme: &str, token: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
+    let text = Zeroizing::new(format!("{scheme} {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 // === impl ProofSettings ===

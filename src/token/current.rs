@@ -20,7 +20,8 @@ pub(super) struct CurrentToken {
     issued_at: Option<SystemTime>,
     expiry: Expiry,
     renew_at: Option<SystemTime>,
-    pub(super) inspection: Option<Inspection>,
+    // Boxed: a token that Graph was not asked about has none.
+    pub(super) inspection: Option<Box<Inspection>>,
     pub(super) inspected_at: Option<SystemTime>,
     /// The permissions that it lacks; `None` while WhatsApp is not called.
     missing_scopes: Option<Vec<&'static str>>,
@@ -101,7 +102,7 @@ impl CurrentToken {
             (Expiry::Unknown, known) => known,
             (reported, _) => reported,
         };
-        self.inspection = Some(inspection);
+        self.inspection = Some(Box::new(inspection));
         self.inspected_at = Some(now);
         // With jitter, so that replicas do not inspect at the same moment.
         let interval = policy.inspect_interval.mul_f64(0.9 + fastrand::f64() / 10.0);
@@ -148,7 +149,7 @@ impl CurrentToken {
 
     /// Returns the permissions that it lacks, if they have changed.
     pub(super) fn take_newly_missing_scopes(&mut self) -> Vec<&'static str> {
-        let missing = self.inspection.as_ref().map(Inspection::missing_scopes);
+        let missing = self.inspection.as_deref().map(Inspection::missing_scopes);
         let missing = missing.unwrap_or_default();
         let known = self.missing_scopes.replace(missing.clone()).unwrap_or_default();
         if known == missing { Vec::new() } else { missing }

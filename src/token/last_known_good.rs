@@ -25,8 +25,6 @@ pub(super) struct LastKnownGood {
     cache: Option<Box<dyn TokenCache>>,
     /// The generation that is cached once Graph accepts it.
     candidate: Option<Generation>,
-    /// The description of the source that the current token came from.
-    source: String,
     /// The next write, and its time.
     pending: Option<(Instant, CacheUpdate)>,
     use_at_start: UseAtStart,
@@ -48,7 +46,7 @@ enum UseAtStart {
 /// A write to the cache.
 #[derive(Clone)]
 enum CacheUpdate {
-    Store(CachedToken),
+    Store(Box<CachedToken>),
     /// Erase this token; any token if there is no fingerprint.
     Erase(Option<Fingerprint>),
 }
@@ -124,8 +122,7 @@ impl LastKnownGood {
     }
 
     /// Records a new current token.
-    pub(super) fn on_published(&mut self, generation: Generation, source: String) {
-        self.source = source;
+    pub(super) fn on_published(&mut self, generation: Generation) {
         self.use_at_start = UseAtStart::Allowed;
         self.candidate = Some(generation);
     }
@@ -135,17 +132,17 @@ impl LastKnownGood {
         self.candidate.filter(|_| self.cache.is_some())
     }
 
-    /// Records that Graph accepted the current token.
-    pub(super) fn on_accepted(&mut self, credential: Option<&Credential>) {
+    /// Records that Graph accepted the current token; `source` describes where it came from.
+    pub(super) fn on_accepted(&mut self, credential: Option<&Credential>, source: String) {
         self.candidate = None;
         let Some(credential) = credential else {
             return;
         };
         let cached = CachedToken {
             token: credential.token().clone(),
-            source: self.source.clone(),
+            source,
         };
-        self.pending = Some((Instant::now(), CacheUpdate::Store(cached)));
+        self.pending = Some((Instant::now(), CacheUpdate::Store(Box::new(cached))));
     }
 
     /// Records that Graph rejected the current token for good.

@@ -88,8 +88,8 @@ impl Refresher {
     }
 
     /// Does what the operator requests, unless the request was given up. A stop waits for it as for a renewal.
-    pub(super) async fn on_operator_request(&mut self, request: Box<OperatorRequest>) -> PlannerEvent {
-        let (command, reply) = match *request {
+    pub(super) async fn on_operator_request(&mut self, request: OperatorRequest) -> PlannerEvent {
+        let (command, reply) = match request {
             OperatorRequest::Change(command, reply) => (command, reply),
             OperatorRequest::Reconfigure(new) => return self.reconfigure(*new),
             OperatorRequest::Refresh(reply) => {
@@ -135,11 +135,12 @@ impl Refresher {
         self.liveness_check.put(self.provider.liveness_check.take());
         self.publisher.set_proofs(new.proofs);
         self.explained_proof = None;
-        self.publisher.handle.observations.forget_proof_rejection();
+        self.publisher.handle.observations().forget_proof_rejection();
         self.admin_token.set_renewer(self.provider.renewer());
-        self.policy.renew_before = new.renew_before;
+        self.planner.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);
-        self.reporter.set_origins(self.provider.sources.describe(), renewer);
+        let sources = self.provider.sources.describe().into();
+        self.reporter.set_origins(sources, renewer);
         self.reporter.report_read_only_sources(&self.provider);
         self.planner.look_interval = self.provider.jittered_look_interval();
         if self.publisher.current().is_some() {
@@ -157,7 +158,7 @@ impl Refresher {
         {
             match self.provider.vetting.inspect(&token).await {
                 Ok(Some(inspection)) => {
-                    let interval = self.policy.inspect_interval;
+                    let interval = self.planner.policy.inspect_interval;
                     if self.admin_token.record_inspection(&inspection, interval) {
                         let (cause, error) = (AlertCause::AdminTokenRejected, inspection.error.unwrap_or_default());
                         self.reporter
@@ -194,10 +195,13 @@ impl Refresher {
             Ok(Some(inspection)) => {
                 let error = inspection.error.clone();
                 self.current
-                    .record_inspection(inspection, self.clock.now(), &self.policy);
+                    .record_inspection(inspection, self.clock.now(), &self.planner.policy);
                 self.update_status();
                 if let Some(error) = error {
-                    self.publisher.handle.rejections.mark_dead(current.generation(), &error);
+                    self.publisher
+                        .handle
+                        .rejections()
+                        .mark_dead(current.generation(), &error);
                 }
             }
             Ok(None) => self.current.postpone_inspection(),
@@ -211,10 +215,10 @@ impl Refresher {
 
     /// Acts on what requests have observed.
     pub(super) async fn on_observation(&mut self) -> PlannerEvent {
-        for error in self.publisher.handle.observations.take_account_locks() {
+        for error in self.publisher.handle.observations().take_account_locks() {
             self.reporter.report_account_lock(&error);
         }
-        if self.publisher.handle.observations.take_proof_rejection() {
+        if self.publisher.handle.observations().take_proof_rejection() {
             self.on_proof_rejected().await;
         }
         self.update_status();
@@ -286,8 +290,9 @@ impl Refresher {
 
     /// Derives the time of the renewal, the status and the warnings from the current token.
     pub(super) fn update_status(&mut self) {
-        self.current.schedule_renewal(&self.policy, self.provider.renewer());
-        let missing = if self.publisher.handle.observations.is_whatsapp_called() {
+        self.current
+            .schedule_renewal(&self.planner.policy, self.provider.renewer());
+        let missing = if self.publisher.handle.observations().is_whatsapp_called() {
             self.current.take_newly_missing_scopes()
         } else {
             Vec::new()

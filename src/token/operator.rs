@@ -9,8 +9,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::check::ObtainedToken;
@@ -33,9 +34,9 @@ pub struct TokenChange {
 
 /// Requests changes from a refresher.
 #[derive(Clone, Debug)]
-pub struct OperatorHandle(mpsc::Sender<Box<OperatorRequest>>);
+pub struct OperatorHandle(UnboundedSender<OperatorRequest>);
 
-/// A request to a refresher. What it has is boxed, because a channel keeps room for 32 of them.
+/// A request to a refresher.
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
     /// Change the token, and send the result.
@@ -63,22 +64,22 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(45);
 // === impl OperatorHandle ===
 
 impl OperatorHandle {
-    /// Creates the operator's end and the refresher's end. Requests are boxed, because a channel keeps room for 32 of them.
-    pub(super) fn channel() -> (Self, mpsc::Receiver<Box<OperatorRequest>>) {
-        let (sender, requests) = mpsc::channel(1);
+    /// Creates the operator's end and the refresher's end. Tokio's channel keeps room for 32 requests, and this one for none.
+    pub(super) fn channel() -> (Self, UnboundedReceiver<OperatorRequest>) {
+        let (sender, requests) = mpsc::unbounded();
         (Self(sender), requests)
     }
 
     /// Lets the refresher continue with other sources, another renewer and other proofs. A refresher that has ended does not.
-    pub async fn reconfigure(&self, new: Reconfiguration) {
-        drop(self.0.send(Box::new(OperatorRequest::Reconfigure(Box::new(new)))).await);
+    pub fn reconfigure(&self, new: Reconfiguration) {
+        drop(self.0.unbounded_send(OperatorRequest::Reconfigure(Box::new(new))));
     }
 
     /// Lets the refresher do what is due now: ask Graph about a token that it has not been asked about, renew one. Waits until it
     /// is done, or has failed. `None` if the refresher has ended.
     pub async fn visit(&self) -> Option<VisitReport> {
         let (reply, report) = oneshot::channel();
-        self.0.send(Box::new(OperatorRequest::Visit(reply))).await.ok()?;
+        self.0.unbounded_send(OperatorRequest::Visit(reply)).ok()?;
         report.await.ok()
     }
 
@@ -86,12 +87,9 @@ impl OperatorHandle {
     /// has failed, or takes too long.
     pub async fn refresh(&self) {
         let (reply, report) = oneshot::channel();
-        let done = async {
-            // If the refresher has ended, the send fails and drops the reply.
-            drop(self.0.send(Box::new(OperatorRequest::Refresh(reply))).await);
-            drop(report.await);
-        };
-        drop(timeout(CHANGE_TIMEOUT, done).await);
+        // If the refresher has ended, the send fails and drops the reply.
+        drop(self.0.unbounded_send(OperatorRequest::Refresh(reply)));
+        drop(timeout(CHANGE_TIMEOUT, report).await);
     }
 
     /// Requests a change of the token, and waits until it is stored and in use.
@@ -101,11 +99,8 @@ impl OperatorHandle {
     /// [`ObtainError`] if nothing has changed; after a timeout it is unknown whether something has.
     pub async fn request(&self, command: OperatorCommand) -> Result<TokenChange, ObtainError> {
         let (reply, changed) = oneshot::channel();
-        let changed = async {
-            // If the refresher has ended, the send fails and drops the reply.
-            drop(self.0.send(Box::new(OperatorRequest::Change(command, reply))).await);
-            changed.await
-        };
+        // If the refresher has ended, the send fails and drops the reply.
+        drop(self.0.unbounded_send(OperatorRequest::Change(command, reply)));
         match timeout(CHANGE_TIMEOUT, changed).await {
             Ok(Ok(changed)) => changed,
             Ok(Err(_)) | Err(_) => {

@@ -94,7 +94,7 @@ pub enum Action {
 /// The state of a tenant's token, and the decision that follows from it.
 #[derive(Debug)]
 pub struct RefreshPlanner {
-    policy: RefreshPolicy,
+    pub(super) policy: RefreshPolicy,
     current: Option<CurrentGeneration>,
     /// The time at which the current credential was renewed, unless it was found in a source.
     renewed_at: Option<Instant>,

@@ -28,6 +28,8 @@ pub struct RefreshProgress {
     pub(super) unusable_since: Option<Instant>,
     /// The number of the last attempt that failed.
     pub(super) last_failed_attempt: u64,
+    /// Whether the refresher has ended.
+    pub(super) is_closed: bool,
 }
 
 /// The reason why there is no newer credential.

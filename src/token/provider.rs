@@ -58,7 +58,7 @@ pub struct TokenProvider {
     pub(super) last_known_good: Box<LastKnownGood>,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
-    pub(super) pending_store: Option<SourcedToken>,
+    pub(super) pending_store: Option<Box<SourcedToken>>,
     /// Whether the sources have been read.
     has_read: bool,
 }
@@ -359,7 +359,7 @@ impl TokenProvider {
         let Some(pending) = self.sources.for_active(renewed) else {
             return Ok(StoreOutcome::Stored);
         };
-        let pending = self.pending_store.insert(pending);
+        let pending = self.pending_store.insert(Box::new(pending));
         let stored = self.sources.store(pending).await;
         if stored.is_ok() {
             self.pending_store = None;

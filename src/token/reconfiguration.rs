@@ -27,9 +27,9 @@ pub(super) fn continue_from(provider: &mut TokenProvider, old: TokenProvider, pr
     provider.pending_store = old.pending_store.and_then(|pending| {
         let mut sources = previous_sources.iter();
         let source_index = sources.position(|index| *index == Some(pending.source_index))?;
-        Some(SourcedToken {
+        Some(Box::new(SourcedToken {
             source_index,
-            ..pending
-        })
+            ..*pending
+        }))
     });
 }

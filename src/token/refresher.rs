@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::future::join;
-use tokio::sync::{mpsc, oneshot};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument as _, Span};
 
@@ -35,13 +36,12 @@ pub struct Refresher {
     pub(super) provider: TokenProvider,
     pub(super) publisher: TokenPublisher,
     pub(super) planner: RefreshPlanner,
-    pub(super) policy: RefreshPolicy,
     pub(super) clock: Clock,
     rejection_state: RejectionState,
     pub(super) current: CurrentToken,
     pub(super) reporter: Reporter,
     operator: OperatorHandle,
-    operator_requests: mpsc::Receiver<Box<OperatorRequest>>,
+    operator_requests: UnboundedReceiver<OperatorRequest>,
     pub(super) liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
@@ -73,7 +73,7 @@ impl Refresher {
         let mut admin_token = AdminToken::default();
         admin_token.set_renewer(provider.renewer());
         let renewer = provider.renewer().map(Renewer::describe);
-        let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
+        let reporter = Reporter::new(tenant, event_sink, provider.sources.describe().into(), renewer);
         let (operator, operator_requests) = OperatorHandle::channel();
         let mut planner = RefreshPlanner::new(policy);
         planner.look_interval = provider.jittered_look_interval();
@@ -81,7 +81,6 @@ impl Refresher {
             planner,
             provider,
             publisher,
-            policy,
             clock,
             rejection_state: RejectionState::default(),
             current: CurrentToken::default(),
@@ -99,6 +98,12 @@ impl Refresher {
     /// Sets the memory of the last notice that the expiry is unknown, from before this start or of another process.
     pub fn set_notice_memory(&mut self, memory: Option<impl DeliveryMemory>) {
         self.notice_memory = memory.map(|memory| Box::new(memory) as Box<dyn DeliveryMemory>);
+    }
+
+    /// The description of its sources.
+    #[must_use]
+    pub fn sources(&self) -> Arc<str> {
+        Arc::clone(&self.reporter.sources)
     }
 
     /// Returns what requests changes from it.
@@ -176,7 +181,7 @@ impl Refresher {
             Operation::Check => tokio::select! {
                 biased;
                 found = self.provider.check_sources(context) => found,
-                () = self.publisher.handle.rejections.wait_until_dead(), if !context.current_is_dead => {
+                () = self.publisher.handle.rejections().wait_until_dead(), if !context.current_is_dead => {
                     self.publisher.finish_unchanged();
                     return PlannerEvent::Unchanged;
                 }
@@ -236,17 +241,17 @@ impl Refresher {
             let _gone = visitor.send(report);
         }
         tokio::select! {
-            state = self.publisher.handle.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
-            () = self.publisher.handle.rejections.wait_until_accepted(self.provider.last_known_good.candidate()) => {
-                self.provider.last_known_good.on_accepted(self.publisher.current().as_deref());
+            state = self.publisher.handle.rejections().wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
+            () = self.publisher.handle.rejections().wait_until_accepted(self.provider.last_known_good.candidate()) => {
+                self.on_accepted();
                 return PlannerEvent::Unchanged;
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
-            Some(request) = self.operator_requests.recv() => {
+            Some(request) = self.operator_requests.next() => {
                 let span = self.span();
                 return Box::pin(self.on_operator_request(request).instrument(span)).await;
             }
-            () = self.publisher.handle.observations.changed() => return Box::pin(self.on_observation()).await,
+            () = self.publisher.handle.observations().changed() => return Box::pin(self.on_observation()).await,
             () = sleep_until(wake) => {}
         }
         if let Some(task) = maintenance {
@@ -285,7 +290,7 @@ impl Refresher {
                         self.provider.last_known_good.on_rejected(&current);
                     }
                     if !is_known {
-                        self.reporter.report_rejected(&current, state.error.as_ref());
+                        self.reporter.report_rejected(&current, state.error.as_deref());
                     }
                 }
                 if is_known {
@@ -296,7 +301,7 @@ impl Refresher {
             }
             (TokenHealth::Trusted | TokenHealth::Doubted, Some(current)) if was_dead => {
                 self.provider.vetting.reinstate(current.fingerprint());
-                self.provider.last_known_good.on_accepted(Some(&current));
+                self.on_accepted();
                 PlannerEvent::Accepted(generation)
             }
             (TokenHealth::Doubted, Some(_)) => PlannerEvent::Doubted,
@@ -345,20 +350,24 @@ impl Refresher {
             None if found.renewed => self.reporter.audit(TokenAction::Stored, &credential, None),
             None => {}
         }
-        let source = self.provider.sources.describe_current();
-        self.provider
-            .last_known_good
-            .on_published(credential.generation(), source);
+        self.provider.last_known_good.on_published(credential.generation());
         if found.inspection.is_some() {
-            self.provider.last_known_good.on_accepted(Some(&credential));
+            self.on_accepted();
         }
-        self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.policy);
+        self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.planner.policy);
         self.update_status();
         PlannerEvent::Obtained(CurrentGeneration {
             generation: credential.generation(),
             deadlines: self.current.deadlines(&self.clock),
             renewed: found.renewed,
         })
+    }
+
+    /// Lets the current token be cached: Graph has accepted it.
+    fn on_accepted(&mut self) {
+        let source = self.provider.sources.describe_current();
+        let current = self.publisher.current();
+        self.provider.last_known_good.on_accepted(current.as_deref(), source);
     }
 
     fn finish_failed(&mut self, operation: Operation, error: ObtainError) -> PlannerEvent {

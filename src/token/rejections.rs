@@ -2,24 +2,25 @@
 //!
 //! # Why
 //!
-//! The state is a [`Suspicion`] inside a `watch` channel: requests change it, and requests, the refresher and the question
-//! to Graph wait for its changes. A request that succeeds while nothing is suspected takes no lock: it reads three atomics,
+//! The state is a [`Suspicion`]: requests change it, and requests, the refresher and the question to Graph wait for its changes. A request that succeeds while nothing is suspected takes no lock: it reads three atomics,
 //! and marks its endpoint.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::credential::Generation;
 use super::rejection::{EndpointHistory, Liveness, RejectedRequest, RejectionReport, TokenHealth};
 use super::suspicion::Suspicion;
+use super::watched::Watched;
 use crate::graph::{EndpointId, GraphError, RejectionProof};
 
 /// The rejections that requests report.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    pub(super) suspicion: watch::Sender<Suspicion>,
+    pub(super) suspicion: Watched<Suspicion>,
     /// The current generation; 0 for none.
     generation: AtomicU64,
     /// The generation whose next acceptance matters; 0 for none.
@@ -49,7 +50,7 @@ pub(super) struct RejectionState {
     /// The number of the rejection with which the suspicion began.
     pub(super) episode: Option<u64>,
     /// Graph's reason, if the token is dead.
-    pub(super) error: Option<GraphError>,
+    pub(super) error: Option<Arc<GraphError>>,
     /// Whether Graph said that the token is dead: if not, it may live.
     pub(super) is_proven: bool,
 }
@@ -103,7 +104,7 @@ impl Rejections {
             word.fetch_or(bit, Ordering::Relaxed);
         }
         if self.suspected.load(Ordering::Acquire) == generation.get() {
-            self.suspicion.send_if_modified(|suspicion| {
+            self.suspicion.change_if(|suspicion| {
                 let changed = suspicion.on_accepted(generation, start.0);
                 self.publish(suspicion);
                 changed
@@ -119,36 +120,27 @@ impl Rejections {
 
     /// Returns the state once it differs from `known`. Cancel-safe.
     pub(super) async fn wait_for_change(&self, known: &RejectionState) -> RejectionState {
-        self.wait_until(|suspicion| RejectionState::of(suspicion) != *known)
-            .await
+        let state = |suspicion: &Suspicion| Some(RejectionState::of(suspicion)).filter(|state| state != known);
+        self.suspicion.wait_for(state).await
     }
 
     /// Completes when the current token is dead. Cancel-safe.
     pub(super) async fn wait_until_dead(&self) {
-        self.wait_until(|suspicion| suspicion.health == TokenHealth::Dead).await;
+        let is_dead = |suspicion: &Suspicion| (suspicion.health == TokenHealth::Dead).then_some(());
+        self.suspicion.wait_for(is_dead).await;
     }
 
     /// Completes when a newer generation has replaced this one. Cancel-safe.
     pub(super) async fn wait_until_replaced(&self, generation: Generation) {
-        self.wait_until(|suspicion| suspicion.generation > Some(generation))
-            .await;
-    }
-
-    async fn wait_until(&self, condition: impl FnMut(&Suspicion) -> bool) -> RejectionState {
-        let mut suspicion = self.suspicion.subscribe();
-        let state = suspicion.wait_for(condition).await.map(|it| RejectionState::of(&it));
-        match state {
-            Ok(state) => state,
-            // Its sender is `self`.
-            Err(_closed) => std::future::pending().await,
-        }
+        let is_replaced = |suspicion: &Suspicion| (suspicion.generation > Some(generation)).then_some(());
+        self.suspicion.wait_for(is_replaced).await;
     }
 
     /// Waits until Graph is to be asked about a generation, and begins the question.
     pub(super) async fn next_question(&self) -> Generation {
-        let mut suspicion = self.suspicion.subscribe();
         loop {
-            let due = suspicion.borrow_and_update().question_due();
+            let changed = self.suspicion.changed();
+            let due = self.suspicion.get().question_due();
             match due {
                 Some(at) if at <= Instant::now() => {
                     let generation = self.change(|suspicion| {
@@ -159,12 +151,9 @@ impl Rejections {
                         return generation;
                     }
                 }
-                // Cancel-safe: both futures only wait.
-                Some(at) => tokio::select! {
-                    () = sleep_until(at) => {}
-                    _ = suspicion.changed() => {}
-                },
-                None => drop(suspicion.changed().await),
+                // Boxed: at rest it is not there.
+                Some(at) => drop(Box::pin(timeout_at(at, changed)).await),
+                None => changed.await,
             }
         }
     }
@@ -175,7 +164,8 @@ impl Rejections {
             return std::future::pending().await;
         };
         while self.accepted.load(Ordering::Acquire) < generation.get() {
-            self.newly_accepted.notified().await;
+            // Boxed: only a token that is to be cached is waited for.
+            Box::pin(self.newly_accepted.notified()).await;
         }
     }
 
@@ -189,13 +179,11 @@ impl Rejections {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Suspicion) -> T) -> T {
-        let mut result = None;
-        self.suspicion.send_modify(|suspicion| {
-            result = Some(change(suspicion));
+        self.suspicion.change(|suspicion| {
+            let result = change(suspicion);
             self.publish(suspicion);
-        });
-        #[expect(clippy::expect_used, reason = "the closure has run")]
-        result.expect("changed")
+            result
+        })
     }
 
     /// Copies what requests read without a lock. Called while the state is locked.

@@ -1,5 +1,6 @@
 //! Reports what happens to a token: to the log, the metrics and the webhook.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -73,7 +74,7 @@ pub(super) struct Reporter {
     /// The operation in progress, or the last one, and its start.
     operation: (Operation, Instant),
     /// The description of the sources.
-    sources: String,
+    pub(super) sources: Arc<str>,
     /// The description of the renewer, if there is one.
     renewer: Option<String>,
     /// The identity of the error that was reported last.
@@ -98,7 +99,7 @@ impl Operation {
 // === impl Reporter ===
 
 impl Reporter {
-    pub(super) fn new(tenant: TenantId, event_sink: EventSink, sources: String, renewer: Option<String>) -> Self {
+    pub(super) fn new(tenant: TenantId, event_sink: EventSink, sources: Arc<str>, renewer: Option<String>) -> Self {
         Self {
             tenant,
             event_sink,
@@ -111,7 +112,7 @@ impl Reporter {
     }
 
     /// Replaces the descriptions of the sources and of the renewer. A failure is reported again.
-    pub(super) fn set_origins(&mut self, sources: String, renewer: Option<String>) {
+    pub(super) fn set_origins(&mut self, sources: Arc<str>, renewer: Option<String>) {
         (self.sources, self.renewer, self.last_error) = (sources, renewer, None);
     }
 

@@ -24,6 +24,7 @@
 //! asked five seconds after the last one, unless a request that began after the rejection succeeds.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -45,7 +46,7 @@ pub(super) struct Suspicion {
     /// The number of the first rejection since the token was trusted, and its time: the hold begins then.
     episode: Option<(u64, Instant)>,
     /// Graph's reason, if the token is dead.
-    pub(super) error: Option<GraphError>,
+    pub(super) error: Option<Arc<GraphError>>,
     /// The number of the last rejection that proves the token dead.
     proven: u64,
     /// The unproven rejections that no answer covers.
@@ -353,7 +354,7 @@ impl Suspicion {
 
     fn die(&mut self, error: GraphError, now: Instant) {
         self.health = TokenHealth::Dead;
-        self.error.get_or_insert(error);
+        self.error.get_or_insert_with(|| Arc::new(error));
         self.wrong_kind.clear();
         self.asked_through = self.rejections;
         self.repeat_later(now);

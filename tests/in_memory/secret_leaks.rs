@@ -168,7 +168,8 @@ fn no_public_type_shows_a_token_in_its_debug_form() {
     write!(
         shown,
         "{writer:?} {tokens:?} {credential:?} {:?} {:?}",
-        credential.bearer, credential.oauth
+        credential.bearer,
+        credential.oauth()
     )
     .unwrap();
     write!(shown, "{:?} {}", tokens.progress(), cleaned.target.path_template()).unwrap();

@@ -84,7 +84,7 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     file.put(token("one"));
     let (tokens, alerts) = start(provider(&file, &graph)).await;
-    tokens.observations.add_whatsapp_call();
+    tokens.observations().add_whatsapp_call();
     graph.set(
         "one",
         Inspection {
@@ -131,7 +131,7 @@ async fn missing_permissions_are_reported_once_and_only_if_whatsapp_is_called() 
     tokio::time::sleep(3 * DAY).await;
     assert_eq!(alerts.causes(), [], "this app has no need of them");
     for _ in 0..3 {
-        tokens.observations.add_whatsapp_call();
+        tokens.observations().add_whatsapp_call();
         tokio::time::sleep(DAY).await;
         assert_eq!(alerts.causes(), [AlertCause::ScopesMissing]);
     }
@@ -148,7 +148,7 @@ async fn a_locked_account_is_reported_once_a_day() {
     };
     for _ in 0..3 {
         for _ in 0..8 {
-            tokens.observations.add_account_lock(&locked);
+            tokens.observations().add_account_lock(&locked);
             tokio::time::sleep(3 * 60 * MINUTE).await;
         }
     }
@@ -303,7 +303,7 @@ async fn a_block_of_one_action_does_not_hide_that_the_whole_account_is_locked() 
             code: Some(code),
             ..GraphError::default()
         };
-        tokens.observations.add_account_lock(&locked);
+        tokens.observations().add_account_lock(&locked);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let keys = ["default/account_locked/368", "default/account_locked/131031"];

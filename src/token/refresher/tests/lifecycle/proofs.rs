@@ -48,7 +48,7 @@ impl Case {
     /// Graph refuses the proof of a request.
     async fn refuse(&self) {
         let current = self.tokens.current().unwrap();
-        self.tokens.observations.add_proof_rejection(current.generation());
+        self.tokens.observations().add_proof_rejection(current.generation());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 

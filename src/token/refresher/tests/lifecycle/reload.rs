@@ -31,7 +31,7 @@ async fn reconfigure(
         proofs: proofs.into(),
         renew_before: RefreshPolicy::default().renew_before,
     };
-    operator.reconfigure(reconfiguration).await;
+    operator.reconfigure(reconfiguration);
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
@@ -156,7 +156,7 @@ async fn graph_is_asked_at_once_about_the_proofs_of_each_wrong_secret() {
         let proofs = ProofSettings::new(&Secret::new(secret).unwrap(), ProofMode::PerToken);
         reconfigure(&operator, provider(), &[Some(0)], proofs).await;
         let generation = tokens.current().unwrap().generation();
-        tokens.observations.add_proof_rejection(generation);
+        tokens.observations().add_proof_rejection(generation);
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(check.0.lock().unwrap().1, questions, "{secret}");
     }
