@@ -142,15 +142,27 @@ impl TenantsCache {
     fn decode(&self, bytes: &[u8]) -> Result<Option<Vec<TenantRow>>, EncodingError> {
         let cached: CachedTenants = serde_json::from_slice(bytes).map_err(|_content| EncodingError::Damaged)?;
         if *cached.identity != *self.identity {
+            let cache = self.describe();
+            tracing::warn!("the {cache} is not used: it was written for another place or query of the tenants");
             return Ok(None);
         }
         let mut encoding = TokenEncoding::new(Format::Raw);
         encoding.encrypt_with(Some(self.keys.clone()), PlainTokens::Refuse);
-        let rows = cached
+        let all = cached.tenants.len();
+        let rows: Vec<_> = cached
             .tenants
             .into_iter()
-            .filter_map(|tenant| tenant.into_row(&encoding));
-        Ok(Some(rows.collect()))
+            .filter_map(|tenant| tenant.into_row(&encoding))
+            .collect();
+        if rows.len() < all {
+            let (cache, lost) = (self.describe(), all - rows.len());
+            tracing::warn!(
+                lost,
+                all,
+                "tenants of the {cache} are left out: no key decrypts their tokens; add the key that was used before"
+            );
+        }
+        Ok(Some(rows))
     }
 
     fn failed(&self, action: &str, error: TokenFileError) -> ObtainError {

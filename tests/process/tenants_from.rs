@@ -1,5 +1,6 @@
 //! Tenants whose tokens are in one place, `[tenants_from]`: real processes, a real database, and the fake Graph.
 
+mod changes;
 mod outages;
 mod places;
 mod replicas;

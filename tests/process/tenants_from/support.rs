@@ -21,7 +21,7 @@ pub(crate) const TABLE: &str = "
         created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());";
 /// Announces each change of the table.
 pub(crate) const NOTIFY: &str = include_str!("../../../config/postgres/notify.sql");
-const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
+pub(crate) const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
 static FERNET: LazyLock<Fernet> = LazyLock::new(|| Fernet::new(vec![Secret::new(KEY).unwrap()]).unwrap());
 
