@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::block_in_place;
+use tokio::time::Instant;
 
 use super::support::{NOTIFY, TABLE, config, insertion, issue, me, seal, table_settings, wait_until_started};
 use crate::postgres::server::Server;
@@ -89,7 +90,7 @@ async fn start(graph: &Graph, dir: &Path, url: &str, answered: &Arc<AtomicU64>) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_database_is_gone_processes_restart_and_refuse_no_request() {
     let _turn = together().await;
-    let outage = env::var(OUTAGE_VARIABLE).map_or(OUTAGE, |seconds| seconds.parse().unwrap());
+    let outage = env::var_os(OUTAGE_VARIABLE).map_or(OUTAGE, |seconds| seconds.to_str().unwrap().parse().unwrap());
     let (graph, server) = (Graph::start().await, Server::new());
     let url = server.url_of("postgres", "postgres");
     let (mut tokens, mut statements) = (Vec::new(), format!("{TABLE}{NOTIFY}"));
