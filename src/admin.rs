@@ -47,7 +47,7 @@ use crate::types::Clock;
 
 use changes::{Asked, Change, ChangeError, Target, check_access, refuse, tenant_name};
 use response::{TEXT, json_response, not_allowed, respond};
-use table::{ReadFailureStatus, is_usable};
+use table::is_usable;
 use tenant::TenantStatus;
 
 pub use table::{ReadFailure, TableState, TableTenant, TableTenants, TableToken};
@@ -111,7 +111,7 @@ struct Readiness<'a> {
     tenant_count: usize,
     /// The place of the tenants, if it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenants_from: Option<ReadFailureStatus>,
+    tenants_from: Option<&'a ReadFailure>,
     /// The number of tokens in each state.
     tokens: BTreeMap<&'static str, i64>,
     /// All tenants if they are few, or else the first of those without a usable token.
@@ -257,7 +257,7 @@ impl Admin {
             accepts_changes: self.exposed_on.is_none(),
             source_identity: &self.source_identity.load(),
             tenant_count: tenants.len(),
-            tenants_from: table.and_then(|table| Some(ReadFailureStatus::from(table.failure.as_ref()?))),
+            tenants_from: table.as_ref().and_then(|table| table.failure.as_ref()),
             tokens: TokenState::count(tenants.iter().map(|tenant| tenant.token.state(now))).into(),
             tenants: listed
                 .map(|tenant| (tenant.id.as_str(), tenant.token.status()))

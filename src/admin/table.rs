@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::tenant::{AdminTenant, TenantStatus};
 use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
-use crate::types::{Rfc3339Timestamp, TenantId, unix_seconds};
+use crate::types::{TenantId, unix_seconds};
 
 /// The tenants of a table.
 pub trait TableTenants: fmt::Debug + Send + Sync {
@@ -36,12 +36,12 @@ pub struct TableState {
 }
 
 /// The reason why a table cannot be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ReadFailure {
     /// The last error. No secret.
     pub error: String,
-    /// The time of the first of the failures in a row.
-    pub since: SystemTime,
+    /// The time of the first of the failures in a row, in the format of RFC 3339.
+    pub since: String,
 }
 
 impl Default for TableState {
@@ -76,22 +76,6 @@ pub enum TableToken {
     Faulty(Arc<ObtainError>),
     /// It has no row any more.
     Withdrawn,
-}
-
-/// The reason why a table cannot be read, as it is shown.
-#[derive(Serialize)]
-pub(super) struct ReadFailureStatus {
-    error: String,
-    since: String,
-}
-
-impl From<&ReadFailure> for ReadFailureStatus {
-    fn from(failure: &ReadFailure) -> Self {
-        Self {
-            error: failure.error.clone(),
-            since: Rfc3339Timestamp(failure.since).to_string(),
-        }
-    }
 }
 
 // === impl TableToken ===

@@ -29,7 +29,7 @@ use crate::proxy::Proxy;
 use crate::source::{TableContents, TenantRow, TenantTable};
 use crate::tenants::{Roster, RosterDecision};
 use crate::token::ObtainError;
-use crate::types::{TenantId, error_chain};
+use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
 /// Reads the table of the tenants.
 pub(super) struct TableReader {
@@ -250,7 +250,7 @@ impl TableReader {
         read_again_at
     }
 
-    fn on_failure(&mut self, error: String) {
+    fn on_failure(&self, error: String) {
         let before = self.tenants.table_state();
         let failure = before.failure.as_ref();
         if failure.is_none_or(|failure| failure.error != error) {
@@ -263,7 +263,8 @@ impl TableReader {
                 ),
             }
         }
-        let since = failure.map_or_else(|| self.tenants.now(), |failure| failure.since);
+        let since = failure.map(|failure| failure.since.clone());
+        let since = since.unwrap_or_else(|| Rfc3339Timestamp(self.tenants.now()).to_string());
         self.tenants.set_table_state(TableState {
             failure: Some(ReadFailure { error, since }),
             ..*before

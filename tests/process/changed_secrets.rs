@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use graphward::source::Fernet;
 use graphward::types::Secret;
+use rustix::process::Signal;
 use tokio::time::sleep;
 
 use crate::postgres::server::Database;
 use crate::support::{
-    APP_SECRET, Client, Graph, Sidecar, exchange_config, fingerprint, get, graphward_command, replace_file, settings,
-    text_message, together, wait_until,
+    APP_SECRET, Client, Graph, Sidecar, exchange_config, fingerprint, get, graphward_command, network_settings,
+    replace_file, settings, text_message, together, wait_until,
 };
 
+const APPLIED: &str = "graphward_config_reloads_total{result=\"applied\"} ";
 const REJECTED: &str = "graphward_config_reloads_total{result=\"rejected\"} ";
 const KEYS: [&str; 3] = [
     "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
@@ -226,4 +228,26 @@ async fn a_changed_database_url_of_the_tenants_is_taken() {
     assert!(is_sent_with(&first).await);
     replace_file(&url_file, new.url());
     wait_until("the other database is read", async || is_sent_with(&second).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_reads_no_secret_that_nothing_uses() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    replace_file(&dir.path().join("secret"), APP_SECRET);
+    // Its only tenant has an app of its own.
+    let settings = format!(
+        "{}[app]\nid = \"1\"\nsecret = {{ file = \"absent\" }}\n[tenants.acme]\nids = [\"106\"]\n\
+         source = {{ file = \"token\" }}\napp = {{ id = \"1234567890123456\", secret = {{ file = \"secret\" }} }}\n",
+        network_settings(&graph)
+    );
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    sidecar.signal(Signal::HUP);
+    wait_until("it has reloaded", async || {
+        sidecar.metric(APPLIED).await + sidecar.metric(REJECTED).await > 0
+    })
+    .await;
+    assert_eq!(sidecar.metric(REJECTED).await, 0, "{}", sidecar.stdout());
 }

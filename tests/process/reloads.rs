@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    APP_SECRET, Client, Graph, Sidecar, fingerprint, get, graphward_command, network_settings, replace_file, settings,
-    together, wait_until,
+    APP_SECRET, Client, Graph, Sidecar, fingerprint, get, graphward_command, replace_file, settings, together,
+    wait_until,
 };
 
 const APPLIED: &str = "graphward_config_reloads_total{result=\"applied\"} ";
@@ -387,26 +387,4 @@ async fn a_secret_that_cannot_be_read_to_its_end_holds_up_no_request() {
     .await;
     setup.sidecar.signal(Signal::TERM);
     assert_eq!(setup.sidecar.wait_exit().await.code(), Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_reads_no_secret_that_nothing_uses() {
-    let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    replace_file(&dir.path().join("token"), &graph.sim.issue(None));
-    replace_file(&dir.path().join("secret"), APP_SECRET);
-    // Its only tenant has an app of its own.
-    let settings = format!(
-        "{}[app]\nid = \"1\"\nsecret = {{ file = \"absent\" }}\n[tenants.acme]\nids = [\"106\"]\n\
-         source = {{ file = \"token\" }}\napp = {{ id = \"1234567890123456\", secret = {{ file = \"secret\" }} }}\n",
-        network_settings(&graph)
-    );
-    let sidecar = Sidecar::start(dir.path(), &settings).await;
-    sidecar.signal(Signal::HUP);
-    wait_until("it has reloaded", async || {
-        sidecar.metric(APPLIED).await + sidecar.metric(REJECTED).await > 0
-    })
-    .await;
-    assert_eq!(sidecar.metric(REJECTED).await, 0, "{}", sidecar.stdout());
 }
