@@ -215,13 +215,7 @@ impl Proxy {
         }
         let mut signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
         if tenants.settings.heal.mode == HealMode::Observe {
-            let security = connection.info.security;
-            let request = ObservedRequest {
-                head,
-                incoming,
-                security,
-                signs,
-            };
+            let request = ObservedRequest::new(head, incoming, connection.info.security, signs);
             return Box::pin(self.observe(tenants, request, record)).await;
         }
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);

@@ -55,6 +55,7 @@ mod suspicion;
 mod token_use;
 mod traits;
 mod vetting;
+mod waits;
 mod warnings;
 mod watched;
 

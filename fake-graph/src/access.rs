@@ -17,9 +17,9 @@ use crate::clock::unix_seconds;
 use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
 use crate::grants::Targets;
+use crate::grants::is_id;
 use crate::object_uses::Violation;
 use crate::state::{State, lock};
-use crate::tokens::is_id;
 
 /// An object that a call names.
 struct NamedObject {

@@ -34,6 +34,11 @@ struct Listing {
     newest: Grant,
 }
 
+/// Returns whether a text can be the id of an object.
+pub(crate) fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 // === impl Grant ===
 
 impl Grant {

@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::auth::authenticate;
 use crate::call::Call;
 use crate::failure::GraphFailure;
+use crate::grants::is_id;
 use crate::hosts::{TokenFamily, VirtualHost};
 use crate::invalidation::InvalidationReason;
 use crate::oauth::{USER_ID, check_exchangeable, issue_successor};
 use crate::objects::reply_with_fields;
 use crate::reply::Reply;
 use crate::state::{State, lock};
-use crate::tokens::is_id;
 
 /// `GET /access_token`: exchanges a short-lived token for a long-lived one.
 pub(crate) fn exchange(state: &State, call: &Call) -> Result<Reply, GraphFailure> {

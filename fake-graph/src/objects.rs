@@ -4,11 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::call::Call;
 use crate::failure::GraphFailure;
+use crate::grants::is_id;
 use crate::oauth::USER_ID;
 use crate::pages::{self, PagedEdge, parse_fields, select_fields};
 use crate::reply::Reply;
 use crate::state::{State, lock};
-use crate::tokens::{TokenType, is_id};
+use crate::tokens::TokenType;
 
 /// `GET /me`: a token with a name answers with it, so that a test sees which token a call had.
 pub(crate) fn me(state: &State, call: &Call, token: &str) -> Reply {

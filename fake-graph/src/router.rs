@@ -11,10 +11,11 @@ use crate::auth::{ValidToken, authenticate, no_user_error};
 use crate::call::{Call, CallCredential};
 use crate::failure::GraphFailure;
 use crate::faults::EndpointKind;
+use crate::grants::is_id;
 use crate::hosts::VirtualHost;
 use crate::reply::{Reply, is_known_version};
 use crate::state::{State, lock};
-use crate::tokens::{TokenType, is_id};
+use crate::tokens::TokenType;
 use crate::{
     access, batch, debug_token, instagram_threads, media, messages, oauth, objects, pages, proof, uploads, videos,
 };

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::clock::unix_seconds;
 use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
-use crate::grants::{Grant, ObjectOwners};
+use crate::grants::{Grant, ObjectOwners, is_id};
 use crate::hosts::TokenFamily;
 use crate::invalidation::InvalidationReason;
 
@@ -267,11 +267,6 @@ impl TokenTable {
         });
         shown.collect()
     }
-}
-
-/// Returns whether a text can be the id of an object.
-pub(crate) fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 // === impl TokenInfo ===

@@ -39,11 +39,11 @@ pub(crate) struct Observer<'a> {
 
 /// A request as it arrived.
 pub(crate) struct ObservedRequest {
-    pub(crate) head: Parts,
-    pub(crate) incoming: Incoming,
-    pub(crate) security: TransportSecurity,
+    head: Parts,
+    incoming: Incoming,
+    security: TransportSecurity,
     /// The signs that stood beside what is Graph's; `None` if there is one tenant only.
-    pub(crate) signs: Option<Box<RequestSigns>>,
+    signs: Option<Box<RequestSigns>>,
 }
 
 /// A request as it is forwarded, and what graphward would have done with it.
@@ -63,6 +63,25 @@ struct BodyFindings {
     /// Whether graphward would change it.
     is_changed: bool,
     calls: Calls,
+}
+
+// === impl ObservedRequest ===
+
+impl ObservedRequest {
+    /// Takes the parts of a request.
+    pub(crate) const fn new(
+        head: Parts,
+        incoming: Incoming,
+        security: TransportSecurity,
+        signs: Option<Box<RequestSigns>>,
+    ) -> Self {
+        Self {
+            head,
+            incoming,
+            security,
+            signs,
+        }
+    }
 }
 
 // === impl Observer ===

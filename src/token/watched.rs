@@ -59,9 +59,8 @@ impl<T> Watched<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
 
     use super::*;
 
@@ -79,19 +78,16 @@ mod tests {
 
     #[tokio::test]
     async fn all_that_wait_get_the_value_that_they_wait_for() {
-        let value = Arc::new(Watched::<u32>::default());
-        let waiters: Vec<_> = (1..=3)
-            .map(|wanted| {
-                let value = Arc::clone(&value);
-                tokio::spawn(async move { value.wait_for(|it| (*it >= wanted).then_some(*it)).await })
-            })
-            .collect();
-        for next in 1..=3 {
-            tokio::task::yield_now().await;
-            value.change(|it| *it = next);
-        }
-        for (waiter, wanted) in waiters.into_iter().zip(1..) {
-            assert!(waiter.await.unwrap() >= wanted);
-        }
+        let value = Watched::<u32>::default();
+        let (value, waiters) = (&value, 1..=3);
+        let waiters = waiters.map(|wanted| async move { value.wait_for(|it| (*it >= wanted).then_some(*it)).await });
+        let changes = async {
+            for next in 1..=3 {
+                tokio::task::yield_now().await;
+                value.change(|it| *it = next);
+            }
+        };
+        let (seen, ()) = tokio::join!(join_all(waiters), changes);
+        assert!(seen.iter().zip(1..).all(|(seen, wanted)| *seen >= wanted), "{seen:?}");
     }
 }
