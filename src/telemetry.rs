@@ -1,8 +1,10 @@
 //! Logs and metrics: what operators see without asking.
 
 mod audit;
+mod events;
 mod log;
 pub mod metrics;
 
 pub use audit::{AuditConfig, AuditError, AuditFile, AuditLog, AuditRecord, InLog};
+pub use events::{Event, EventLog};
 pub use log::{LogError, LogFormat, LogHandle, LogLevel, LogSettings, install_stdout_logger, log_subscriber};

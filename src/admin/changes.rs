@@ -1,33 +1,23 @@
-//! Changes of the token through the admin listener: who may make them, and what they answer.
-//!
-//! # Why
-//!
-//! There is no key, so only what proves to come from this machine is accepted: every address of the listener is loopback or
-//! a Unix socket. A web page in a browser on this machine is no exception to distrust: it can send a request anywhere, but
-//! not with a header of its own, unless the answer to a preflight request allows it, and no answer here does. A page that
-//! made its own name resolve to loopback could, but then names itself in `Host`.
+//! Changes of the token through the admin listener, and what they answer.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde_json::json;
 use tokio::time::timeout;
 
-use super::response::json_response;
+use super::access::AccessError;
+use super::response::{error_response, json_response};
 use crate::source::decode::{DecodeError, Format, decode_token};
-use crate::telemetry::{AuditLog, AuditRecord, InLog};
+use crate::telemetry::{AuditLog, AuditRecord, EventLog, InLog};
 use crate::token::{ObtainError, OperatorCommand, OperatorHandle, Token, TokenChange};
 use crate::types::{TenantId, error_chain};
 
-/// A change that a path stands for.
+/// A change of the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Change {
     /// `PUT /admin/token`.
@@ -42,28 +32,19 @@ pub(super) struct Target<'a> {
     pub(super) operator: &'a OperatorHandle,
 }
 
-/// Where a change was asked for, and where that is recorded.
+/// Who asked for a change, and where that is recorded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
-    /// The address of the listener, if other machines can reach it.
-    pub(super) exposed_on: Option<SocketAddr>,
-    /// The peer that asked.
     pub(super) peer: &'a str,
     pub(super) audit: &'a AuditLog,
+    pub(super) events: &'a EventLog,
 }
 
 /// The reason why a change was refused. No message repeats anything of the request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChangeError {
-    #[error(
-        "other machines can reach the admin listener, on {0}, so it changes no token; set listen.admin to a loopback \
-         address or to unix:/PATH, or replace the token in its source"
-    )]
-    Exposed(SocketAddr),
-    #[error("a change of the token needs the header `Graphward-Admin: yes`, which no web page can send")]
-    NoHeader,
-    #[error("a change of the token needs the Host localhost, 127.0.0.1 or [::1]")]
-    ForeignHost,
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error(
         "there is no such tenant or parameter; name one by ?tenant=NAME, which may be left out if there is only one: {0}"
     )]
@@ -82,8 +63,6 @@ pub(super) enum ChangeError {
     Obtain(#[from] ObtainError),
 }
 
-/// The header that a change needs, with the value `yes`.
-const ADMIN_HEADER: &str = "graphward-admin";
 /// The largest body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 /// The longest wait for a body.
@@ -92,22 +71,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 // === impl Change ===
 
 impl Change {
-    pub(super) fn from_path(path: &str) -> Option<Self> {
-        match path {
-            "/admin/token" => Some(Self::Set),
-            "/admin/rollback" => Some(Self::RollBack),
-            _ => None,
-        }
-    }
-
-    /// The only method of its path.
-    pub(super) const fn method(self) -> &'static str {
-        match self {
-            Self::Set => "PUT",
-            Self::RollBack => "POST",
-        }
-    }
-
     /// The word for the audit.
     const fn action(self) -> &'static str {
         match self {
@@ -124,21 +87,17 @@ impl Change {
         request: Request<Incoming>,
     ) -> Response<Full<Bytes>> {
         let target = find_target(&targets, request.uri().query());
-        let tenant = target.map(|target| target.id.as_str());
-        let made = match check_access(asked.exposed_on, &request) {
-            Ok(()) => match target {
-                Some(target) => self.make(target, request).await,
-                None => Err(ChangeError::UnknownTenant(names(&targets))),
-            },
-            Err(error) => Err(error),
+        let Some(target) = target else {
+            return refuse(&ChangeError::UnknownTenant(names(&targets)), None, asked.peer);
         };
-        match made {
+        let tenant = target.id.as_str();
+        match self.make(target, request).await {
             Ok(change) => {
                 let TokenChange { token, stored_in, .. } = &change;
                 let peer = asked.peer;
                 tracing::info!(tenant, token, stored_in, peer, "the operator changed the token");
                 let record = AuditRecord {
-                    tenant: tenant.unwrap_or_default(),
+                    tenant,
                     action: self.action(),
                     source: stored_in,
                     token,
@@ -146,9 +105,15 @@ impl Change {
                     peer: Some(peer),
                 };
                 asked.audit.record(&record, InLog::Present);
+                let what = match self {
+                    Self::Set => "set the token",
+                    Self::RollBack => "rolled back to the token",
+                };
+                let reason = format!("The operator ({peer}) {what} {token}; it is stored in {stored_in}.");
+                asked.events.add(target.id, self.action(), reason);
                 json_response(StatusCode::OK, &change)
             }
-            Err(error) => refuse(&error, tenant, asked.peer),
+            Err(error) => refuse(&error, Some(tenant), asked.peer),
         }
     }
 
@@ -163,9 +128,8 @@ impl Change {
 
 /// Answers why nothing was changed.
 pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> Response<Full<Bytes>> {
-    let message = error.to_string();
-    tracing::warn!(tenant, reason = message, peer, "refused a change of the token");
-    json_response(error.status(), &json!({ "error": { "message": message } }))
+    tracing::warn!(tenant, reason = %error, peer, "refused a change of the token");
+    error_response(error.status(), error)
 }
 
 /// The tenant that `?tenant=NAME` names. It may be left out if there is only one.
@@ -191,29 +155,6 @@ fn names(targets: &[Target<'_>]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-pub(super) fn check_access<B>(exposed_on: Option<SocketAddr>, request: &Request<B>) -> Result<(), ChangeError> {
-    if let Some(address) = exposed_on {
-        return Err(ChangeError::Exposed(address));
-    }
-    if request.headers().get(ADMIN_HEADER).is_none_or(|value| value != "yes") {
-        return Err(ChangeError::NoHeader);
-    }
-    let fields = request.headers().get_all(HOST).iter();
-    let fields = fields.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
-    let mut hosts = fields.chain(request.uri().authority().cloned().map(Some)).peekable();
-    let has_host = hosts.peek().is_some();
-    if !has_host || !hosts.all(|host| host.as_ref().is_some_and(is_loopback)) {
-        return Err(ChangeError::ForeignHost);
-    }
-    Ok(())
-}
-
-fn is_loopback(authority: &Authority) -> bool {
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    address.map_or_else(|_name| host.eq_ignore_ascii_case("localhost"), |it| it.is_loopback())
-}
-
 /// Reads the token as one in a file is read.
 async fn read_token(body: Incoming) -> Result<Token, ChangeError> {
     let collected = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
@@ -229,7 +170,7 @@ async fn read_token(body: Incoming) -> Result<Token, ChangeError> {
 impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Exposed(_) | Self::NoHeader | Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::Access(_) => StatusCode::FORBIDDEN,
             Self::UnknownTenant(_) | Self::NoSuchTenant => StatusCode::NOT_FOUND,
             Self::Body | Self::NotJson { .. } | Self::NoToken(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,

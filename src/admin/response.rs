@@ -1,22 +1,31 @@
 //! The responses of the admin listener.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
+use serde_json::json;
 
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
-pub(super) fn not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+pub(super) fn not_allowed(allowed: &str) -> Response<Full<Bytes>> {
     let mut response = respond(
         StatusCode::METHOD_NOT_ALLOWED,
         TEXT,
         format!("method not allowed; use {}\n", allowed.replace(", ", " or ")),
     );
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    if let Ok(allowed) = allowed.parse() {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
     response
+}
+
+/// Answers why a request is not served, as Graph does.
+pub(super) fn error_response(status: StatusCode, error: &impl fmt::Display) -> Response<Full<Bytes>> {
+    json_response(status, &json!({ "error": { "message": error.to_string() } }))
 }
 
 pub(super) fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {

@@ -1,9 +1,11 @@
 //! A tenant of the admin listener: the state of its token.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::history::TokenHistory;
 use crate::telemetry::metrics::{TokenMetrics, TokenState};
 use crate::token::{OperatorHandle, TokenHandle, TokenHealth};
 use crate::types::TenantId;
@@ -11,20 +13,26 @@ use crate::types::TenantId;
 /// The state of a tenant that the admin listener reports.
 #[derive(Debug)]
 pub struct AdminTenant {
-    pub(super) id: TenantId,
-    pub(super) tokens: TokenHandle,
-    pub(super) operator: OperatorHandle,
-    pub(super) metrics: TokenMetrics,
+    /// Its name.
+    pub id: TenantId,
+    /// Its token.
+    pub tokens: TokenHandle,
+    /// What changes the token.
+    pub operator: OperatorHandle,
+    /// The metrics of the token.
+    pub metrics: TokenMetrics,
+    /// What happened to the token.
+    pub history: Arc<TokenHistory>,
 }
 
 /// Whether a tenant has a usable token, or why not.
 #[derive(Serialize)]
 pub(super) struct TenantStatus {
-    usable: bool,
-    reason: String,
+    pub(super) usable: bool,
+    pub(super) reason: String,
     /// The fingerprint of the token, if there is one.
-    token: Option<String>,
-    generation: Option<u64>,
+    pub(super) token: Option<String>,
+    pub(super) generation: Option<u64>,
 }
 
 // === impl TenantStatus ===
@@ -52,17 +60,6 @@ impl TenantStatus {
 // === impl AdminTenant ===
 
 impl AdminTenant {
-    /// Takes a tenant's name, its token, what changes the token, and the metrics of the token.
-    #[must_use]
-    pub const fn new(id: TenantId, tokens: TokenHandle, operator: OperatorHandle, metrics: TokenMetrics) -> Self {
-        Self {
-            id,
-            tokens,
-            operator,
-            metrics,
-        }
-    }
-
     /// Returns the state of the token.
     pub(super) fn token_state(&self, now: SystemTime) -> TokenState {
         if self.tokens.is_usable() {

@@ -230,6 +230,7 @@ pub(super) fn build_admin(
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         clock: context.clock,
         audit: context.audit.clone(),
+        events: context.events.clone(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
     })

@@ -14,8 +14,8 @@ use crate::net::{
     NO_EGRESS_PROXY, Tasks,
 };
 use crate::renew::RejectedApps;
-use crate::telemetry::AuditLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{AuditLog, EventLog};
 use crate::types::Clock;
 
 /// The clients, the destinations and the resources of the process.
@@ -36,6 +36,8 @@ pub(super) struct BuildContext {
     pub(super) audit: AuditLog,
     /// The apps of which the log says that Graph rejects them.
     pub(super) rejected_apps: RejectedApps,
+    /// The last events, for the operators.
+    pub(super) events: EventLog,
     /// Remembers which alerts were delivered, if there is a directory for state.
     pub(super) alert_memory: Option<AlertMemory>,
 }
@@ -92,6 +94,7 @@ impl BuildContext {
             metrics,
             audit: AuditLog::new(clock),
             rejected_apps: RejectedApps::default(),
+            events: EventLog::new(clock),
             alert_memory: state_dir(&config.state).map(|directory| AlertMemory::new(&directory)),
         })
     }

@@ -1,17 +1,18 @@
-//! Passes the refresher's events on to the metrics and to the alert webhook.
+//! Passes the refresher's events on to the metrics, the operators and the alert webhook.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 
+use crate::admin::TokenHistory;
 use crate::alert::AlertSender;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::telemetry::{AuditLog, AuditRecord, InLog};
+use crate::telemetry::{AuditLog, AuditRecord, EventLog, InLog};
 use crate::token::{
     ErrorKind, Operation, OperationOutcome, OperationReport, TokenAction, TokenEvent, TokenStatus, TokenUse,
 };
-use crate::types::TenantId;
+use crate::types::{Clock, TenantId};
 
 /// The webhook that is configured at the moment, if one is.
 pub(super) type SharedAlertSender = Arc<ArcSwapOption<AlertSender>>;
@@ -22,28 +23,54 @@ pub(super) struct EventReceivers {
     pub(super) metrics: TokenMetrics,
     pub(super) webhook: SharedAlertSender,
     pub(super) audit: AuditLog,
+    pub(super) events: EventLog,
+    pub(super) history: Arc<TokenHistory>,
+    pub(super) clock: Clock,
 }
 
-/// Returns the sink that counts the refresher's events, sends its alerts, and writes the audit.
+/// Returns the sink that counts the refresher's events, sends its alerts, writes the audit, and shows all to the operators.
 pub(super) fn event_sink(receivers: EventReceivers) -> impl Fn(&TokenEvent<'_>) + Send {
     let EventReceivers {
         tenant,
         metrics,
         webhook,
         audit,
+        events,
+        history,
+        clock,
     } = receivers;
-    move |event| match event {
-        TokenEvent::Used(token_use) => record_use(&audit, &tenant, token_use),
-        TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
-        TokenEvent::StatusChanged(status) => record_status(&metrics, status),
-        TokenEvent::Withdrawn => metrics.forget_current_token(),
-        TokenEvent::Alert(alert) => {
-            metrics.count_alert(alert.key.cause.label());
-            if let Some(sender) = &*webhook.load() {
-                sender.send(alert);
+    move |event| {
+        history.observe(event, clock.now());
+        match event {
+            TokenEvent::Used(token_use) => {
+                record_use(&audit, &tenant, token_use);
+                add_use(&events, &tenant, token_use);
+            }
+            TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
+            TokenEvent::StatusChanged(status) => record_status(&metrics, status),
+            TokenEvent::Withdrawn => metrics.forget_current_token(),
+            TokenEvent::Alert(alert) => {
+                let cause = alert.key.cause.label();
+                metrics.count_alert(cause);
+                events.add(&tenant, cause, alert.summary.as_str());
+                if let Some(sender) = &*webhook.load() {
+                    sender.send(alert);
+                }
             }
         }
     }
+}
+
+/// Shows the operators a use of a token. An alert says why one was rejected or withdrawn.
+fn add_use(events: &EventLog, tenant: &TenantId, token_use: &TokenUse<'_>) {
+    let TokenUse { source, token, .. } = token_use;
+    let reason = match token_use.action {
+        TokenAction::Loaded => format!("The token {token} from {source} is in use."),
+        TokenAction::Renewed => format!("The token was renewed by {source}; {token} is in use."),
+        TokenAction::Stored => format!("The renewed token {token} was stored in {source}."),
+        TokenAction::Rejected | TokenAction::Withdrawn => return,
+    };
+    events.add(tenant, token_use.action.label(), reason);
 }
 
 fn record_use(audit: &AuditLog, tenant: &TenantId, token_use: &TokenUse<'_>) {
@@ -102,7 +129,7 @@ fn record_status(metrics: &TokenMetrics, status: &TokenStatus) {
         metrics.set_token_details(
             status.expires_at.map(unix_seconds),
             status.data_access_expires_at.map(unix_seconds),
-            status.missing_scope_count,
+            status.missing_scopes.as_ref().map(Vec::len),
         );
         metrics.set_inspected_at(unix_seconds(at));
     }

@@ -308,9 +308,18 @@ impl RowTenants {
         };
         let metrics = self.context.metrics.token_metrics(&alert.key.tenant);
         metrics.count_alert(alert.key.cause.label());
+        self.context
+            .events
+            .add(&alert.key.tenant, alert.key.cause.label(), alert.summary.as_str());
         if let Some(sender) = &*self.alert_sender.load() {
             sender.send(&alert);
         }
+    }
+
+    /// Tells the operator that a tenant was withdrawn.
+    pub(super) fn report_withdrawn(&self, id: &TenantId) {
+        let reason = "The tenant is not in its table any more.";
+        self.context.events.add(id, AlertCause::Withdrawn.label(), reason);
     }
 
     /// What visits are for.

@@ -304,6 +304,7 @@ impl TableReader {
                 for id in &withdrawn {
                     self.visits.cancel(id);
                     self.rows.withdraw(id);
+                    self.tenants.report_withdrawn(id);
                 }
                 self.reports.on_change(&self.rows, &new, &withdrawn);
                 self.reports.on_hidden(&self.rows, &self.proxy.tenants.load());

@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 use super::context::BuildContext;
 use super::error::StartError;
 use super::event_sink::{EventReceivers, SharedAlertSender, event_sink};
-use crate::admin::AdminTenant;
+use crate::admin::{AdminTenant, TokenHistory};
 use crate::alert::NoticeMemory;
 use crate::config::Config;
 use crate::token::{OperatorHandle, Reconfiguration, RefreshPolicy, Refresher, TokenHandle, TokenProvider, channel};
@@ -68,11 +68,15 @@ impl NewTenant {
         let (publisher, tokens) = channel();
         let publisher = publisher.with_proofs(token_side.proofs);
         let metrics = context.metrics.token_metrics(&id);
+        let history = Arc::new(TokenHistory::default());
         let sink = Box::new(event_sink(EventReceivers {
             tenant: id.clone(),
             metrics: metrics.clone(),
             webhook: Arc::clone(alert_sender),
             audit: context.audit.clone(),
+            events: context.events.clone(),
+            history: Arc::clone(&history),
+            clock: context.clock,
         }));
         let policy = RefreshPolicy {
             renew_before: token_side.renew_before,
@@ -83,8 +87,15 @@ impl NewTenant {
         let memory = memory.map(|memory| NoticeMemory::new(memory, Arc::clone(alert_sender)));
         refresher.set_notice_memory(memory);
         let operator = refresher.operator();
+        let admin = AdminTenant {
+            id: id.clone(),
+            tokens: tokens.clone(),
+            operator: operator.clone(),
+            metrics,
+            history,
+        };
         let running = RunningTenant {
-            admin: Arc::new(AdminTenant::new(id.clone(), tokens.clone(), operator.clone(), metrics)),
+            admin: Arc::new(admin),
             id,
             config,
             tokens,

@@ -42,7 +42,7 @@ pub(super) struct CurrentToken {
 }
 
 /// The status of the current token, for metrics and alerts.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TokenStatus {
     /// Whether the time at which it expires is known, or that it never does.
     pub is_expiry_known: bool,
@@ -54,8 +54,10 @@ pub struct TokenStatus {
     pub renew_at: Option<SystemTime>,
     /// The time at which it was last inspected.
     pub inspected_at: Option<SystemTime>,
-    /// The number of permissions that it lacks and WhatsApp requires; `None` while WhatsApp is not called.
-    pub missing_scope_count: Option<usize>,
+    /// Its permissions, if Graph has listed them.
+    pub scopes: Option<Vec<String>>,
+    /// The permissions that it lacks and WhatsApp requires; `None` while WhatsApp is not called.
+    pub missing_scopes: Option<Vec<&'static str>>,
 }
 
 /// The time until the next inspection if one failed.
@@ -189,7 +191,8 @@ impl CurrentToken {
             data_access_expires_at: inspection.and_then(|it| it.data_access_expires_at.as_system_time()),
             renew_at: self.renew_at,
             inspected_at: self.inspected_at,
-            missing_scope_count: self.missing_scopes.as_ref().map(Vec::len),
+            scopes: inspection.and_then(|it| it.scopes.clone()),
+            missing_scopes: self.missing_scopes.clone(),
         }
     }
 }

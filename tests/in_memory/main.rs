@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod admin_status;
 mod alerts;
 mod allowed_calls;
 mod answer_pace;

@@ -271,7 +271,7 @@ async fn the_dead_token_of_one_tenant_holds_no_other_up_and_a_file_heals_it() {
     let proxy = sidecar.proxy;
     drop(Tasks::default().spawn(async move { answered.send(get(proxy, "/v26.0/101").await.status) }));
     wait_until("it is known to be dead", async || {
-        get(sidecar.admin, "/admin/token-status").await.json()["tenants"]["acme"]["usable"] == false
+        get(sidecar.admin, "/admin/token-status?tenant=acme").await.json()["tenants"][0]["usable"] == false
     })
     .await;
     assert_eq!(get(sidecar.proxy, "/v26.0/201").await.status, 200, "the other tenant");
@@ -325,7 +325,12 @@ async fn a_reload_adds_a_tenant_and_refuses_the_requests_of_one_that_is_gone() {
     wait_until("it is gone", async || by_name("acme").await == 404).await;
     assert_eq!((by_name("new").await, by_name("renamed").await), (200, 200));
     let tenants = get(sidecar.admin, "/admin/token-status").await.json()["tenants"].clone();
-    let names: Vec<_> = tenants.as_object().unwrap().keys().cloned().collect();
+    let names: Vec<_> = tenants
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tenant| tenant["tenant"].clone())
+        .collect();
     assert_eq!(names, ["Shop@eu", "new", "renamed"]);
     wait_until("its series are gone", async || {
         !sidecar.metrics().await.contains("tenant=\"acme\"")

@@ -22,14 +22,14 @@ pub enum TokenState {
 // === impl TokenState ===
 
 impl TokenState {
-    /// All states, with the values of the label.
-    const ALL: [(Self, &str); 6] = [
-        (Self::Usable, "usable"),
-        (Self::Dead, "dead"),
-        (Self::EndsInSevenDays, "ends_7d"),
-        (Self::EndsInOneDay, "ends_1d"),
-        (Self::Undecryptable, "undecryptable"),
-        (Self::Withdrawn, "withdrawn"),
+    /// All states.
+    const ALL: [Self; 6] = [
+        Self::Usable,
+        Self::Dead,
+        Self::EndsInSevenDays,
+        Self::EndsInOneDay,
+        Self::Undecryptable,
+        Self::Withdrawn,
     ];
 
     /// The state of a usable token, by its end in seconds since 1970; `None` if that is unknown, or never.
@@ -44,12 +44,25 @@ impl TokenState {
         }
     }
 
+    /// The value of the label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Dead => "dead",
+            Self::EndsInSevenDays => "ends_7d",
+            Self::EndsInOneDay => "ends_1d",
+            Self::Undecryptable => "undecryptable",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
     /// Returns the number of tokens in each state, 0 too.
     #[must_use]
     pub fn count(states: impl Iterator<Item = Self>) -> [(&'static str, i64); 6] {
-        let mut counts = Self::ALL.map(|(_, label)| (label, 0));
+        let mut counts = Self::ALL.map(|state| (state.label(), 0));
         for state in states {
-            for (count, (known, _)) in counts.iter_mut().zip(Self::ALL) {
+            for (count, known) in counts.iter_mut().zip(Self::ALL) {
                 count.1 += i64::from(known == state);
             }
         }

@@ -125,7 +125,11 @@ async fn the_operator_lets_a_row_and_a_source_be_read_at_once() {
     table.set("acme", NEW_TOKEN, &["111"]);
     let answer = operate(&proxy, "POST", "/admin/refresh-token?tenant=acme").await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(answer.text().contains(r#""acme":{"usable":true"#), "{}", answer.text());
+    assert!(
+        answer.text().contains(r#""tenants":[{"tenant":"acme","usable":true"#),
+        "{}",
+        answer.text()
+    );
     assert_sent_with(&proxy, "acme", NEW_TOKEN).await;
     proxy.add_token(SHOP_TOKEN);
     assert_eq!(

@@ -1,0 +1,116 @@
+//! What is known of a tenant's token beyond its current state: where it is from, and what happened to it last.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::token::{
+    Alert, AlertCause, ErrorKind, Operation, OperationOutcome, OperationReport, TokenAction, TokenEvent, TokenStatus,
+};
+use crate::types::Rfc3339Timestamp;
+
+/// The history of a tenant's token, as its refresher reports it.
+#[derive(Debug, Default)]
+pub struct TokenHistory(Mutex<LastEvents>);
+
+/// What happened last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastEvents {
+    /// The description of the source of the current token.
+    pub(super) source: Option<String>,
+    /// The status of the current token.
+    pub(super) status: TokenStatus,
+    /// What the operator has to know, until there is another token.
+    pub(super) alert: Option<Alert>,
+    pub(super) renewed: Option<LastRenewal>,
+    pub(super) rejection: Option<LastRejection>,
+}
+
+/// The last attempt to obtain another token than the current one.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LastRenewal {
+    at: String,
+    outcome: &'static str,
+}
+
+/// The last rejection of a token by Graph.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LastRejection {
+    at: String,
+    reason: String,
+}
+
+// === impl TokenHistory ===
+
+impl TokenHistory {
+    /// Notes an event.
+    pub fn observe(&self, event: &TokenEvent<'_>, now: SystemTime) {
+        let mut last = self.last();
+        match event {
+            TokenEvent::Used(token_use) => match token_use.action {
+                TokenAction::Loaded | TokenAction::Renewed => last.source = Some(token_use.source.to_owned()),
+                TokenAction::Stored | TokenAction::Rejected | TokenAction::Withdrawn => {}
+            },
+            TokenEvent::OperationFinished(report) => last.on_operation(report, now),
+            TokenEvent::StatusChanged(status) => {
+                last.status = status.clone();
+                if status.is_expiry_known {
+                    last.forget_alert(AlertCause::ExpiryUnknown);
+                }
+            }
+            TokenEvent::Withdrawn => (last.source, last.status) = (None, TokenStatus::default()),
+            TokenEvent::Alert(alert) => {
+                if matches!(alert.key.cause, AlertCause::Rejected | AlertCause::ActionRequired) {
+                    last.rejection = Some(LastRejection {
+                        at: Rfc3339Timestamp(now).to_string(),
+                        reason: alert.summary.clone(),
+                    });
+                }
+                last.alert = Some((*alert).clone());
+            }
+        }
+    }
+
+    /// Returns what happened last.
+    pub(super) fn last_events(&self) -> LastEvents {
+        self.last().clone()
+    }
+
+    fn last(&self) -> MutexGuard<'_, LastEvents> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl LastEvents ===
+
+impl LastEvents {
+    fn on_operation(&mut self, report: &OperationReport<'_>, now: SystemTime) {
+        let outcome = match report.outcome {
+            OperationOutcome::Renewed(_) => "renewed",
+            OperationOutcome::Found(_) => "found",
+            OperationOutcome::Unchanged => "unchanged",
+            OperationOutcome::Failed(error) => match error.kind() {
+                ErrorKind::NothingNew | ErrorKind::Absent => "unchanged",
+                ErrorKind::Transient => "failed",
+                ErrorKind::Permanent => "refused",
+            },
+        };
+        match report.outcome {
+            OperationOutcome::Renewed(_) | OperationOutcome::Found(_) => self.alert = None,
+            OperationOutcome::Unchanged => self.forget_alert(AlertCause::SourceTokenRejected),
+            OperationOutcome::Failed(_) => {}
+        }
+        if report.operation == Operation::Refresh {
+            self.renewed = Some(LastRenewal {
+                at: Rfc3339Timestamp(now).to_string(),
+                outcome,
+            });
+        }
+    }
+
+    /// Forgets the alert if its cause has gone.
+    fn forget_alert(&mut self, cause: AlertCause) {
+        self.alert.take_if(|alert| alert.key.cause == cause);
+    }
+}

@@ -1,0 +1,119 @@
+//! The paths of the admin listener: one table, which the router, the answers to a wrong method and the description use.
+
+use http::Method;
+
+/// A method of a path.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// `{tenant}` at its end stands for a name.
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) endpoint: Endpoint,
+}
+
+/// Who may send a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Access {
+    /// Every client that reaches the listener: probes and scrapers.
+    Open,
+    /// An operator who looks.
+    Read,
+    /// An operator who changes something.
+    Write,
+}
+
+/// What answers a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Endpoint {
+    Liveness,
+    Startup,
+    Readiness,
+    Metrics,
+    TokenStatus,
+    Tenants,
+    Events,
+    SetToken,
+    RollBack,
+    Refresh,
+}
+
+/// All routes.
+pub(super) static ROUTES: [Route; 11] = [
+    route(Method::GET, "/livez", Access::Open, Endpoint::Liveness),
+    route(Method::GET, "/healthz", Access::Open, Endpoint::Liveness),
+    route(Method::GET, "/startupz", Access::Open, Endpoint::Startup),
+    route(Method::GET, "/readyz", Access::Open, Endpoint::Readiness),
+    route(Method::GET, "/metrics", Access::Open, Endpoint::Metrics),
+    route(Method::GET, "/admin/token-status", Access::Read, Endpoint::TokenStatus),
+    route(Method::GET, "/admin/tenants", Access::Read, Endpoint::Tenants),
+    route(Method::GET, "/admin/events", Access::Read, Endpoint::Events),
+    route(Method::PUT, "/admin/token", Access::Write, Endpoint::SetToken),
+    route(Method::POST, "/admin/rollback", Access::Write, Endpoint::RollBack),
+    route(Method::POST, "/admin/refresh-token", Access::Write, Endpoint::Refresh),
+];
+
+/// What the table has for a request.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// This answers it.
+    Route(&'static Route),
+    /// The path takes other methods.
+    Allows(String),
+    /// The path does not exist.
+    Nothing,
+}
+
+const fn route(method: Method, path: &'static str, access: Access, endpoint: Endpoint) -> Route {
+    Route {
+        method,
+        path,
+        access,
+        endpoint,
+    }
+}
+
+/// Finds what answers a request.
+pub(super) fn find(method: &Method, path: &str) -> Found {
+    let of_path: Vec<_> = ROUTES.iter().filter(|route| route.has_path(path)).collect();
+    if of_path.is_empty() {
+        return Found::Nothing;
+    }
+    match of_path.iter().find(|route| route.takes(method)) {
+        Some(route) => Found::Route(route),
+        None => Found::Allows(of_path.into_iter().map(Route::methods).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// All paths, for a message.
+pub(super) fn paths() -> String {
+    let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+    paths.dedup();
+    paths.join(" ")
+}
+
+// === impl Route ===
+
+impl Route {
+    fn has_path(&self, path: &str) -> bool {
+        match self.path.strip_suffix("{tenant}") {
+            Some(start) => path
+                .strip_prefix(start)
+                .is_some_and(|name| !name.is_empty() && !name.contains('/')),
+            None => path == self.path,
+        }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        self.method == *method || (self.method == Method::GET && *method == Method::HEAD)
+    }
+
+    fn methods(&self) -> &'static str {
+        match self.method {
+            Method::GET => "GET, HEAD",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            _ => "POST",
+        }
+    }
+}

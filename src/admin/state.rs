@@ -1,0 +1,83 @@
+//! What the admin listener reports and changes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::table::{TableTenant, TableTenants, TableToken};
+use super::tenant::AdminTenant;
+use crate::net::{Lifecycle, Tasks};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{AuditLog, EventLog};
+use crate::types::Clock;
+
+/// The tenants that need a usable token for the process to be ready.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadinessPolicy {
+    /// At least one.
+    #[default]
+    Any,
+    /// All tokens.
+    All,
+    /// No token.
+    Ignore,
+}
+
+/// When graphward is ready.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadyConfig {
+    /// How many tokens have to be usable.
+    pub tokens: ReadinessPolicy,
+}
+
+/// The state that the admin listener reports.
+#[derive(Debug)]
+pub struct Admin {
+    /// The stage of the process.
+    pub lifecycle: Lifecycle,
+    /// The tenants of the configuration.
+    pub tenants: ArcSwap<Vec<Arc<AdminTenant>>>,
+    /// The tenants of a table, if there is one.
+    pub table: Option<Arc<dyn TableTenants>>,
+    /// The address of the listener, if other machines can reach it: then it changes no token.
+    pub exposed_on: Option<SocketAddr>,
+    /// Identifies the sources of the token, so that a command finds out whether it has the same configuration.
+    pub source_identity: ArcSwap<String>,
+    /// The readiness policy.
+    pub readiness: ArcSwap<ReadinessPolicy>,
+    /// Wall time.
+    pub clock: Clock,
+    /// Records changes of tokens.
+    pub audit: AuditLog,
+    /// The last events.
+    pub events: EventLog,
+    /// All metrics.
+    pub metrics: Metrics,
+    /// The tasks whose panics are counted.
+    pub tasks: Tasks,
+}
+
+impl Admin {
+    /// Returns all tenants.
+    pub(super) fn all_tenants(&self) -> Vec<TableTenant> {
+        let tenants = self.tenants.load();
+        let configured = tenants.iter().map(|tenant| TableTenant {
+            id: tenant.id.clone(),
+            token: TableToken::Open(Arc::clone(tenant)),
+        });
+        let mut all: Vec<_> = configured.collect();
+        all.extend(self.table.iter().flat_map(|table| table.all()));
+        all
+    }
+
+    /// Returns the tenants whose token can be changed: those of the configuration, and the named one of the table, which is opened.
+    pub(super) fn open_tenants(&self, name: Option<&str>) -> Vec<Arc<AdminTenant>> {
+        let mut tenants = Vec::clone(&self.tenants.load());
+        let of_table = self.table.as_ref().zip(name);
+        tenants.extend(of_table.and_then(|(table, name)| table.open(name)));
+        tenants
+    }
+}

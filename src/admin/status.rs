@@ -1,0 +1,209 @@
+//! The tenants and their tokens, as an operator looks at them: page by page, in the order of their names.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+use super::history::{LastEvents, LastRejection, LastRenewal};
+use super::probes::ProcessStatus;
+use super::query::Listing;
+use super::response::json_response;
+use super::state::Admin;
+use super::table::{TableTenant, TableToken, is_usable};
+use super::tenant::TenantStatus;
+use crate::telemetry::metrics::TokenState;
+use crate::types::Rfc3339Timestamp;
+
+/// The body of `/admin/token-status`.
+#[derive(Serialize)]
+struct TokenStatusPage<'a> {
+    #[serde(flatten)]
+    process: ProcessStatus,
+    #[serde(flatten)]
+    page: Page<'a, TokenReport<'a>>,
+}
+
+/// The body of `/admin/tenants`.
+#[derive(Serialize)]
+struct Page<'a, T> {
+    tenants: Vec<T>,
+    /// The number of tokens in each state, of all tenants.
+    counts: BTreeMap<&'static str, i64>,
+    /// The value of `after` for the next page, if there is one.
+    next: Option<&'a str>,
+}
+
+/// A tenant in a list of names.
+#[derive(Serialize)]
+struct TenantName<'a> {
+    tenant: &'a str,
+    state: &'static str,
+    usable: bool,
+}
+
+/// The status of a tenant's token. Times are in the format of RFC 3339; `null` is unknown, or never.
+#[derive(Serialize)]
+struct TokenReport<'a> {
+    tenant: &'a str,
+    usable: bool,
+    state: &'static str,
+    reason: String,
+    /// What to do, if there is something to do.
+    advice: Option<Cow<'static, str>>,
+    generation: Option<u64>,
+    fingerprint: Option<String>,
+    source: Option<String>,
+    expires_at: Option<String>,
+    days_left: Option<f64>,
+    data_access_expires_at: Option<String>,
+    renew_at: Option<String>,
+    scopes: Option<Vec<String>>,
+    missing_scopes: Option<Vec<&'static str>>,
+    renewed: Option<LastRenewal>,
+    rejection: Option<LastRejection>,
+}
+
+/// Answers with the status of each token.
+pub(super) fn token_status(admin: &Admin, listing: &Listing<'_>) -> Response<Full<Bytes>> {
+    let (now, tenants) = (admin.clock.now(), admin.all_tenants());
+    let process = ProcessStatus::new(admin, &tenants, now);
+    let counts = process.tokens.clone();
+    let page = Page::new(&tenants, listing, counts, now, TokenReport::new);
+    json_response(StatusCode::OK, &TokenStatusPage { process, page })
+}
+
+/// Answers with the names of the tenants.
+pub(super) fn tenants(admin: &Admin, listing: &Listing<'_>) -> Response<Full<Bytes>> {
+    let (now, tenants) = (admin.clock.now(), admin.all_tenants());
+    let counts = TokenState::count(tenants.iter().map(|tenant| tenant.token.state(now)));
+    let page = Page::new(&tenants, listing, counts.into(), now, TenantName::new);
+    json_response(StatusCode::OK, &page)
+}
+
+// === impl Page ===
+
+impl<'a, T> Page<'a, T> {
+    fn new(
+        tenants: &'a [TableTenant],
+        listing: &Listing<'_>,
+        counts: BTreeMap<&'static str, i64>,
+        now: SystemTime,
+        describe: impl Fn(&'a TableTenant, SystemTime) -> T,
+    ) -> Self {
+        let has_state = |tenant: &TableTenant| {
+            let wanted = listing.state.as_ref();
+            wanted.is_none_or(|wanted| tenant.token.state(now).label() == wanted)
+        };
+        let listed = tenants.iter();
+        let mut listed: Vec<_> = listed
+            .filter(|tenant| listing.has_name(&tenant.id) && has_state(tenant))
+            .collect();
+        listed.sort_unstable_by_key(|tenant| &tenant.id);
+        let has_more = listed.len() > listing.limit;
+        listed.truncate(listing.limit);
+        let next = listed.last().filter(|_| has_more).map(|last| last.id.as_str());
+        Self {
+            tenants: listed.into_iter().map(|tenant| describe(tenant, now)).collect(),
+            counts,
+            next,
+        }
+    }
+}
+
+// === impl TenantName ===
+
+impl<'a> TenantName<'a> {
+    fn new(tenant: &'a TableTenant, now: SystemTime) -> Self {
+        let state = tenant.token.state(now);
+        Self {
+            tenant: tenant.id.as_str(),
+            state: state.label(),
+            usable: is_usable(state),
+        }
+    }
+}
+
+// === impl TokenReport ===
+
+impl<'a> TokenReport<'a> {
+    fn new(tenant: &'a TableTenant, now: SystemTime) -> Self {
+        let last = match &tenant.token {
+            TableToken::Open(tenant) => tenant.history.last_events(),
+            TableToken::InRow { .. } | TableToken::Faulty(_) | TableToken::Withdrawn => LastEvents::default(),
+        };
+        let expires_at = match &tenant.token {
+            TableToken::InRow { expires_at } => *expires_at,
+            TableToken::Open(_) | TableToken::Faulty(_) | TableToken::Withdrawn => last.status.expires_at,
+        };
+        let text = |at: Option<SystemTime>| at.map(|at| Rfc3339Timestamp(at).to_string());
+        let TenantStatus {
+            usable,
+            reason,
+            token,
+            generation,
+        } = tenant.token.status();
+        Self {
+            tenant: tenant.id.as_str(),
+            usable,
+            state: tenant.token.state(now).label(),
+            reason,
+            advice: advice(&tenant.token, &last),
+            generation,
+            fingerprint: token,
+            source: last.source,
+            expires_at: text(expires_at),
+            days_left: expires_at.map(|at| days_between(now, at)),
+            data_access_expires_at: text(last.status.data_access_expires_at),
+            renew_at: text(last.status.renew_at),
+            scopes: last.status.scopes,
+            missing_scopes: last.status.missing_scopes,
+            renewed: last.renewed,
+            rejection: last.rejection,
+        }
+    }
+}
+
+/// What the operator has to do: what the last alert says, or what helps if no token can be used.
+fn advice(token: &TableToken, last: &LastEvents) -> Option<Cow<'static, str>> {
+    const PUT_TOKEN: &str = "Put a valid token into its source, or send one with PUT /admin/token.";
+    if let Some(alert) = &last.alert {
+        return Some(alert.remediation.clone().into());
+    }
+    match token {
+        TableToken::Open(tenant) => (!tenant.tokens.is_usable()).then_some(PUT_TOKEN.into()),
+        TableToken::Faulty(_) => Some("Replace the token in its row, or send one with PUT /admin/token.".into()),
+        TableToken::InRow { .. } | TableToken::Withdrawn => None,
+    }
+}
+
+/// The days from one time to another, rounded down to a tenth; negative if it has passed.
+fn days_between(now: SystemTime, at: SystemTime) -> f64 {
+    const DAY: f64 = 24.0 * 60.0 * 60.0;
+    let seconds = match at.duration_since(now) {
+        Ok(left) => left.as_secs_f64(),
+        Err(passed) => -passed.duration().as_secs_f64(),
+    };
+    (seconds / DAY * 10.0).floor() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn days_are_rounded_down() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (hours, days) in [(24, 1.0), (23, 0.9), (1, 0.0), (0, 0.0), (24 * 60 - 1, 59.9)] {
+            let at = now + Duration::from_secs(hours * 60 * 60);
+            assert!((days_between(now, at) - days).abs() < 1e-9, "{hours}");
+        }
+        assert!((days_between(now, now - Duration::from_secs(60 * 60)) + 0.1).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,144 @@
+//! The last events: what happened to tokens, and what operators changed.
+//!
+//! # Why
+//!
+//! They are kept in memory, for the admin listener. What must survive a restart is in the log and in the audit.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Serialize, Serializer};
+use tokio::sync::watch;
+
+use crate::types::{Clock, Rfc3339Timestamp, TenantId};
+
+/// Keeps the last events. Clones share them.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    ring: Arc<Mutex<VecDeque<Event>>>,
+    last_id: watch::Sender<u64>,
+    clock: Clock,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Its number, counted from 1 at the start of the process.
+    pub id: u64,
+    /// When it happened.
+    #[serde(serialize_with = "write_time")]
+    pub time: Rfc3339Timestamp,
+    /// The tenant's name; empty if it is about none.
+    #[serde(serialize_with = "write_name")]
+    pub tenant: TenantId,
+    /// What happened, a word of a closed list.
+    pub kind: &'static str,
+    /// What happened, in words, without a secret.
+    pub reason: String,
+}
+
+/// The most events that are kept.
+const MAX_EVENTS: usize = 1_000;
+
+// === impl EventLog ===
+
+impl EventLog {
+    /// Creates an empty log.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            ring: Arc::default(),
+            last_id: watch::Sender::default(),
+            clock,
+        }
+    }
+
+    /// Adds an event; the oldest goes if there are too many.
+    pub fn add(&self, tenant: &TenantId, kind: &'static str, reason: impl Into<String>) {
+        let mut ring = self.ring();
+        let id = *self.last_id.borrow() + 1;
+        if ring.len() == MAX_EVENTS {
+            drop(ring.pop_front());
+        }
+        ring.push_back(Event {
+            id,
+            time: Rfc3339Timestamp(self.clock.now()),
+            tenant: tenant.clone(),
+            kind,
+            reason: reason.into(),
+        });
+        self.last_id.send_replace(id);
+    }
+
+    /// Returns the events after this one. After a restart they are counted anew, so all are after one that is not known yet.
+    #[must_use]
+    pub fn after(&self, id: u64) -> Vec<Event> {
+        let ring = self.ring();
+        let last = ring.back().map_or(0, |event| event.id);
+        let after = if id > last { 0 } else { id };
+        ring.iter().filter(|event| event.id > after).cloned().collect()
+    }
+
+    /// Waits until there is an event after this one. Cancel-safe.
+    pub async fn wait_for(&self, id: u64) {
+        let is_newer = |last: &u64| *last > 0 && *last != id;
+        // The sender is `self`, so the channel cannot be closed while this waits.
+        drop(self.last_id.subscribe().wait_for(is_newer).await);
+    }
+
+    fn ring(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_time<S: Serializer>(time: &Rfc3339Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+fn write_name<S: Serializer>(tenant: &TenantId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(tenant.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn ids(events: &[Event]) -> (Option<u64>, Option<u64>, usize) {
+        let id = |event: Option<&Event>| event.map(|event| event.id);
+        (id(events.first()), id(events.last()), events.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_thousand_events_are_kept_and_those_after_one_are_returned() {
+        let log = EventLog::new(Clock::system());
+        let tenant = TenantId::default();
+        assert!(log.after(0).is_empty());
+        for _ in 0..1_500 {
+            log.add(&tenant, "loaded", "a token of a file");
+        }
+        assert_eq!(ids(&log.after(0)), (Some(501), Some(1_500), 1_000));
+        assert_eq!(ids(&log.after(1_498)), (Some(1_499), Some(1_500), 2));
+        assert!(log.after(1_500).is_empty());
+        // The reader has seen an earlier process, which had more.
+        assert_eq!(ids(&log.after(7_000)), (Some(501), Some(1_500), 1_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_waits_for_the_next_event_only() {
+        let log = EventLog::new(Clock::system());
+        let wait = async |id| timeout(Duration::from_secs(1), log.wait_for(id)).await.is_ok();
+        assert!(!wait(0).await);
+        log.add(&TenantId::default(), "set", "by the operator");
+        assert!(wait(0).await);
+        assert!(!wait(1).await);
+        assert!(wait(7).await);
+        let json = serde_json::to_value(&log.after(0)).unwrap();
+        assert_eq!(json[0]["tenant"], "default");
+        assert_eq!(json[0]["kind"], "set");
+        assert!(json[0]["time"].as_str().unwrap().ends_with('Z'));
+    }
+}
