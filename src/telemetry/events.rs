@@ -136,7 +136,7 @@ mod tests {
         assert!(wait(0).await);
         assert!(!wait(1).await);
         assert!(wait(7).await);
-        let json = serde_json::to_value(&log.after(0)).unwrap();
+        let json = serde_json::to_value(log.after(0)).unwrap();
         assert_eq!(json[0]["tenant"], "default");
         assert_eq!(json[0]["kind"], "set");
         assert!(json[0]["time"].as_str().unwrap().ends_with('Z'));
