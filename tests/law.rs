@@ -379,7 +379,9 @@ fn text_files() -> Vec<(String, String)> {
 }
 
 fn is_text(name: &str) -> bool {
-    let endings = ["rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "service"];
+    let endings = [
+        "rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "html", "css", "service",
+    ];
     match name.rsplit_once('.') {
         Some((_, ending)) => endings.contains(&ending),
         None => matches!(name, "run" | "lines" | "curl" | "Dockerfile"),
