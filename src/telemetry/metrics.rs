@@ -9,6 +9,7 @@
 mod alerts;
 mod exposition;
 mod labels;
+mod last_hour;
 mod places;
 mod process;
 mod registrar;
@@ -34,6 +35,7 @@ use prometheus_client::registry::Registry;
 
 pub use alerts::AlertMetrics;
 pub use exposition::ExpositionFormat;
+pub use last_hour::LastHour;
 pub use request::{Attempt, RequestMetrics};
 pub use tenant_label::{MetricsConfig, TenantLabel};
 pub use token::TokenMetrics;
@@ -182,6 +184,12 @@ impl Metrics {
     pub fn set_task_panics(&self, total: u64) {
         let known = self.0.task_panics.get();
         self.0.task_panics.inc_by(total.saturating_sub(known));
+    }
+
+    /// Returns the requests of the last hour, by minute.
+    #[must_use]
+    pub fn last_hour(&self) -> LastHour {
+        self.0.places.minutes.last_hour()
     }
 
     /// Encodes all metrics.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
+use super::last_hour::MinuteCounts;
 use super::tenant_label::TenantLabel;
 use super::tenant_series::TenantSeries;
 use super::token_values::TokenValues;
@@ -33,6 +34,8 @@ pub(super) struct Places {
     room: AtomicUsize,
     /// The series of the tenants without a place.
     other: OnceLock<Arc<TenantSeries>>,
+    /// The requests of all tenants.
+    pub(super) minutes: MinuteCounts,
 }
 
 #[derive(Debug)]
@@ -70,7 +73,7 @@ pub(super) struct TenantMetrics {
 #[derive(Debug)]
 pub(super) struct TenantHandle {
     pub(super) tenant: Arc<TenantMetrics>,
-    places: Arc<Places>,
+    pub(super) places: Arc<Places>,
 }
 
 /// The series with one value of the label `tenant`, and the state of the token.
@@ -108,6 +111,7 @@ impl Places {
             }),
             room: AtomicUsize::new(limit),
             other: OnceLock::new(),
+            minutes: MinuteCounts::new(),
         }
     }
 

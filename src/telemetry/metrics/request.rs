@@ -26,6 +26,7 @@ impl RequestMetrics {
     /// response. The most common outcome needs no look-up.
     pub fn count_request(&self, outcome: &'static str, seconds: f64) {
         self.0.record_activity();
+        self.0.places.minutes.count(outcome);
         self.count(|series| {
             series.duration.observe(seconds);
             if outcome == "delivered" {
