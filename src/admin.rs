@@ -6,6 +6,7 @@ mod access;
 mod changes;
 mod events;
 mod history;
+mod page;
 mod probes;
 mod query;
 mod response;
@@ -32,9 +33,10 @@ use crate::types::TenantId;
 use access::check_write;
 use changes::{Asked, Change, ChangeError, Target, refuse, tenant_name};
 use events::{EventQuery, events};
+use page::page;
 use probes::{readiness, startup};
 use query::Listing;
-use response::{TEXT, error_response, not_allowed, respond};
+use response::{TEXT, error_response, json_response, not_allowed, respond};
 use routes::{Access, Endpoint, Found, find, paths};
 use scrape::metrics;
 use status::{tenants, token_status};
@@ -87,6 +89,8 @@ impl Admin {
                 Ok(query) => events(self, query).await,
                 Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
             },
+            Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
+            Endpoint::Page => page(request.uri().path()),
             Endpoint::SetToken => self.change(Change::Set, request, peer).await,
             Endpoint::RollBack => self.change(Change::RollBack, request, peer).await,
             Endpoint::Refresh => self.refresh(request.uri().query(), peer).await,

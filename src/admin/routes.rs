@@ -33,13 +33,15 @@ pub(super) enum Endpoint {
     TokenStatus,
     Tenants,
     Events,
+    LastHour,
+    Page,
     SetToken,
     RollBack,
     Refresh,
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 11] = [
+pub(super) static ROUTES: [Route; 16] = [
     route(Method::GET, "/livez", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/healthz", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/startupz", Access::Open, Endpoint::Startup),
@@ -48,6 +50,11 @@ pub(super) static ROUTES: [Route; 11] = [
     route(Method::GET, "/admin/token-status", Access::Read, Endpoint::TokenStatus),
     route(Method::GET, "/admin/tenants", Access::Read, Endpoint::Tenants),
     route(Method::GET, "/admin/events", Access::Read, Endpoint::Events),
+    route(Method::GET, "/admin/last-hour", Access::Read, Endpoint::LastHour),
+    route(Method::GET, "/", Access::Open, Endpoint::Page),
+    route(Method::GET, "/page.css", Access::Open, Endpoint::Page),
+    route(Method::GET, "/page.js", Access::Open, Endpoint::Page),
+    route(Method::GET, "/draw.js", Access::Open, Endpoint::Page),
     route(Method::PUT, "/admin/token", Access::Write, Endpoint::SetToken),
     route(Method::POST, "/admin/rollback", Access::Write, Endpoint::RollBack),
     route(Method::POST, "/admin/refresh-token", Access::Write, Endpoint::Refresh),

@@ -11,7 +11,15 @@ use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_in_order_is_alive_started_and_ready() {
     let proxy = TestProxyBuilder::new().start().await;
-    for target in ["/livez", "/healthz", "/startupz", "/readyz", "/metrics"] {
+    for target in [
+        "/livez",
+        "/healthz",
+        "/startupz",
+        "/readyz",
+        "/metrics",
+        "/",
+        "/page.js",
+    ] {
         let answer = proxy.admin_get(target).await;
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(answer.header("cache-control"), "no-store");
@@ -23,10 +31,25 @@ async fn a_proxy_in_order_is_alive_started_and_ready() {
     let ready: serde_json::Value = serde_json::from_slice(&proxy.admin_get("/readyz").await.body).unwrap();
     assert_eq!((&ready["ready"], &ready["stage"]), (&true.into(), &"serving".into()));
     assert_eq!(ready["tenants"]["default"]["usable"], true);
-    for target in ["/", "/admin", "/metrics/", "/readyz/x"] {
+    for target in ["/page", "/admin", "/metrics/", "/readyz/x"] {
         assert_eq!(proxy.admin_get(target).await.status, 404, "{target}");
     }
     assert_eq!(proxy.admin_get("/readyz?verbose").await.status, 200);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_hour_has_what_was_healed_by_minute() {
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.app.post("first").await;
+    sleep(Duration::from_secs(60)).await;
+    proxy.rotate_token();
+    proxy.app.post("second").await;
+    let answer = proxy.admin_get("/admin/last-hour").await;
+    let hour: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let last = |kind: &str| (hour[kind][58].as_u64().unwrap(), hour[kind][59].as_u64().unwrap());
+    let kinds = ["requests", "healed", "refused"];
+    assert_eq!(kinds.map(last), [(1, 1), (0, 1), (0, 0)]);
     proxy.shutdown().await;
 }
 

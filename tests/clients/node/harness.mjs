@@ -20,15 +20,17 @@ export const SECRET = "0123456789abcdef0123456789abcdef";
 
 /** Starts a harness. With `proof`, Graph requires an appsecret_proof, and graphward knows the secret. With `tls`,
  * graphward accepts HTTPS as well, with a CA of its own: `ca` is the path of its certificate. With `tenants`, the ids of each
- * by its name, they have a token each, which may act on these ids only. */
-export async function start({ proof = false, tls = false, tenants } = {}) {
+ * by its name, they have a token each, which may act on these ids only. `prepare` writes further files, with a function that
+ * issues tokens; `more` is further configuration. */
+export async function start({ proof = false, tls = false, tenants, prepare = () => {}, more = "" } = {}) {
   const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")), tenants);
   try {
     await writeFile(join(harness.folder, "secret"), SECRET);
     await harness.startGraph(proof ? ["--proof", "required"] : []);
     for (const name of Object.keys(tenants ?? { token: [] })) await harness.dropToken(name);
     if (tls) await harness.createCa();
-    await harness.startGraphward((tls ? TLS : "") + (proof ? APP : ""));
+    await prepare(harness.folder, () => harness.issue());
+    await harness.startGraphward((tls ? TLS : "") + (proof ? APP : "") + more);
     return harness;
   } catch (error) {
     await harness.close();
@@ -62,8 +64,9 @@ class Harness {
   async startGraphward(more) {
     await writeFile(join(this.folder, "graphward.toml"), config(this.graph, tokens(this.#tenants), more));
     const waitForLines = this.#spawn(["serve"]);
-    const address = /"proxy listener started".*"address":"([^"]+)"|"address":"([^"]+)".*"proxy listener started"/;
-    [this.proxy] = await waitForLines(address);
+    const address = (name) =>
+      new RegExp(`"${name} listener started".*"address":"([^"]+)"|"address":"([^"]+)".*"${name} listener started"`);
+    [this.proxy, this.admin] = await waitForLines(address("proxy"), address("admin"));
   }
 
   #spawn(args) {

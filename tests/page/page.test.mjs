@@ -1,0 +1,289 @@
+// The status page in Chromium, against graphward in front of the fake Graph.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+
+import { chromium } from "playwright-core";
+
+import { start } from "../clients/node/harness.mjs";
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const CHROMIUM = {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+};
+const NARROW = { width: 360, height: 740 };
+const WIDE = { width: 1200, height: 900 };
+const MARKUP = `<img src=x onerror="alert('run')"><script>alert('run')</script>`;
+
+let browser;
+before(async () => (browser = await chromium.launch(CHROMIUM)));
+after(() => browser.close());
+
+let harness;
+let context;
+let page;
+/** What the page requested, and what must not happen. */
+let requested;
+let faults;
+
+/** Opens the page in a window of its own. */
+async function open({ viewport = WIDE, colorScheme = "light", prepare = () => {} } = {}) {
+  context = await browser.newContext({ viewport, colorScheme });
+  page = await context.newPage();
+  [requested, faults] = [[], []];
+  context.on("request", (request) => requested.push(request.url()));
+  page.on("pageerror", (error) => faults.push(error.message));
+  page.on("dialog", (dialog) => (faults.push(dialog.message()), dialog.dismiss()));
+  page.on("console", (line) => /Content Security Policy|Trusted/.test(line.text()) && faults.push(line.text()));
+  await prepare();
+  await page.goto(harness.admin);
+}
+
+const text = (selector) => page.locator(selector).first();
+const tenants = () => page.locator("#tenants h3").allTextContents();
+
+/** Waits until a locator has a text. */
+async function sees(locator, pattern) {
+  await locator.filter({ hasText: pattern }).first().waitFor();
+}
+
+/** Fails if axe finds anything, or the page is wider than its window. */
+async function assertAccessible() {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join("\n")}`);
+  assert.deepEqual(found, []);
+  const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(content <= width, `${content} pixels in ${width}`);
+}
+
+async function closeWindow() {
+  await context.close();
+  assert.deepEqual(faults, []);
+  assert.deepEqual(requested.filter((url) => new URL(url).origin !== harness.admin), []);
+}
+
+describe("the status page of one token", () => {
+  // With the app's id and secret, graphward asks Graph when the token ends.
+  const more = `[app]\nid = "1234567890123456"\nsecret = { file = "secret" }\n`;
+  beforeEach(async () => (harness = await start({ more })));
+  afterEach(async () => {
+    try {
+      await closeWindow();
+    } finally {
+      await harness.close();
+    }
+  });
+
+  const call = () => fetch(`${harness.proxy}/v25.0/me`).then((response) => response.text());
+
+  for (const colorScheme of ["light", "dark"]) {
+    test(`is accessible and fits into any window in the ${colorScheme} scheme`, async () => {
+      await harness.control("/usage", { "x-app-usage": { call_count: 93 } });
+      await call();
+      const body = JSON.stringify({ access_token: await harness.issue({ ttl: "119h" }) });
+      const headers = { "Graphward-Admin": "yes" };
+      assert.ok((await fetch(`${harness.admin}/admin/token`, { method: "PUT", headers, body })).ok);
+      for (const viewport of [WIDE, NARROW]) {
+        await context?.close();
+        await open({ viewport, colorScheme });
+        await sees(text("#tenants li"), "4 days left");
+        await sees(text("#usage"), "93 %");
+        await page.locator("summary").click();
+        await sees(text("dl"), "Fingerprint");
+        await assertAccessible();
+        await page.screenshot({ path: await screenshotPath(`${colorScheme}-${viewport.width}`), fullPage: true });
+        await page.getByRole("button", { name: "New token" }).click();
+        await assertAccessible();
+      }
+      const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+      assert.equal(ground, colorScheme === "dark" ? "rgb(17, 21, 28)" : "rgb(246, 247, 249)");
+    });
+  }
+
+  test("shows the requests of the last hour, to those who open it later too", async () => {
+    await call();
+    await harness.expireAll();
+    const [healed] = await Promise.all([call(), harness.dropTokenOnceRejected()]);
+    assert.ok(!healed.includes("error"), healed);
+    await open();
+    for (let turn = 0; turn < 2; turn += 1) {
+      await sees(text("figure.requests strong"), /^2$/);
+      await sees(text("figure.healed strong"), /^1$/);
+      await sees(text("figure.refused strong"), /^0$/);
+      await page.reload();
+    }
+  });
+
+  test("follows the token, and what happens to it", async () => {
+    await open();
+    await sees(text("#tenants li"), "usable");
+    await sees(text("#events"), "loaded");
+    await harness.expireAll();
+    await call();
+    await sees(text("#tenants li"), "no usable token");
+    await sees(text("#tenants .advice"), "What to do:");
+    await sees(text("#events"), "rejected");
+    await harness.dropToken();
+    await sees(text("#tenants .badge"), "usable");
+  });
+
+  test("takes a new token, and says why it does not take one", async () => {
+    await open();
+    await page.getByRole("button", { name: "New token" }).click();
+    await page.locator("#token").fill("placeholder");
+    await page.getByRole("button", { name: "Use this token" }).click();
+    await page.locator("#token-refused").waitFor();
+    await page.locator("#token").fill(await harness.issue());
+    await page.getByRole("button", { name: "Use this token" }).click();
+    await sees(text("#done"), "graphward uses the new token of default.");
+    await sees(text("#events"), "set");
+    assert.equal(await page.locator("#token").inputValue(), "");
+    await page.locator("summary").click();
+    await sees(text("dl"), /Generation\s*2/);
+  });
+
+  test("has graphward look at the sources", async () => {
+    await open();
+    await page.locator("#look").click();
+    await sees(text("#done"), "graphward has looked at the sources of all tokens.");
+    await page.getByRole("button", { name: "Look now: default" }).click();
+    await sees(text("#done"), "graphward has looked at the sources of default.");
+  });
+
+  test("says when graphward does not answer", async () => {
+    await open();
+    await sees(text("#tenants li"), "usable");
+    await harness.close();
+    await sees(text("#problem"), "graphward does not answer");
+  });
+
+  test("writes names and messages as text", async () => {
+    const alter = (name, value) => {
+      if (/^(at|time|.*_at)$/.test(name)) return value;
+      return typeof value === "string" || name === "advice" ? MARKUP : value;
+    };
+    const label = MARKUP.replaceAll('"', '\\"');
+    const body = `graphward_graph_rate_limit_usage_ratio{tenant="${label}",kind="<b>"} 0.5\n`;
+    const prepare = async () => {
+      await page.route(/token-status|events$/, async (route) => {
+        const response = await route.fetch();
+        await route.fulfill({ response, json: JSON.parse(await response.text(), alter) });
+      });
+      await page.route(/metrics/, (route) => route.fulfill({ contentType: "text/plain", body }));
+    };
+    await open({ prepare });
+    for (const part of ["#tenants h3", "#tenants .badge", "#tenants .advice", "#events", "#usage"]) {
+      await sees(text(part), MARKUP);
+    }
+    await page.getByRole("button", { name: "New token" }).click();
+    await sees(text("#token-tenant"), MARKUP);
+    await page.getByRole("button", { name: "Use this token" }).click();
+    await assertAccessible();
+    assert.equal(await page.locator("img, script:not([src]), b").count(), 0);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+  });
+
+  test("could not run markup, nor send anything elsewhere", async () => {
+    await open();
+    const { headers } = await fetch(harness.admin);
+    assert.match(headers.get("content-security-policy"), /^default-src 'none'; script-src 'self';/);
+    let arrived = 0;
+    const elsewhere = createServer(() => (arrived += 1)).listen(0, "127.0.0.1");
+    await once(elsewhere, "listening");
+    const violations = await page.evaluate(async (url) => {
+      const found = [];
+      addEventListener("securitypolicyviolation", (event) => found.push(event.effectiveDirective));
+      const script = document.createElement("script");
+      script.append("document.title = 'run'");
+      document.body.append(script);
+      try {
+        document.body.insertAdjacentHTML("beforeend", "<img src=x onerror=\"document.title = 'run'\">");
+      } catch {
+        found.push("no HTML");
+      }
+      await fetch(url).catch(() => {});
+      document.body.append(Object.assign(new Image(), { src: url }));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return [...new Set(found)].sort();
+    }, `http://127.0.0.1:${elsewhere.address().port}/`);
+    elsewhere.close();
+    assert.equal(arrived, 0);
+    assert.deepEqual(violations, ["connect-src", "img-src", "no HTML", "require-trusted-types-for"]);
+    assert.equal(await page.title(), "graphward");
+    [requested, faults] = [[], []];
+  });
+});
+
+describe("the status page of ten thousand tenants", () => {
+  const name = (index) => `shop-${String(index).padStart(5, "0")}`;
+  before(async () => {
+    const prepare = async (folder, issue) => {
+      const token = await issue();
+      await mkdir(join(folder, "tenants"));
+      await writeFile(join(folder, "tenants", "x".repeat(120)), token, { mode: 0o600 });
+      // Every hundredth has no token that can be used.
+      const write = (_, index) => writeFile(join(folder, "tenants", name(index)), index % 100 ? token : "", { mode: 0o600 });
+      await Promise.all(Array.from({ length: 10_000 }, write));
+    };
+    const more = `[routing]\nheader = "X-Tenant-Id"\n[tenants_from]\nfile = "tenants/{tenant}"\n`;
+    harness = await start({ prepare, more });
+  });
+  after(() => harness.close());
+  afterEach(closeWindow);
+
+  test("shows them page by page, and those whose state or name the operator wants", async () => {
+    await open({ viewport: NARROW });
+    await sees(text("#states"), "all: 10,002");
+    await sees(text("#range"), "1 to 25");
+    await sees(text("#tenants"), name(1));
+    await page.getByRole("button", { name: "Next" }).click();
+    await sees(text("#range"), "26 to 50");
+    await page.getByRole("button", { name: "Previous" }).click();
+    await sees(text("#range"), "1 to 25");
+    await page.getByLabel("no usable token").check();
+    await sees(text("#tenants"), name(100));
+    assert.equal((await tenants()).length, 25);
+    await page.getByLabel("all:").check();
+    await page.getByLabel("Tenant", { exact: true }).fill("SHOP-0421");
+    await sees(text("#tenants"), name(4219));
+    assert.deepEqual(await tenants(), Array.from({ length: 10 }, (_, index) => name(4210 + index)));
+    await page.getByLabel("Tenant", { exact: true }).fill("xxx");
+    await sees(text("#tenants"), "x".repeat(120));
+    await assertAccessible();
+    await page.getByLabel("Tenant", { exact: true }).fill("absent");
+    await page.locator("#no-tenants").waitFor();
+  });
+
+  test("takes a token for one of them", async () => {
+    await open();
+    await page.getByLabel("Tenant", { exact: true }).fill(name(4201));
+    await sees(text("#tenants h3"), name(4201));
+    await page.getByRole("button", { name: "New token" }).click();
+    await page.locator("#token").fill(await harness.issue());
+    await page.getByRole("button", { name: "Use this token" }).click();
+    await sees(text("#done"), `graphward uses the new token of ${name(4201)}.`);
+    await sees(text("#events"), "set");
+  });
+});
+
+/** Where a screenshot goes that a person looks at. */
+async function screenshotPath(name) {
+  const folder = join(process.env.CARGO_TARGET_DIR ?? "target", "page", "screenshots");
+  await mkdir(folder, { recursive: true });
+  return join(folder, `${name}.png`);
+}
