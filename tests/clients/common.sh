@@ -25,9 +25,9 @@ npm_packages() {
 # Runs tests, whose output goes to a log too, and prints a result line like cargo's, which tests/run sums up. pytest prints
 # `3 passed, 1 failed in …`, node `pass 3` and `fail 1`.
 counted() {
-    local language=$1 log=$2
+    local language=$1 log=$2 result=0
     shift 2
-    timeout 300 "${clean_env[@]}" "$@" 2>&1 | tee "$log" || failed=1
+    timeout 300 "${clean_env[@]}" "$@" 2>&1 | tee "$log" || result=1
     awk -v language="$language" '
         / in [0-9.]+s/ {
             for (i = 2; i <= NF; i++) {
@@ -42,6 +42,7 @@ counted() {
             printf "\ntest result: %s. %d passed; %d failed; %s\n", word, passed, failed, language
         }
     ' "$log"
+    return $result
 }
 
 # Builds graphward unless GRAPHWARD names a program.
