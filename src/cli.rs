@@ -4,6 +4,7 @@ mod admin_client;
 mod ca;
 #[cfg(feature = "fake")]
 mod demo;
+mod exec;
 mod exit;
 mod explain;
 mod exposure;
@@ -11,24 +12,29 @@ mod exposure;
 mod fake_graph;
 mod file;
 mod healthcheck;
+mod manual;
+mod print_config;
 mod serve;
 mod token;
 mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use exit::print_lines;
 
 pub use ca::CaArgs;
 #[cfg(feature = "fake")]
 pub use demo::DemoArgs;
+pub use exec::ExecArgs;
 pub use exit::Exit;
 pub use explain::ExplainArgs;
 #[cfg(feature = "fake")]
 pub use fake_graph::FakeGraphArgs;
 pub use healthcheck::HealthcheckArgs;
+pub use manual::{CompletionsArgs, ManArgs};
+pub use print_config::PrintConfigArgs;
 pub use serve::ServeArgs;
 pub use token::TokenArgs;
 
@@ -36,7 +42,7 @@ pub use token::TokenArgs;
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => run(cli).into(),
+        Ok(cli) => run(cli),
         Err(error) => {
             // `--help` and `--version` arrive here, too.
             usage::print(&error);
@@ -46,9 +52,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Exit {
-    match cli.command.unwrap_or(CliCommand::Serve(cli.serve)) {
+fn run(cli: Cli) -> ExitCode {
+    let exit = match cli.command.unwrap_or(CliCommand::Serve(cli.serve)) {
         CliCommand::Serve(args) => serve::run(&args),
+        CliCommand::Exec(args) => return exec::run(&args),
         #[cfg(feature = "fake")]
         CliCommand::Demo(args) => demo::run(&args),
         #[cfg(feature = "fake")]
@@ -57,8 +64,12 @@ fn run(cli: Cli) -> Exit {
         CliCommand::Healthcheck(args) => healthcheck::run(args),
         CliCommand::Explain(args) => explain::run(&args),
         CliCommand::Token(args) => token::run(args),
+        CliCommand::PrintConfig(args) => print_config::run(args),
+        CliCommand::Completions(args) => manual::print_completions(&args, Cli::command()),
+        CliCommand::Man(args) => manual::print_man(&args, Cli::command()),
         CliCommand::Version => print_lines(concat!("graphward ", env!("CARGO_PKG_VERSION"))),
-    }
+    };
+    exit.into()
 }
 
 /// A sidecar that keeps Meta Graph API tokens out of your app, and valid.
@@ -84,6 +95,9 @@ enum CliCommand {
     /// Run the sidecar (the default command)
     #[command(after_help = AFTER_HELP)]
     Serve(ServeArgs),
+    /// Run a command with a sidecar beside it: `graphward exec -- npm run dev`
+    #[command(after_help = EXEC_HELP)]
+    Exec(ExecArgs),
     /// Run a demo: sidecar, fake Graph and load in one process; needs no network, account or file
     #[cfg(feature = "fake")]
     Demo(DemoArgs),
@@ -99,6 +113,15 @@ enum CliCommand {
     Explain(ExplainArgs),
     /// Set the token, roll back to the previous one, or encrypt one with Fernet
     Token(TokenArgs),
+    /// Print the configuration that applies, and where each value comes from
+    #[command(after_help = PRINT_CONFIG_HELP)]
+    PrintConfig(PrintConfigArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
     /// Print the version
     Version,
 }
@@ -113,6 +136,50 @@ Examples:
   graphward explain < answer.json
 
 Exit codes: 0 explained, 1 no Graph error found, 2 usage.";
+
+const EXEC_HELP: &str = "\
+Starts the sidecar on a free port (or on listen.proxy), then the command, with these variables:
+
+  GRAPHWARD_URL, --url-env      the base URL, instead of https://graph.facebook.com
+  HTTPS_PROXY, NO_PROXY         the sidecar as a proxy; tunnels to other hosts pass through it
+  NODE_EXTRA_CA_CERTS, DENO_CERT, REQUESTS_CA_BUNDLE, SSL_CERT_FILE, CURL_CA_BUNDLE
+                                the CA of a certificate for this run, with the certificates that
+                                the variable named before, or else the system's
+  NODE_USE_ENV_PROXY            1: Node's fetch uses the proxy
+
+The command does not get variables that begin with GRAPHWARD_, nor those that the configuration
+names as the places of secrets. Its standard streams are its own; the sidecar logs to standard error.
+
+Examples:
+  graphward exec -- npm run dev
+  graphward exec --token-file token -- python run_server.py
+  graphward exec --url-env WHATSAPP_API_URL=/v25.0 -- env WHATSAPP_TOKEN=unused gunicorn app:app
+
+Signals: the command gets SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2. SIGHUP also reloads
+the configuration.
+
+Exit codes: that of the command, or 128 plus the signal that ended it; 126 the command cannot be
+executed, 127 it does not exist. Before the command starts, as `serve`: 1, 2, 3, 4.";
+
+const PRINT_CONFIG_HELP: &str = "\
+Takes the flags of `serve`. Secrets are never in the configuration: it names where they are.
+
+Examples:
+  graphward print-config
+  graphward print-config --config /etc/graphward/graphward.toml --json
+
+Exit codes: 0 valid, 2 usage or invalid configuration.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  graphward completions bash > /etc/bash_completion.d/graphward
+  graphward completions zsh > \"${fpath[1]}/_graphward\"
+  graphward completions fish > ~/.config/fish/completions/graphward.fish";
+
+const MAN_HELP: &str = "\
+Examples:
+  graphward man | man -l -
+  graphward man --out /usr/share/man/man1";
 
 const AFTER_HELP: &str = "\
 Configuration: flags > environment > file > defaults. The file is --config, else GRAPHWARD_CONFIG,
@@ -145,8 +212,6 @@ token with --require-token.";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -17,11 +17,12 @@ mod keys;
 mod layers;
 mod reload;
 mod schema;
+mod setting;
 mod texts;
 mod tree;
 mod validate;
 
-pub use environment::{EnvVars, common_env_vars, env_var_names, env_vars};
+pub use environment::{CHILD_URL, EnvVars, common_env_vars, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{AppConfig, Config, LogConfig, RoutingConfig, StateConfig, TenantConfig, TokenConfig, UpstreamConfig};
 #[cfg(fuzzing)]
@@ -29,6 +30,7 @@ pub use layers::of_text;
 pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
 pub use reload::ReloadedConfig;
 pub use schema::json_schema;
+pub use setting::Setting;
 
 #[cfg(test)]
 mod tests;

@@ -7,4 +7,4 @@ pub mod metrics;
 
 pub use audit::{AuditConfig, AuditError, AuditFile, AuditLog, AuditRecord, InLog};
 pub use events::{Event, EventLog};
-pub use log::{LogError, LogFormat, LogHandle, LogLevel, LogSettings, install_stdout_logger, log_subscriber};
+pub use log::{LogError, LogFormat, LogHandle, LogLevel, LogOutput, LogSettings, install_logger, log_subscriber};

@@ -123,7 +123,7 @@ fn tunnel_hosts(config: &Config, context: &BuildContext) -> TunnelHosts {
         let port = to.origin.authority().port_u16().unwrap_or(443);
         (to.origin.host().to_owned(), port)
     });
-    TunnelHosts::new(graph, config.listen.tunnel_hosts.clone(), context.dialer.clone())
+    TunnelHosts::new(graph, &config.listen, context.dialer.clone())
 }
 
 /// The bound listeners.

@@ -46,7 +46,7 @@ pub struct CaArgs {
 
 /// The reason why no certificate was created.
 #[derive(Debug, thiserror::Error)]
-enum CaError {
+pub(super) enum CaError {
     #[error("`{}` already exists; use --force to replace it (clients then need the new ca.pem)", path.display())]
     Exists { path: PathBuf },
     #[error("cannot write `{}`", path.display())]
@@ -58,10 +58,10 @@ enum CaError {
 }
 
 /// The file names.
-const CA_FILE: &str = "ca.pem";
-const CERT_FILE: &str = "cert.pem";
-const KEY_FILE: &str = "key.pem";
-const BUNDLE_FILE: &str = "bundle.pem";
+pub(super) const CA_FILE: &str = "ca.pem";
+pub(super) const CERT_FILE: &str = "cert.pem";
+pub(super) const KEY_FILE: &str = "key.pem";
+pub(super) const BUNDLE_FILE: &str = "bundle.pem";
 
 /// The CA bundles of Debian and Alpine, Fedora, SUSE, BSD and macOS.
 const SYSTEM_CA_BUNDLES: [&str; 4] = [
@@ -94,12 +94,23 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
         path: args.out.clone(),
         source,
     })?;
+    let ca = write_certificate(&args.out, &args.names, args.days, clock)?;
+    let system_roots = system_roots();
+    if let Some(roots) = &system_roots {
+        write(&args.out, BUNDLE_FILE, &format!("{}\n{ca}", roots.trim_end()), 0o644)?;
+    }
+    let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
+    let text = instructions(&out, args.days, system_roots.as_deref());
+    io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
+}
 
+/// Writes a certificate for Graph's host names and further ones, its key, and the certificate of its CA, which is returned.
+pub(super) fn write_certificate(out: &Path, names: &[String], days: u32, clock: &Clock) -> Result<String, CaError> {
     let mut leaf = CertSpec::for_graph(clock);
     // A client whose clock is a little slow accepts it, too. Some clients count the days from start to end.
     leaf.not_before = clock.now() - DAY / 24;
-    leaf.not_after = leaf.not_before + DAY * args.days;
-    for name in &args.names {
+    leaf.not_after = leaf.not_before + DAY * days;
+    for name in names {
         if !leaf.names.contains(name) {
             leaf.names.push(name.clone());
         }
@@ -109,25 +120,24 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
 
     // The key first: a sidecar that watches both files sees a matching pair when the certificate changes.
     let key = Zeroizing::new(signed.signing_key.serialize_pem());
-    let write = |name, text: &str, mode| {
-        let path = output_path(name);
-        write_file(&path, text, mode).map_err(|source| CaError::Write { path, source })
-    };
-    write(KEY_FILE, &key, 0o600)?;
+    write(out, KEY_FILE, &key, 0o600)?;
     let chain = format!("{}{}", signed.cert.pem(), authority.pem());
-    write(CERT_FILE, &chain, 0o644)?;
-    write(CA_FILE, authority.pem(), 0o644)?;
-    let system_roots = SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle);
-    if let Some(roots) = &system_roots {
-        let bundle = format!("{}\n{}", roots.trim_end(), authority.pem());
-        write(BUNDLE_FILE, &bundle, 0o644)?;
-    }
-    let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
-    let text = instructions(&out, args.days, system_roots.as_deref());
-    io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
+    write(out, CERT_FILE, &chain, 0o644)?;
+    write(out, CA_FILE, authority.pem(), 0o644)?;
+    Ok(authority.pem().to_owned())
 }
 
-/// Returns the system roots, if they are in this file.
+fn write(out: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
+    let path = out.join(name);
+    write_file(&path, text, mode).map_err(|source| CaError::Write { path, source })
+}
+
+/// Returns the system's roots in PEM, if they are in one of the known files.
+pub(super) fn system_roots() -> Option<String> {
+    SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle)
+}
+
+/// Returns the roots, if they are in this file.
 fn read_ca_bundle(path: &&str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.contains("-----BEGIN CERTIFICATE-----").then_some(text)

@@ -32,7 +32,8 @@ pub(super) fn warn_of_exposure(config: &Config) {
     }
 }
 
-fn is_exposed(address: &ListenAddr) -> bool {
+/// Returns whether other machines may reach an address.
+pub(super) fn is_exposed(address: &ListenAddr) -> bool {
     matches!(address, ListenAddr::Tcp(address) if !address.ip().to_canonical().is_loopback())
 }
 

@@ -13,7 +13,7 @@ use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, St
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
 use crate::proxy::SpoolThreads;
-use crate::telemetry::install_stdout_logger;
+use crate::telemetry::{LogOutput, install_logger};
 
 /// The flags of `graphward serve`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
@@ -26,64 +26,102 @@ pub struct ServeArgs {
     pub require_token: bool,
 }
 
+/// A sidecar that is ready to be started.
+pub(super) struct PreparedSidecar {
+    pub(super) config: Config,
+    pub(super) deps: Dependencies,
+    pub(super) missing_token: MissingToken,
+    /// Requests a reload.
+    pub(super) reload: Arc<Notify>,
+}
+
 /// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part behind a valid configuration.
 pub(super) fn run(args: &ServeArgs) -> Exit {
-    let LoadedConfig {
-        config, file, warnings, ..
-    } = match Config::load(args.overrides.clone(), &env_vars()) {
-        Ok(loaded) => loaded,
-        Err(error) => return print_error(&error, Exit::Usage),
+    let prepared = load(args).and_then(|loaded| PreparedSidecar::new(args, loaded, LogOutput::Stdout));
+    let PreparedSidecar {
+        config,
+        deps,
+        missing_token,
+        reload,
+    } = match prepared {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
     };
-    let mut deps = Dependencies::default();
-    let log = match install_stdout_logger(config.log.output, deps.metrics.dropped_log_lines()) {
-        Ok(log) => log,
-        Err(error) => return print_error(&error, Exit::Failed),
-    };
-    disable_core_dumps();
-    raise_nofile_limit();
-    let requested = Arc::new(Notify::new());
-    deps.reload = Some(ReloadTrigger {
-        requested: Arc::clone(&requested),
-        overrides: Overrides {
-            config: file.clone().or_else(|| args.overrides.config.clone()),
-            ..args.overrides.clone()
-        },
-        log,
-    });
-    let reload = Some(requested).filter(|_| !app::has_terminal());
-    let file = file.as_deref().map(Path::display);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        file = file.map(tracing::field::display),
-        "starting"
-    );
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    warn_of_exposure(&config);
-    let missing_token = if args.require_token {
-        MissingToken::Exit
-    } else {
-        MissingToken::Wait
-    };
+    set_limits();
+    let reload = Some(reload).filter(|_| !app::has_terminal());
     let server = async {
         // Signals first: from here on only `app::run` ends the process.
         let stops = app::stop_signals(&Tasks::default(), reload)?;
         Ok(Box::pin(app::run(config, deps, missing_token, stops, drop)).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {
-        Ok(Ok(RunOutcome::Drained)) => Exit::Success,
-        Ok(Ok(RunOutcome::ForceClosed(_))) => Exit::Failed,
-        Ok(Ok(RunOutcome::NoToken)) => Exit::NoToken,
-        Ok(Err(error @ StartError::Bind { .. })) => print_error(&error, Exit::CannotBind),
-        Ok(Err(error)) => print_error(&error, Exit::Usage),
+        Ok(outcome) => exit_of(outcome),
         Err(error) => print_error(&error, Exit::Failed),
+    }
+}
+
+/// Loads the configuration, or prints what is wrong with it.
+pub(super) fn load(args: &ServeArgs) -> Result<LoadedConfig, Exit> {
+    Config::load(args.overrides.clone(), &env_vars()).map_err(|error| print_error(&error, Exit::Usage))
+}
+
+/// Returns the exit code of a sidecar that has ended, and prints why it did not start.
+pub(super) fn exit_of(outcome: Result<RunOutcome, StartError>) -> Exit {
+    match outcome {
+        Ok(RunOutcome::Drained) => Exit::Success,
+        Ok(RunOutcome::ForceClosed(_)) => Exit::Failed,
+        Ok(RunOutcome::NoToken) => Exit::NoToken,
+        Err(error @ StartError::Bind { .. }) => print_error(&error, Exit::CannotBind),
+        Err(error) => print_error(&error, Exit::Usage),
+    }
+}
+
+impl PreparedSidecar {
+    /// Starts the log, and protects the memory of this process from others.
+    pub(super) fn new(args: &ServeArgs, loaded: LoadedConfig, output: LogOutput) -> Result<Self, Exit> {
+        let LoadedConfig {
+            config, file, warnings, ..
+        } = loaded;
+        let mut deps = Dependencies::default();
+        let log = install_logger(config.log.output, output, deps.metrics.dropped_log_lines());
+        let log = log.map_err(|error| print_error(&error, Exit::Failed))?;
+        forbid_attaching();
+        let reload = Arc::new(Notify::new());
+        deps.reload = Some(ReloadTrigger {
+            requested: Arc::clone(&reload),
+            overrides: Overrides {
+                config: file.clone().or_else(|| args.overrides.config.clone()),
+                ..args.overrides.clone()
+            },
+            log,
+        });
+        let file = file.as_deref().map(Path::display);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            file = file.map(tracing::field::display),
+            "starting"
+        );
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        warn_of_exposure(&config);
+        let missing_token = if args.require_token {
+            MissingToken::Exit
+        } else {
+            MissingToken::Wait
+        };
+        Ok(Self {
+            config,
+            deps,
+            missing_token,
+            reload,
+        })
     }
 }
 
 /// Runs the future to its end and leaves threads behind that are still blocked then: a file on a hanging network
 /// filesystem, or a name server that does not answer, must not keep the process from stopping.
-fn block_on_and_detach<F: Future>(runtime: tokio::runtime::Runtime, future: F) -> F::Output {
+pub(super) fn block_on_and_detach<F: Future>(runtime: tokio::runtime::Runtime, future: F) -> F::Output {
     let output = runtime.block_on(future);
     runtime.shutdown_background();
     output
@@ -103,23 +141,26 @@ pub(super) fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
 /// The blocking threads for everything but the spool: a file on a network filesystem that hangs holds one of them.
 const OTHER_BLOCKING_THREADS: usize = 56;
 
-/// Disables core dumps, which would contain the tokens, and keeps other processes of the same user from attaching.
-fn disable_core_dumps() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let result = set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| setrlimit(Resource::Core, none));
-    if let Err(error) = result {
+/// Keeps other processes of the same user from attaching, and the memory, which has the tokens, out of core dumps. What this
+/// process executes is not affected.
+fn forbid_attaching() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "cannot disable core dumps; a core dump would contain the token");
     }
 }
 
-/// Raises the soft limit of open files to the hard limit. A request in flight takes two or three descriptors, and the
-/// usual soft limit of 1024 exists only for programs that use `select`.
-fn raise_nofile_limit() {
+/// Allows no core dumps, and raises the soft limit of open files to the hard limit. A request in flight takes two or three
+/// descriptors, and the usual soft limit of 1024 exists only for programs that use `select`. Child processes inherit both.
+pub(super) fn set_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "cannot disable core dumps; a core dump would contain the token");
+    }
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

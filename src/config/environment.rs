@@ -15,6 +15,9 @@ pub type EnvVars = BTreeMap<String, String>;
 /// The variable that names the configuration file.
 pub(super) const CONFIG: &str = "GRAPHWARD_CONFIG";
 
+/// The variable in which `graphward exec` gives its child the base URL. It sets nothing for a graphward that the child runs.
+pub const CHILD_URL: &str = "GRAPHWARD_URL";
+
 /// The names of the variables that `--help` lists; the rest follows from the keys' names.
 pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
     SHORT_NAMES.into_iter().map(|(name, _)| name).chain([CONFIG])
@@ -30,10 +33,11 @@ pub fn env_vars() -> EnvVars {
         .collect()
 }
 
-/// The names of all variables that are read.
+/// The names of all variables that are read, and of the one that `graphward exec` sets.
 #[must_use]
 pub fn env_var_names() -> Vec<String> {
-    Keys::new().variables.into_keys().chain([CONFIG.to_owned()]).collect()
+    let others = [CONFIG, CHILD_URL].map(str::to_owned);
+    Keys::new().variables.into_keys().chain(others).collect()
 }
 
 /// A layer of variables, or of flags by the names of their variables. Those that contradict each other are reported.
@@ -65,7 +69,7 @@ pub(super) fn layer(
 pub(super) fn unknown_variables<'a>(vars: &'a EnvVars, keys: &Keys) -> impl Iterator<Item = &'a String> {
     let is_unknown = |(name, value): &(&String, &String)| {
         name.starts_with(PREFIX)
-            && *name != CONFIG
+            && ![CONFIG, CHILD_URL].contains(&name.as_str())
             && !keys.variables.contains_key(*name)
             && !is_service_link(name, value)
     };

@@ -19,6 +19,7 @@ use super::environment::{CONFIG, EnvVars, layer, unknown_variables};
 use super::error::{ConfigError, Diagnostic, Provenance, shown};
 use super::file::Config;
 use super::keys::{Keys, flag_of, variable_of};
+use super::setting::{Setting, written_settings};
 use super::tree::Node;
 use super::validate::Validator;
 use crate::net::EgressVariables;
@@ -79,6 +80,10 @@ pub struct LoadedConfig {
     pub file: Option<PathBuf>,
     /// Variables that look like graphward's but set nothing, for the log.
     pub warnings: Vec<String>,
+    /// The settings as they are written, in the order of `config/sidecar.toml`.
+    pub settings: Vec<Setting>,
+    /// The variables that the settings name as the places of secrets.
+    pub secret_vars: BTreeSet<String>,
 }
 
 impl Config {
@@ -191,6 +196,8 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
         config,
         file: path,
         warnings,
+        settings: written_settings(layers, &merged),
+        secret_vars: checker.secret_vars,
     })
 }
 

@@ -44,6 +44,19 @@ pub struct ListenConfig {
     /// Further hosts, on port 443, that CONNECT is passed through to, without a token.
     #[schemars(extend("format" = "host"))]
     pub tunnel_hosts: Vec<String>,
+    /// How far CONNECT reaches. It is not a key: only `graphward exec` widens it, for its own child.
+    #[serde(skip)]
+    pub tunnel_scope: TunnelScope,
+}
+
+/// The hosts that CONNECT is passed through to, besides those of Graph, whose tunnels end in graphward.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TunnelScope {
+    /// Port 443 of the hosts of `tunnel_hosts`.
+    #[default]
+    Listed,
+    /// Every port of every host, for a client that could connect to them itself.
+    AnyHost,
 }
 
 /// A bound TCP, Unix or in-memory listener.

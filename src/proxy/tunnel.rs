@@ -5,7 +5,9 @@
 //! An app that only has `HTTPS_PROXY` requests a tunnel to Graph, and would speak TLS with Graph in it. graphward
 //! terminates the tunnel instead: it is a connection like any other, served with graphward's certificate. `HTTPS_PROXY`
 //! applies to all calls of the app, so operators may configure other hosts, which get the app's bytes unchanged and no
-//! token. There are no tunnels to other hosts: they would let every client of graphward reach what graphward reaches.
+//! token. There are no tunnels to other hosts: they would let every client of graphward reach what graphward reaches. The
+//! exception is `graphward exec` on loopback: its child runs beside it and reaches them anyway, and cannot list all hosts
+//! that it calls in advance.
 
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
 use super::validation::shown_host;
-use crate::net::{ConnectionInfo, Dialer, TransportSecurity, VIA_GRAPHWARD};
+use crate::net::{ConnectionInfo, Dialer, ListenConfig, TransportSecurity, TunnelScope, VIA_GRAPHWARD};
 
 /// The hosts that CONNECT may name.
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub struct TunnelHosts {
     graph_hosts: Vec<(String, u16)>,
     /// Other hosts, whose tunnels graphward passes through.
     passthrough: Vec<String>,
+    scope: TunnelScope,
     /// Opens connections to the other hosts.
     dialer: Dialer,
     /// All hosts, for an error message.
@@ -37,15 +40,16 @@ const HTTPS_PORT: u16 = 443;
 // === impl TunnelHosts ===
 
 impl TunnelHosts {
-    /// Takes Graph's hosts, each with a port that CONNECT may name besides 443, and the other hosts.
+    /// Takes Graph's hosts, each with a port that CONNECT may name besides 443, and the settings of other hosts.
     #[must_use]
-    pub fn new(graph_hosts: impl IntoIterator<Item = (String, u16)>, passthrough: Vec<String>, dialer: Dialer) -> Self {
+    pub fn new(graph_hosts: impl IntoIterator<Item = (String, u16)>, listen: &ListenConfig, dialer: Dialer) -> Self {
         let graph_hosts: Vec<_> = graph_hosts.into_iter().collect();
         let names = graph_hosts.iter().map(|(host, _port)| host);
-        let names: Vec<_> = names.chain(&passthrough).cloned().collect();
+        let names: Vec<_> = names.chain(&listen.tunnel_hosts).cloned().collect();
         Self {
             graph_hosts,
-            passthrough,
+            passthrough: listen.tunnel_hosts.clone(),
+            scope: listen.tunnel_scope,
             dialer,
             host_list: names.join(", ").into(),
         }
@@ -93,14 +97,15 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
         tunnels.terminate(upgrade, connection.peer_uid);
         return Ok(());
     }
-    let is_requested = |other: &&String| other.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
-    let Some(passthrough) = hosts.passthrough.iter().find(is_requested) else {
+    let is_requested = |other: &String| other.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
+    if hosts.scope == TunnelScope::Listed && !hosts.passthrough.iter().any(is_requested) {
         return Err(Refusal::TunnelNotAllowed {
             host: format!("{}:{port}", shown_host(host)),
             allowed: Arc::clone(&hosts.host_list),
         });
-    };
-    let stream = hosts.dialer.dial(passthrough, port).await.map_err(Refusal::Connect)?;
+    }
+    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    let stream = hosts.dialer.dial(&host, port).await.map_err(Refusal::Connect)?;
     tunnels.pass_through(upgrade, stream);
     Ok(())
 }

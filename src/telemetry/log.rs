@@ -2,16 +2,17 @@
 //!
 //! # Why
 //!
-//! All events go to stdout, in both formats: containers collect it from there, and the level is a field, not a file
-//! descriptor. Commands that print for a person (`demo`) do not log, so the two do not mix.
+//! All events of `serve` go to stdout, in both formats: containers collect it from there, and the level is a field, not a
+//! file descriptor. Commands that print for a person (`demo`) do not log, so the two do not mix. The stdout of `exec` is
+//! that of its command, so its log goes to stderr.
 //!
 //! graphward's own events follow the configured level. Those of other crates are at most `info`, whatever is configured: at
 //! `debug` and `trace`, HTTP and TLS libraries log headers and frames, which contain the token.
 
 mod lossy_writer;
+mod output;
 mod tenant_json;
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -27,6 +28,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
 use lossy_writer::{LineEncoding, LossyWriter};
+pub use output::LogOutput;
 use tenant_json::TenantJson;
 
 /// The format and the level of the log (`[log]`).
@@ -42,7 +44,7 @@ pub struct LogSettings {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text if stdout is a terminal, otherwise JSON.
+    /// Text on a terminal, otherwise JSON.
     #[default]
     Auto,
     /// A JSON object per line: `timestamp`, `level`, `target`, `message`, and the fields of the event.
@@ -83,23 +85,22 @@ pub struct LogHandle {
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Sends the events of this process to stdout from now on, without ever waiting for the reader of stdout. Lines that are
+/// Sends the events of this process to stdout or stderr from now on, without ever waiting for its reader. Lines that are
 /// dropped instead are counted in `dropped`.
 ///
 /// # Errors
 ///
 /// [`LogError`] if logging is already configured.
-pub fn install_stdout_logger(settings: LogSettings, dropped: Counter) -> Result<LogHandle, LogError> {
+pub fn install_logger(settings: LogSettings, output: LogOutput, dropped: Counter) -> Result<LogHandle, LogError> {
     let unreported = Arc::new(AtomicU64::new(0));
     let make_layer = Arc::new(move |format| {
-        let encoding = match (format, std::io::stdout().is_terminal()) {
+        let encoding = match (format, output.is_terminal()) {
             (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
             (LogFormat::Text, false) => LineEncoding::Text,
             (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
         };
         let (dropped, unreported) = (dropped.clone(), Arc::clone(&unreported));
-        let make_writer =
-            move || LossyWriter::new(std::io::stdout(), encoding, dropped.clone(), Arc::clone(&unreported));
+        let make_writer = move || LossyWriter::new(output.open(), encoding, dropped.clone(), Arc::clone(&unreported));
         line_layer(encoding, make_writer)
     });
     let (layer, layer_handle) = reload::Layer::new(make_layer(settings.format));

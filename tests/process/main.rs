@@ -13,6 +13,7 @@ mod confirmation;
 #[cfg(feature = "fake")]
 mod demo;
 mod durability;
+mod exec;
 mod expiry;
 mod failed_connections;
 #[cfg(feature = "fake")]
@@ -22,6 +23,7 @@ mod hidden_errors;
 mod https;
 mod memory;
 mod postgres;
+mod print_config;
 mod process_lifecycle;
 mod proofs;
 mod reloads;

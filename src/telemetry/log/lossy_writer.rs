@@ -1,4 +1,4 @@
-//! Writes log lines to stdout without ever waiting for its reader.
+//! Writes log lines to a standard stream without ever waiting for its reader.
 //!
 //! # Why
 //!

@@ -1,0 +1,285 @@
+//! `graphward exec`: runs a command with a sidecar beside it.
+//!
+//! # Why
+//!
+//! graphward is the parent. As a child, or in the background of a shell script, it would need a supervisor of its own: for the
+//! order of the starts, for signals, and for the exit code.
+//!
+//! Apps with a configurable base URL get it from a variable, others by `HTTPS_PROXY`, which most HTTP libraries honor. That
+//! one applies to all hosts that the app calls, so tunnels to other hosts are passed through unread, as long as only this
+//! machine can reach the listener.
+//!
+//! The child stays in the process group, so that a terminal delivers Ctrl-C and Ctrl-Z to both. Those signals are not
+//! forwarded then: many programs take a second Ctrl-C for an order to stop at once. A process group of its own was rejected:
+//! the child could not read from the terminal.
+
+mod environment;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+
+use clap::Args;
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
+use rustix::termios::tcgetpgrp;
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use self::environment::{ChildEnvironment, UrlVariable, base_url};
+use super::ca::{CERT_FILE, CaError, KEY_FILE, write_certificate};
+use super::exit::{Exit, print_error};
+use super::exposure::is_exposed;
+use super::serve::{PreparedSidecar, ServeArgs, block_on_and_detach, build_runtime, exit_of, load, set_limits};
+use crate::app::{self, RunOutcome, ServerHandle, StartError, StopSignal};
+use crate::config::{LoadedConfig, Provenance};
+use crate::net::{ListenAddr, Stage, Tasks, TlsFiles, TunnelScope};
+use crate::telemetry::LogOutput;
+use crate::types::{Clock, shown_path};
+
+/// The arguments of `graphward exec`.
+#[derive(Args, Clone, Debug)]
+pub struct ExecArgs {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Also set this variable to the base URL, followed by a path if there is one; repeatable
+    #[arg(long, value_name = "NAME[=/PATH]")]
+    url_env: Vec<UrlVariable>,
+    /// Keep this variable, although the configuration names it as the place of a secret; repeatable
+    #[arg(long, value_name = "NAME")]
+    keep_env: Vec<OsString>,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// The reason why the command was not run.
+#[derive(Debug, thiserror::Error)]
+enum ExecError {
+    #[error("cannot write the certificate of this run; set TMPDIR to a writable directory")]
+    Files(#[source] io::Error),
+    #[error(transparent)]
+    Certificate(#[from] CaError),
+    #[error("cannot run `{0}`")]
+    Spawn(String, #[source] io::Error),
+    #[error("the system refused a signal handler, or does not tell the end of the command")]
+    Process(#[from] io::Error),
+}
+
+/// What ended first.
+enum Ended {
+    /// The command, after which the sidecar was stopped.
+    Command(ExitStatus),
+    /// The sidecar; the command did not start, or was killed.
+    Sidecar(Result<RunOutcome, StartError>),
+}
+
+/// The validity of a certificate that is made for one run, in days: the most that all clients accept.
+const CERTIFICATE_DAYS: u32 = 825;
+/// The exit codes of `env`, `timeout` and shells for a command that cannot be executed, and for one that does not exist.
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+/// What shells add to the number of the signal that ended a command.
+const SIGNALED: i32 = 128;
+
+/// Runs the command and returns its exit code.
+pub(super) fn run(args: &ExecArgs) -> ExitCode {
+    start(args).unwrap_or_else(|failed| failed)
+}
+
+fn start(args: &ExecArgs) -> Result<ExitCode, ExitCode> {
+    let mut loaded = load(&args.serve)?;
+    let dir = tempfile::Builder::new().prefix("graphward-exec-").tempdir();
+    let dir = dir.map_err(ExecError::Files)?;
+    prepare_listener(&mut loaded, dir.path())?;
+    let mut environment = ChildEnvironment::new(&args.url_env, &args.keep_env, &loaded.secret_vars);
+    let tls = loaded.config.listen.tls.as_ref();
+    environment.trust(tls, dir.path()).map_err(ExecError::Files)?;
+    let prepared = PreparedSidecar::new(&args.serve, loaded, LogOutput::Stderr)?;
+    let runtime = build_runtime().map_err(ExecError::Process)?;
+    let ended = block_on_and_detach(runtime, run_both(prepared, &args.command, environment))?;
+    Ok(match ended {
+        Ended::Command(status) => exit_code(status),
+        Ended::Sidecar(outcome) => exit_of(outcome).into(),
+    })
+}
+
+/// Lets the sidecar listen for the command: on a free port if none is configured, and with a certificate of this run.
+fn prepare_listener(loaded: &mut LoadedConfig, dir: &Path) -> Result<(), ExecError> {
+    let settings = &loaded.settings;
+    let is_default = |key: &str| {
+        let mut settings = settings.iter().filter(|setting| setting.key == key);
+        settings.all(|setting| setting.provenance == Provenance::Default)
+    };
+    let listen = &mut loaded.config.listen;
+    let free_port = ListenAddr::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    if is_default("listen.admin") {
+        listen.admin = free_port.clone();
+    }
+    if is_default("listen.proxy") {
+        listen.proxy.clear();
+    }
+    // A proxy variable cannot name a Unix socket.
+    if !listen.proxy.iter().any(|address| matches!(address, ListenAddr::Tcp(_))) {
+        listen.proxy.push(free_port);
+    }
+    if listen.tls.is_none() {
+        write_certificate(dir, &[], CERTIFICATE_DAYS, &Clock::system())?;
+        listen.tls = Some(TlsFiles {
+            cert: dir.join(CERT_FILE),
+            key: dir.join(KEY_FILE),
+        });
+    }
+    let own = loaded.config.tenants.values().flat_map(|tenant| &tenant.listen);
+    if !listen.proxy.iter().chain(own).any(is_exposed) {
+        listen.tunnel_scope = TunnelScope::AnyHost;
+    }
+    Ok(())
+}
+
+/// Runs the sidecar, and the command once requests are served.
+async fn run_both(
+    sidecar: PreparedSidecar,
+    command: &[OsString],
+    environment: ChildEnvironment,
+) -> Result<Ended, ExecError> {
+    let mut signals = received_signals(&Tasks::default())?;
+    let (stop, stops) = mpsc::channel(2);
+    let (start, started) = oneshot::channel();
+    let PreparedSidecar {
+        config,
+        deps,
+        missing_token,
+        reload,
+    } = sidecar;
+    let on_start = |handle| drop(start.send(handle));
+    let mut sidecar = Box::pin(app::run(config, deps, missing_token, stops, on_start));
+    let is_serving = async {
+        let handle: ServerHandle = started.await.ok()?;
+        handle.lifecycle.wait_for(Stage::Serving).await;
+        // Without a token it may have stopped instead.
+        let is_serving = handle.lifecycle.current() == Stage::Serving;
+        handle.proxy.first().copied().filter(|_| is_serving)
+    };
+    let address = tokio::select! {
+        outcome = &mut sidecar => return Ok(Ended::Sidecar(outcome)),
+        address = is_serving => address,
+        Some(_signal) = signals.recv() => None,
+    };
+    // The channel has room for two, and the sidecar has ended if it is closed.
+    let stop = || stop.try_send(StopSignal::Terminate).unwrap_or_default();
+    let Some(address) = address else {
+        stop();
+        return Ok(Ended::Sidecar(sidecar.await));
+    };
+    let child = spawn(command, environment, address);
+    set_limits();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            stop();
+            drop(sidecar.await);
+            return Err(error);
+        }
+    };
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            outcome = &mut sidecar => return Ok(Ended::Sidecar(outcome)),
+            Some(signal) = signals.recv() => {
+                if signal == Signal::HUP {
+                    reload.notify_one();
+                }
+                forward(signal, &child);
+            }
+        }
+    };
+    tracing::info!(%status, "the command ended");
+    stop();
+    tokio::select! {
+        outcome = &mut sidecar => drop(outcome),
+        // The processes that the command left behind may still have requests in flight.
+        Some(_signal) = signals.recv() => {
+            stop();
+            drop(sidecar.await);
+        }
+    }
+    Ok(Ended::Command(status))
+}
+
+/// Starts the command. If this process panics, the command is killed.
+fn spawn(command: &[OsString], environment: ChildEnvironment, address: SocketAddr) -> Result<Child, ExecError> {
+    let (program, arguments) = command
+        .split_first()
+        .map_or((OsStr::new(""), command), |(program, rest)| (program, rest));
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    environment.apply(&mut command, address);
+    let child = command.spawn();
+    let program = shown_path(Path::new(program));
+    let child = child.map_err(|source| ExecError::Spawn(program.clone(), source))?;
+    tracing::info!(%program, pid = child.id(), url = %base_url(address), "the command started");
+    Ok(child)
+}
+
+/// Receives the signals that are forwarded. None of them ends this process from now on.
+fn received_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<Signal>> {
+    let (sender, receiver) = mpsc::channel(16);
+    for kind in [
+        Signal::TERM,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::HUP,
+        Signal::USR1,
+        Signal::USR2,
+    ] {
+        let mut signals = signal(SignalKind::from_raw(kind.as_raw()))?;
+        let sender = sender.clone();
+        drop(tasks.spawn(async move { while signals.recv().await.is_some() && sender.send(kind).await.is_ok() {} }));
+    }
+    Ok(receiver)
+}
+
+/// Sends a signal to the command, unless the terminal has done so.
+fn forward(signal: Signal, child: &Child) {
+    if matches!(signal, Signal::INT | Signal::QUIT) && is_in_foreground() {
+        return;
+    }
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(id) = id.and_then(Pid::from_raw)
+        && let Err(error) = kill_process(id, signal)
+    {
+        tracing::warn!(?signal, %error, "cannot forward the signal to the command");
+    }
+}
+
+/// Returns whether the terminal, if there is one, sends its signals to the group of this process.
+fn is_in_foreground() -> bool {
+    let terminal = File::open("/dev/tty");
+    terminal.is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+}
+
+/// Returns the exit code that shells report for a status.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| Some(SIGNALED + status.signal()?));
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    code.map_or_else(|| Exit::Failed.into(), ExitCode::from)
+}
+
+// === impl ExecError ===
+
+impl From<ExecError> for ExitCode {
+    /// Prints the error.
+    fn from(error: ExecError) -> Self {
+        print_error(&error, Exit::Failed);
+        match error {
+            ExecError::Spawn(_, source) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND.into(),
+            ExecError::Spawn(..) => NOT_EXECUTABLE.into(),
+            ExecError::Files(_) | ExecError::Certificate(_) | ExecError::Process(_) => Exit::Failed.into(),
+        }
+    }
+}

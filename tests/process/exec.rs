@@ -1,0 +1,301 @@
+//! `graphward exec`: a command with a sidecar beside it. The commands are shells and curl.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::{Graph, graphward_command, settings, terminal, together, wait_until};
+
+/// A directory with a token and a configuration without addresses.
+fn directory(graph: &Graph) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("token"), graph.sim.issue(None)).unwrap();
+    let settings = settings(graph, "file = \"token\"", "");
+    let settings = settings
+        .lines()
+        .filter(|line| !line.starts_with("proxy = ") && !line.starts_with("admin = "));
+    let settings: Vec<_> = settings.collect();
+    fs::write(dir.path().join("graphward.toml"), settings.join("\n")).unwrap();
+    dir
+}
+
+/// `graphward exec` with these arguments.
+fn exec(dir: &Path, args: &[&str]) -> Command {
+    let mut command = graphward_command(dir, &[&["exec"], args].concat());
+    command
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("TMPDIR", dir);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a shell script beside a sidecar.
+fn run_script(dir: &Path, script: &str) -> Output {
+    exec(dir, &["--", "sh", "-c", script]).output().unwrap()
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_reaches_graph_by_the_base_url_and_by_the_proxy_without_a_token() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    // The last one is a tunnel to another host, which the sidecar does not read: Graph gets no token.
+    let script = format!(
+        "set -e
+         curl -sS -w ' %{{http_code}}\\n' $GRAPHWARD_URL/v26.0/me
+         curl -sS -w ' %{{http_code}}\\n' https://graph.facebook.com/v26.0/me
+         curl -sS -w ' %{{http_code}}\\n' --noproxy '' --cacert {} https://{}/v26.0/me",
+        graph.ca().display(),
+        graph.running.address
+    );
+    let output = run_script(dir.path(), &script);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let answers: Vec<_> = stdout.lines().collect();
+    assert_eq!(output.status.code(), Some(0), "{stdout} {stderr}");
+    assert_eq!(answers.len(), 3, "{stdout} {stderr}");
+    for answer in &answers[..2] {
+        assert!(
+            answer.contains("\"id\"") && answer.ends_with(" 200"),
+            "{stdout} {stderr}"
+        );
+    }
+    assert!(answers[2].ends_with(" 400") || answers[2].ends_with(" 401"), "{stdout}");
+    assert!(
+        stderr.contains("the command started") && stderr.contains("the command ended"),
+        "{stderr}"
+    );
+    // The certificate of this run is gone.
+    let left = fs::read_dir(dir.path())
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let left: Vec<_> = left.filter(|name| name.starts_with("graphward-exec-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_to_another_host_is_refused_if_other_machines_reach_the_listener() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let address = graph.running.address;
+    let script = format!(
+        "curl -sS --noproxy '' https://{address}/ 2>&1; curl -sS -o /dev/null -w '%{{http_code}}' $GRAPHWARD_URL/v26.0/me"
+    );
+    let mut command = exec(dir.path(), &["--listen", "0.0.0.0:0", "--", "sh", "-c", &script]);
+    let stdout = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(stdout.contains("403") && stdout.ends_with("200"), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_gets_no_secret_of_graphward() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let token = graph.sim.issue(None);
+    let file = dir.path().join("graphward.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace(
+        "{ file = \"token\" }",
+        "[{ env = \"WHATSAPP_TOKEN\" }, { file = \"token\", fernet_key = { env = \"KEY\" } }]",
+    );
+    fs::write(&file, text).unwrap();
+    fs::write(dir.path().join("roots.pem"), "operator's roots\n").unwrap();
+    let key = "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U=";
+    let mut command = exec(
+        dir.path(),
+        &[
+            "--keep-env",
+            "KEY",
+            "--url-env",
+            "FACEBOOK_GRAPH_URL=/",
+            "--url-env",
+            "API",
+            "--",
+            "sh",
+            "-c",
+            "env; cat $SSL_CERT_FILE",
+        ],
+    );
+    command
+        .env("WHATSAPP_TOKEN", &token)
+        .env("GRAPHWARD_APP_SECRET", "hunter2")
+        .env("KEY", key);
+    command
+        .env("no_proxy", "db.internal")
+        .env("SSL_CERT_FILE", "roots.pem")
+        .env("OTHER", "kept");
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for secret in [token.as_str(), "hunter2"] {
+        assert!(
+            !stdout.contains(secret) && !stderr.contains(secret),
+            "{stdout} {stderr}"
+        );
+    }
+    let variable = |name: &str| {
+        let line = stdout.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+        line.unwrap_or_else(|| panic!("{name}: {stdout} {stderr}"))
+    };
+    let url = variable("GRAPHWARD_URL");
+    assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":8080"), "{url}");
+    assert_eq!(
+        [variable("HTTPS_PROXY"), variable("https_proxy"), variable("API")],
+        [url; 3]
+    );
+    assert_eq!(variable("FACEBOOK_GRAPH_URL"), format!("{url}/"));
+    for name in ["NO_PROXY", "no_proxy"] {
+        assert_eq!(variable(name), "db.internal,localhost,127.0.0.1,::1");
+    }
+    assert_eq!(
+        [variable("OTHER"), variable("KEY"), variable("NODE_USE_ENV_PROXY")],
+        ["kept", key, "1"]
+    );
+    assert!(
+        stdout.contains("operator's roots\n-----BEGIN CERTIFICATE-----"),
+        "{stdout}"
+    );
+    assert!(
+        fs::read(variable("NODE_EXTRA_CA_CERTS")).is_err(),
+        "it is gone with the command"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_exit_code_is_that_of_the_command() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let script = dir.path().join("script");
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o600)).unwrap();
+    for (command, code) in [
+        (&["sh", "-c", "exit 0"][..], 0),
+        (&["sh", "-c", "exit 42"], 42),
+        (&["sh", "-c", "kill -KILL $$"], 137),
+        (&["absent-program"], 127),
+        (&["./script"], 126),
+    ] {
+        let output = exec(dir.path(), &[&["--"], command].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_that_cannot_serve_starts_no_command() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let taken = graph.running.address.to_string();
+    for (args, code) in [
+        (&["--listen", taken.as_str()][..], 3),
+        (&["--require-token", "--token-file", "absent"], 4),
+        (&["--config", "absent.toml"], 2),
+        (&["--url-env", "A=no-path"], 2),
+    ] {
+        let output = exec(dir.path(), &[args, &["--", "touch", "started"]].concat())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+        assert!(!dir.path().join("started").exists(), "{args:?}");
+    }
+    let output = exec(dir.path(), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "without a command: {output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_gets_the_signals_and_decides_when_it_ends() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let script = "trap 'echo usr1' USR1; trap 'echo hup' HUP; trap 'echo term; exit 7' TERM; touch ready; \
+                  while :; do sleep 0.01; done";
+    let mut command = exec(dir.path(), &["--", "sh", "-c", script]);
+    command.stdout(File::create(dir.path().join("stdout")).unwrap());
+    command.stderr(File::create(dir.path().join("stderr")).unwrap());
+    let mut child = command.spawn().unwrap();
+    let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
+    wait_until("the command has started", async || dir.path().join("ready").exists()).await;
+    for (signal, words) in [(Signal::USR1, "usr1"), (Signal::HUP, "hup")] {
+        send(&child, signal);
+        wait_until(words, async || read("stdout").contains(words)).await;
+    }
+    wait_until("the configuration was read again", async || {
+        read("stderr").contains("its secrets again")
+    })
+    .await;
+    send(&child, Signal::TERM);
+    wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;
+    assert_eq!(child.wait().unwrap().code(), Some(7), "{}", read("stderr"));
+    assert_eq!(read("stdout"), "usr1\nhup\nterm\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_interrupts_the_command_once() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let script =
+        "trap 'echo interrupted >> interrupts' INT; trap 'exit 3' TERM; touch ready; while :; do sleep 0.01; done";
+    let (controller, terminal) = terminal();
+    let mut command = Command::new("setsid");
+    command.args([
+        "--ctty",
+        "--wait",
+        env!("CARGO_BIN_EXE_graphward"),
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    command
+        .current_dir(dir.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("TMPDIR", dir.path());
+    command
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut controller = File::from(controller);
+    let mut keys = controller.try_clone().unwrap();
+    // The output has to be read, or the terminal is full.
+    let reader = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        drop(controller.read_to_end(&mut output));
+        String::from_utf8_lossy(&output).into_owned()
+    });
+    wait_until("the command has started", async || dir.path().join("ready").exists()).await;
+    keys.write_all(b"\x03").unwrap();
+    let interrupts = || fs::read_to_string(dir.path().join("interrupts")).unwrap_or_default();
+    wait_until("the command is interrupted", async || {
+        interrupts().contains("interrupted")
+    })
+    .await;
+    // A forwarded signal would come before this one.
+    let pid = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let pid: i32 = pid
+        .split_whitespace()
+        .next()
+        .map_or(child.id() as i32, |pid| pid.parse().unwrap());
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;
+    drop(keys);
+    let output = reader.join().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{output}");
+    assert_eq!(interrupts(), "interrupted\n");
+}
