@@ -213,9 +213,8 @@ async fn run_both(
 
 /// Starts the command. If this process panics, the command is killed.
 fn spawn(command: &[OsString], environment: ChildEnvironment, address: SocketAddr) -> Result<Child, ExecError> {
-    let (program, arguments) = command
-        .split_first()
-        .map_or((OsStr::new(""), command), |(program, rest)| (program, rest));
+    let program = command.first().map_or_else(|| OsStr::new(""), OsString::as_os_str);
+    let arguments = command.iter().skip(1);
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).kill_on_drop(true);
     environment.apply(&mut command, address);
