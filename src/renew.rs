@@ -3,6 +3,7 @@
 //! All of them keep what [`crate::token::Renewer`] promises: they are bounded in time, and no error holds a secret, although
 //! app secrets and tokens travel in the queries of these calls.
 
+mod account;
 mod api;
 mod config;
 mod debug_token;
@@ -16,6 +17,7 @@ mod refresh;
 mod request;
 mod response;
 
+pub use account::AccountReader;
 pub use api::GraphApi;
 pub use config::RenewerConfig;
 pub use debug_token::{DebugTokenInspector, RejectedApps};

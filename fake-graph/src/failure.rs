@@ -83,6 +83,12 @@ impl GraphFailure {
         failure.with_status(StatusCode::BAD_REQUEST)
     }
 
+    /// The error for a field that objects of this type do not have.
+    pub(crate) fn nonexisting_field(field: &str, kind: &str) -> Self {
+        let message = format!("(#100) Tried accessing nonexisting field ({field}) on node type ({kind})");
+        Self::new(100, message)
+    }
+
     /// An object that does not exist, or that this token may not see: Graph does not distinguish them.
     pub(crate) fn unsupported_request(method: &http::Method, id: &str) -> Self {
         let verb = match method.as_str() {

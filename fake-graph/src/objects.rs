@@ -30,10 +30,30 @@ pub(crate) fn permissions(state: &State, token: &str) -> Reply {
     Reply::json(&json!({"data": granted.collect::<Vec<_>>()}))
 }
 
-/// `GET /{phone-id}`: every id that is not a file's is a phone number's, and a business account's with templates.
+/// `GET /{id}`: every id that is not a file's is a phone number's, and a business account's with templates. An account whose
+/// phone numbers were set has no fields of a phone number, and a phone number in the place of its id is no object.
 pub(crate) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
-    Ok(reply_with_fields(call, phone_with_templates(state, call, id)?))
+    if id.len() == DISPLAY_DIGITS.len() + 4 && id.starts_with(DISPLAY_DIGITS) {
+        return Err(GraphFailure::unsupported_request(&call.method, id));
+    }
+    let is_account = lock(&state.tokens).owners.phone_numbers(id).is_some();
+    let asked = call.text("fields").unwrap_or_default();
+    let foreign = parse_fields(&asked).find(|field| PHONE_FIELDS.contains(&field.name));
+    match foreign {
+        Some(field) if is_account => Err(GraphFailure::nonexisting_field(field.name, "WhatsAppBusinessAccount")),
+        Some(_) | None => Ok(reply_with_fields(call, phone_with_templates(state, call, id)?)),
+    }
 }
+
+/// The digits that all phone numbers begin with.
+const DISPLAY_DIGITS: &str = "1555010";
+/// The fields of a phone number that a business account lacks.
+const PHONE_FIELDS: [&str; 4] = [
+    "display_phone_number",
+    "verified_name",
+    "code_verification_status",
+    "quality_rating",
+];
 
 /// `GET /?ids=1,2`: the objects of [`phone`] by their ids.
 pub(crate) fn by_ids(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
@@ -54,7 +74,12 @@ pub(crate) fn by_ids(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
 pub(crate) fn phone_numbers(state: &State, call: &Call, account: &str) -> Result<Reply, GraphFailure> {
     let tokens = lock(&state.tokens);
     let ids = tokens.owners.phone_numbers(account).map(<[String]>::to_vec);
+    let is_phone = tokens.owners.account(account).is_some();
     drop(tokens);
+    if is_phone {
+        let kind = "WhatsAppBusinessPhoneNumber";
+        return Err(GraphFailure::nonexisting_field("phone_numbers", kind));
+    }
     let ids = ids.unwrap_or_else(|| vec![DEFAULT_PHONE_ID.to_owned()]);
     let list = PagedEdge {
         owner: account,

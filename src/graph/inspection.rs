@@ -34,6 +34,11 @@ pub struct Inspection {
     pub issued_at: Option<SystemTime>,
     /// Its permissions; `None` if the response does not list them.
     pub scopes: Option<Vec<String>>,
+    /// The id of its owner: of the user, the system user, or the user through whom a page's token was obtained.
+    pub user_id: Option<String>,
+    /// The WhatsApp Business Accounts that its permissions name. Empty if they name none, which does not mean that there are
+    /// none.
+    pub whatsapp_accounts: Vec<String>,
 }
 
 /// The time when something expires.
@@ -97,6 +102,8 @@ impl Inspection {
             data_access_expires_at: Expiry::from_json(data.get("data_access_expires_at")),
             issued_at: data.get("issued_at").and_then(as_integer).and_then(from_unix_seconds),
             scopes: merged_scopes(data),
+            user_id: data.get("user_id").and_then(as_id),
+            whatsapp_accounts: whatsapp_accounts(data),
         })
     }
 
@@ -202,6 +209,24 @@ fn merged_scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
         }
     }
     Some(scopes)
+}
+
+/// The objects of WhatsApp's permissions, each once.
+fn whatsapp_accounts(data: &Map<String, Value>) -> Vec<String> {
+    let granular = data.get("granular_scopes").and_then(Value::as_array);
+    let is_whatsapp = |entry: &&Value| {
+        let scope = entry.get("scope").and_then(Value::as_str);
+        scope.is_some_and(|scope| WHATSAPP_SCOPES.contains(&scope))
+    };
+    let named = granular.into_iter().flatten().filter(is_whatsapp);
+    let targets = named.filter_map(|entry| entry.get("target_ids")?.as_array());
+    let mut accounts = Vec::new();
+    for id in targets.flatten().filter_map(as_id) {
+        if !accounts.contains(&id) {
+            accounts.push(id);
+        }
+    }
+    accounts
 }
 
 #[cfg(test)]

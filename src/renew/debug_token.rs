@@ -61,6 +61,20 @@ impl DebugTokenInspector {
         Self { rejected_apps, ..self }
     }
 
+    /// Asks with the app's credentials alone; `None` without them.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`], with the reason `app_refused` if the credentials are wrong, or if the token is of another app.
+    pub async fn inspect_as_app(&mut self, token: &Token) -> Option<Result<Inspection, ObtainError>> {
+        let app = self.app.clone()?;
+        let origin = self.me.origin(TokenFamily::Facebook).cloned();
+        Some(match origin {
+            Ok(origin) => self.inspect_with_app_token(&origin, token, &app).await,
+            Err(error) => Err(error),
+        })
+    }
+
     /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
     /// others are asked: the one that calls it valid is right.
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
@@ -223,7 +237,7 @@ fn debug_token_request<'a>(origin: &'a Origin, token: &Token, access_token: &Sec
         .secret_param("access_token", access_token)
 }
 
-fn app_token_request<'a>(origin: &'a Origin, app: &AppCredentials) -> GraphRequest<'a> {
+pub(super) fn app_token_request<'a>(origin: &'a Origin, app: &AppCredentials) -> GraphRequest<'a> {
     GraphRequest::get(origin, "/oauth/access_token")
         .param("grant_type", "client_credentials")
         .param("client_id", &app.id)

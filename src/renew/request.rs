@@ -25,6 +25,7 @@ use crate::token::Token;
 use crate::types::{Secret, SecretError, TokenFamily};
 
 /// A call of Graph that is being built.
+#[derive(Clone)]
 pub(super) struct GraphRequest<'a> {
     method: Method,
     origin: &'a Origin,
@@ -69,11 +70,13 @@ impl<'a> GraphRequest<'a> {
 
     /// `GET /me?fields=id`, which every living token may call.
     pub(super) fn me(origin: &'a Origin, token: &'a Token) -> Self {
-        let request = Self::get(origin, "/me").param("fields", "id");
-        Self {
-            bearer: Some(&token.secret),
-            ..request
-        }
+        Self::get(origin, "/me").param("fields", "id").with_token(token)
+    }
+
+    /// Sends the token in the `Authorization` header.
+    pub(super) fn with_token(self, token: &'a Token) -> Self {
+        let bearer = Some(&token.secret);
+        Self { bearer, ..self }
     }
 
     /// A POST with its parameters in a form.

@@ -158,3 +158,27 @@ async fn twenty_thousand_uses_of_ten_thousand_tokens_are_counted_exactly() {
     assert!(uses.iter().all(|one| one.calls == 2));
     assert_eq!(graph.counts().violations, 0);
 }
+
+#[tokio::test]
+async fn an_account_is_no_phone_number_and_a_number_is_not_its_id() {
+    let world = TestGraph::start().await;
+    let token = tenant(&world.graph, "a", &["500"]);
+    world.graph.set_phone_numbers("500", &["106540352242922"]);
+    let fields = "fields=display_phone_number,verified_name";
+    let number = world.get(&format!("/106540352242922?{fields}"), &token).await;
+    assert_eq!(number.status, 200);
+    assert_eq!(number.json()["display_phone_number"], "+1 555-010-2922");
+    for path in [
+        format!("/500?{fields}"),
+        "/106540352242922/phone_numbers".to_owned(),
+        format!("/15550102922?{fields}"),
+    ] {
+        let refused = world.get(&path, &token).await;
+        let (status, code, _) = refused.error_codes();
+        assert_eq!((status, code), (400, 100), "{path}");
+    }
+    assert_eq!(
+        world.get("/500/phone_numbers", &token).await.json()["data"][0]["id"],
+        "106540352242922"
+    );
+}

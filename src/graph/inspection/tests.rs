@@ -35,6 +35,8 @@ fn every_field_of_the_documented_response_is_read() {
             .map(str::to_owned)
             .to_vec(),
         ),
+        user_id: Some("9".to_owned()),
+        whatsapp_accounts: vec!["1".to_owned()],
     };
     assert_eq!(Inspection::from_debug_token(FULL_RESPONSE.as_bytes()), Some(expected));
 }
@@ -205,4 +207,15 @@ proptest! {
         let data = format!(r#"{{"is_valid":true,"expires_at":{seconds}}}"#);
         prop_assert_eq!(of(&data).unwrap().expires_at, Expiry::At(at(seconds)));
     }
+}
+
+#[test]
+fn the_accounts_are_those_of_whatsapps_permissions_each_once() {
+    let inspection = of(
+        r#"{"is_valid":true,"granular_scopes":[{"scope":"whatsapp_business_management","target_ids":["1","2"]},
+            {"scope":"whatsapp_business_messaging","target_ids":[2,"x y",{}]},{"scope":"whatsapp_business_messaging"},
+            {"scope":"pages_messaging","target_ids":["3"]},7]}"#,
+    );
+    assert_eq!(inspection.unwrap().whatsapp_accounts, ["1", "2"]);
+    assert!(of(r#"{"is_valid":true}"#).unwrap().whatsapp_accounts.is_empty());
 }
