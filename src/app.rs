@@ -7,6 +7,7 @@
 
 mod build;
 mod cache_writer;
+mod configured_tenants;
 mod context;
 mod directory;
 mod error;
@@ -28,14 +29,15 @@ mod tenant_look_ups;
 mod tenant_table;
 mod tenant_visits;
 mod tenants;
-mod token_change;
 mod token_provider;
 
 pub use build::{Dependencies, ReloadTrigger};
+pub use configured_tenants::{
+    ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, GraphQuestions, ListedTenants,
+};
 pub use context::UpstreamError;
 pub use error::StartError;
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
 pub use secrets::SecretLoadError;
 pub use signal::{StopSignal, has_terminal, stop_signals};
-pub use token_change::ConfiguredToken;
 pub use token_provider::TokenProviderError;

@@ -2,6 +2,7 @@
 
 mod admin_client;
 mod ca;
+mod check;
 #[cfg(feature = "fake")]
 mod demo;
 mod exec;
@@ -16,6 +17,7 @@ mod manual;
 mod print_config;
 mod serve;
 mod token;
+mod token_input;
 mod usage;
 
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use exit::print_lines;
 
 pub use ca::CaArgs;
+pub use check::CheckArgs;
 #[cfg(feature = "fake")]
 pub use demo::DemoArgs;
 pub use exec::ExecArgs;
@@ -61,6 +64,7 @@ fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "fake")]
         CliCommand::FakeGraph(args) => fake_graph::run(&args),
         CliCommand::Ca(args) => ca::run(&args),
+        CliCommand::Check(args) => check::run(&args),
         CliCommand::Healthcheck(args) => healthcheck::run(args),
         CliCommand::Explain(args) => explain::run(&args),
         CliCommand::Token(args) => token::run(args),
@@ -106,12 +110,15 @@ enum CliCommand {
     FakeGraph(FakeGraphArgs),
     /// Create a certificate for Graph's host names, for clients that require https
     Ca(CaArgs),
+    /// Check the configuration: sources, tokens, app, phone numbers and the way to Graph
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
     /// Check readiness: exit 0 if the sidecar is ready, 1 if not, within 2 seconds
     Healthcheck(HealthcheckArgs),
     /// Explain a Graph API error and how to fix it
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
-    /// Set the token, roll back to the previous one, or encrypt one with Fernet
+    /// Set or show the token, roll back to the previous one, or encrypt one with Fernet
     Token(TokenArgs),
     /// Print the configuration that applies, and where each value comes from
     #[command(after_help = PRINT_CONFIG_HELP)]
@@ -180,6 +187,22 @@ const MAN_HELP: &str = "\
 Examples:
   graphward man | man -l -
   graphward man --out /usr/share/man/man1";
+
+const CHECK_HELP: &str = "\
+Reads every source once and asks Graph: what kind of token it is and when it ends, whether it has
+the permissions that WhatsApp needs, whether app.id and app.secret belong together, whether the
+phone number ids are right. Says what is wrong and what to do. Never prints a token.
+
+Of tenants_from it counts the tenants, asks Graph about their tokens, and lists the first twenty
+bad ones; --tenant checks one of them in full.
+
+Examples:
+  graphward check
+  graphward check --phone-number-id 106540352242922 --json
+  graphward check --tenant acme
+  graphward check --diff < new-token
+
+Exit codes: 0 good, 1 warnings, 2 bad.";
 
 const AFTER_HELP: &str = "\
 Configuration: flags > environment > file > defaults. The file is --config, else GRAPHWARD_CONFIG,

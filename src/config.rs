@@ -24,7 +24,9 @@ mod validate;
 
 pub use environment::{CHILD_URL, EnvVars, common_env_vars, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
-pub use file::{AppConfig, Config, LogConfig, RoutingConfig, StateConfig, TenantConfig, TokenConfig, UpstreamConfig};
+pub use file::{
+    AppConfig, CheckConfig, Config, LogConfig, RoutingConfig, StateConfig, TenantConfig, TokenConfig, UpstreamConfig,
+};
 #[cfg(fuzzing)]
 pub use layers::of_text;
 pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};

@@ -63,7 +63,18 @@ impl BuildContext {
         app_secret: Option<Secret>,
     ) -> Result<TokenProvider, TokenProviderError> {
         let token_config = &config.token;
-        let mut sources = Vec::new();
+        let sources = self.sources(config)?;
+        let mut provider = TokenProvider::from_sources(sources);
+        if let Some(cache) = build_cache(token_config, &provider.describe_sources(), self.clock)? {
+            provider = provider.with_cache(cache);
+        }
+        self.complete_provider(provider, config, app_secret)
+    }
+
+    /// Builds the sources of `[token]`, each with its store.
+    pub(super) fn sources(&self, config: &Config) -> Result<Vec<Box<dyn Source>>, TokenProviderError> {
+        let token_config = &config.token;
+        let mut sources: Vec<Box<dyn Source>> = Vec::new();
         for (index, source) in token_config.sources.iter().enumerate() {
             let built = self.source(config, source)?;
             sources.push(match &token_config.store {
@@ -75,11 +86,7 @@ impl BuildContext {
                 keeps_access.map_err(TokenProviderError::FileAccess)?;
             }
         }
-        let mut provider = TokenProvider::from_sources(sources);
-        if let Some(cache) = build_cache(token_config, &provider.describe_sources(), self.clock)? {
-            provider = provider.with_cache(cache);
-        }
-        self.complete_provider(provider, config, app_secret)
+        Ok(sources)
     }
 
     /// Builds the token provider of a tenant whose token is in a row of a table. With `verify`, its token is used before Graph

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
 use crate::source::encode_token;
 use crate::token::{OperatorCommand, TokenChange};
-use crate::types::error_chain;
+use crate::types::{TenantId, error_chain};
 
 /// A client of one admin listener on this machine.
 pub(super) struct AdminClient {
@@ -68,6 +68,9 @@ pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> R
     let answer = client.send(Method::GET, "/admin/token-status", Bytes::new()).await;
     let answer = answer.map_err(|_error| format!("no sidecar runs at {address}"))?;
     let status: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    if source_identity.is_empty() {
+        return Err("all tenants are in tenants_from, where a sidecar notices the change".to_owned());
+    }
     if status.get("source_identity") != Some(&source_identity.into()) {
         return Err(format!("what runs at {address} is no sidecar with these token sources"));
     }
@@ -79,15 +82,25 @@ pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> R
     Ok(())
 }
 
-/// Lets a sidecar change its token.
-pub(super) async fn request_change(admin: &ListenAddr, command: &OperatorCommand) -> Result<TokenChange, String> {
+/// Lets a sidecar change the token of a tenant, or of the only one.
+pub(super) async fn request_change(
+    admin: &ListenAddr,
+    tenant: Option<&TenantId>,
+    command: &OperatorCommand,
+) -> Result<TokenChange, String> {
     let client = AdminClient::new(admin, CHANGE_TIMEOUT)?;
+    // A name has no character that a query encodes.
+    let query = tenant.map_or_else(String::new, |tenant| format!("?tenant={tenant}"));
     let answer = match command {
         OperatorCommand::Set(token) => {
             let body = encode_token(token).map_err(|error| error.to_string())?;
-            client.send(Method::PUT, "/admin/token", body.to_vec().into()).await
+            let path = format!("/admin/token{query}");
+            client.send(Method::PUT, &path, body.to_vec().into()).await
         }
-        OperatorCommand::RollBack => client.send(Method::POST, "/admin/rollback", Bytes::new()).await,
+        OperatorCommand::RollBack => {
+            let path = format!("/admin/rollback{query}");
+            client.send(Method::POST, &path, Bytes::new()).await
+        }
     };
     let answer = answer.map_err(|error| error_chain(&error))?;
     let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();

@@ -2,7 +2,7 @@
 //! checked whenever it is read.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::net::ListenAddr;
@@ -22,14 +22,19 @@ pub(super) fn warn_of_exposure(config: &Config) {
         let address = &listen.admin;
         tracing::warn!(%address, "the admin endpoint listens on more than this machine; let only your monitoring connect");
     }
-    let sources = config.token.sources.iter().filter_map(TokenSource::file);
-    let store = config.token.store.as_ref().map(|store| &store.path);
-    for file in sources.chain(store).chain(&config.secret_files) {
-        if is_readable_by_others(file) {
-            let file = file.display();
-            tracing::warn!(%file, "a file with a secret is readable by every user of this machine; chmod it to 0640 or 0600");
-        }
+    for file in exposed_files(config) {
+        let file = file.display();
+        tracing::warn!(%file, "a file with a secret is readable by every user of this machine; chmod it to 0640 or 0600");
     }
+}
+
+/// The files with secrets that every user of this machine can read.
+pub(super) fn exposed_files(config: &Config) -> impl Iterator<Item = &Path> {
+    let tokens = || std::iter::once(&config.token).chain(config.tenants.values().map(|tenant| &tenant.token));
+    let sources = tokens().flat_map(|token| token.sources.iter().filter_map(TokenSource::file));
+    let stores = tokens().filter_map(|token| Some(&token.store.as_ref()?.path));
+    let files = sources.chain(stores).chain(&config.secret_files).map(PathBuf::as_path);
+    files.filter(|file| is_readable_by_others(file))
 }
 
 /// Returns whether other machines may reach an address.

@@ -8,20 +8,22 @@
 //! A running sidecar changes its token itself, so that it is checked by what uses it, and is in use when the command ends.
 //! The token is sent only to a process that has the same sources: another one may listen at the configured address.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::admin_client::{find_sidecar, request_change};
-use super::exit::{Exit, print_error, print_lines, print_message};
+use super::check::{self, Depth, TokenPlace, breaking, compare_with_current};
+use super::exit::{Exit, print_error, print_lines};
 use super::serve::build_runtime;
-use crate::app::{ConfiguredToken, StartError};
-use crate::config::{Config, ConfigError, Overrides, env_vars};
+use super::token_input::{TokenInputError, read_token};
+use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, StartError};
+use crate::config::{Config, ConfigError};
 use crate::net::ListenAddr;
 use crate::os::watch::read_file;
-use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode, decode_token};
+use crate::source::decode::{DecodeError, Format, decode};
 use crate::source::{Fernet, FernetError};
 use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
 use crate::types::Clock;
@@ -39,7 +41,14 @@ enum Subcommands {
     ///
     /// A running sidecar of this configuration does it, through its admin listener, and uses the token at once. Without one,
     /// this command stores the token in the file or row of token.source, or in token.store. Says which of the two it was.
-    Set(ChangeArgs),
+    ///
+    /// Before that, it compares the token with the current one, as `graphward check --diff` does: a token of another kind,
+    /// app or account needs --force.
+    Set(SetArgs),
+    /// Show what is known of the current token, never the token itself
+    ///
+    /// Exit codes: 0 good, 1 warnings, 2 bad.
+    Show(ShowArgs),
     /// Roll back to the token before the last change; a second rollback undoes it
     ///
     /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
@@ -53,13 +62,30 @@ enum Subcommands {
 }
 
 #[derive(Args, Debug)]
+struct SetArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+    /// Put it in its place even if it is of another kind, app or account
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Args, Debug)]
+struct ShowArgs {
+    #[command(flatten)]
+    place: TokenPlace,
+    /// Do not ask Graph about it
+    #[arg(long)]
+    offline: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
 struct ChangeArgs {
-    /// The sidecar's configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Token file, as configured for the sidecar [default: /run/graphward/token]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<String>,
+    #[command(flatten)]
+    place: TokenPlace,
     /// Do not ask Graph about the token; a running sidecar asks as its configuration says
     #[arg(long)]
     offline: bool,
@@ -79,8 +105,12 @@ enum TokenCommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Build(#[from] StartError),
+    #[error(transparent)]
+    Tenant(ConfiguredTenantError),
     #[error("the token was not changed")]
     Change(#[from] ObtainError),
+    #[error("the token was not changed, because it is not like the current one ({0}); --force puts it in its place")]
+    Different(String),
     #[error("the sidecar at {0} did not change the token: {1}")]
     Refused(ListenAddr, String),
     #[error("cannot read the key from `{}`", .0.display())]
@@ -89,22 +119,28 @@ enum TokenCommandError {
     InvalidKey(PathBuf, #[source] DecodeError),
     #[error("cannot use the key")]
     Key(#[from] FernetError),
-    #[error("cannot read the token")]
-    Read(#[source] io::Error),
-    #[error("not a valid token")]
-    Token(#[from] DecodeError),
+    #[error(transparent)]
+    Input(#[from] TokenInputError),
     #[error("cannot start")]
     Process(#[source] io::Error),
 }
 
-/// Graph has issued no shorter token.
-const SHORTEST_TOKEN: usize = 100;
+impl From<ConfiguredTenantError> for TokenCommandError {
+    fn from(error: ConfiguredTenantError) -> Self {
+        match error {
+            ConfiguredTenantError::Build(error) => Self::Build(error),
+            ConfiguredTenantError::Obtain(error) => Self::Change(error),
+            error @ (ConfiguredTenantError::Unknown(..) | ConfiguredTenantError::Ambiguous(_)) => Self::Tenant(error),
+        }
+    }
+}
 
 /// Runs the command and prints its result.
 pub(super) fn run(args: TokenArgs) -> Exit {
     let result = match args.command {
-        Subcommands::Set(args) => read_token().and_then(|token| change(args, OperatorCommand::Set(token))),
-        Subcommands::Rollback(args) => change(args, OperatorCommand::RollBack),
+        Subcommands::Set(args) => set(args),
+        Subcommands::Show(args) => return show(&args),
+        Subcommands::Rollback(args) => change(args, OperatorCommand::RollBack, Comparison::Skipped),
         Subcommands::Seal(args) => encrypt(&args),
         Subcommands::Keygen => keygen(),
     };
@@ -116,45 +152,78 @@ pub(super) fn run(args: TokenArgs) -> Exit {
         TokenCommandError::Change(error) if error.reason() == "not_writable" => Exit::Usage,
         TokenCommandError::Config(_)
         | TokenCommandError::Build(_)
+        | TokenCommandError::Tenant(_)
         | TokenCommandError::KeyFile(..)
         | TokenCommandError::InvalidKey(..)
         | TokenCommandError::Key(_) => Exit::Usage,
         TokenCommandError::Change(_)
+        | TokenCommandError::Different(_)
         | TokenCommandError::Refused(..)
-        | TokenCommandError::Read(_)
-        | TokenCommandError::Token(_)
+        | TokenCommandError::Input(_)
         | TokenCommandError::Process(_) => Exit::Failed,
     };
     print_error(&error, exit)
 }
 
-/// Changes the token through a sidecar of this configuration, or in its source if none runs.
-fn change(args: ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<String>, TokenCommandError> {
-    let flags = Overrides {
-        config: args.config,
-        token_file: args.token_file,
-        ..Overrides::default()
+/// Whether a token is compared with the current one before it is put in its place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Comparison {
+    /// A difference that may break something prevents it.
+    Required,
+    /// The operator wants it in any case, or Graph is not asked.
+    Skipped,
+}
+
+fn set(args: SetArgs) -> Result<Zeroizing<String>, TokenCommandError> {
+    let token = read_token()?;
+    let comparison = if args.force || args.change.offline {
+        Comparison::Skipped
+    } else {
+        Comparison::Required
     };
-    let mut config = Config::load(flags, &env_vars())?.config;
+    change(args.change, OperatorCommand::Set(token), comparison)
+}
+
+fn show(args: &ShowArgs) -> Exit {
+    let depth = if args.offline { Depth::Offline } else { Depth::Token };
+    let format = if args.json {
+        check::Format::Json
+    } else {
+        check::Format::Text
+    };
+    check::show(&args.place, depth, format)
+}
+
+/// Changes the token through a sidecar of this configuration, or in its source if none runs.
+fn change(
+    args: ChangeArgs,
+    command: OperatorCommand,
+    comparison: Comparison,
+) -> Result<Zeroizing<String>, TokenCommandError> {
+    let mut config = args.place.load()?;
     if args.offline {
-        (config.token.verify, config.app.secret) = (false, None);
+        forget_graph(&mut config);
     }
     let admin = config.listen.admin.clone();
-    let mut token = ConfiguredToken::new(config, Clock::system())?;
+    let tenants = ConfiguredTenants::new(config, Clock::system())?;
     let done = match command {
         OperatorCommand::Set(_) => "stored",
         OperatorCommand::RollBack => "rolled back to",
     };
     let runtime = build_runtime().map_err(TokenCommandError::Process)?;
     let (answer, by) = runtime.block_on(async {
-        match find_sidecar(&admin, &token.source_identity).await {
+        let tenant = tenants.find(args.place.tenant.as_ref()).await?;
+        if let (OperatorCommand::Set(token), Comparison::Required) = (&command, comparison) {
+            check_likeness(&tenants, &tenant, token).await?;
+        }
+        match find_sidecar(&admin, &tenants.source_identity()?).await {
             Ok(()) => {
-                let answer = request_change(&admin, &command).await;
+                let answer = request_change(&admin, args.place.tenant.as_ref(), &command).await;
                 let answer = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error));
                 answer.map(|answer| (answer, format!("by the sidecar at {admin}, which uses it now")))
             }
             Err(reason) => {
-                let answer = token.change(command).await?;
+                let answer = tenants.change(&tenant, command).await?;
                 Ok((answer, format!("by this command, as {reason}")))
             }
         }
@@ -169,6 +238,28 @@ fn change(args: ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<String
     Ok(Zeroizing::new(line))
 }
 
+/// Lets no tenant ask Graph about its token.
+fn forget_graph(config: &mut Config) {
+    (config.token.verify, config.app.secret) = (false, None);
+    for tenant in config.tenants.values_mut() {
+        (tenant.token.verify, tenant.app.secret) = (false, None);
+    }
+}
+
+/// Checks that a token is of the same kind, app and accounts as the current one, if there is one.
+async fn check_likeness(
+    tenants: &ConfiguredTenants,
+    tenant: &ConfiguredTenant,
+    token: &Token,
+) -> Result<(), TokenCommandError> {
+    let compared = Box::pin(compare_with_current(tenants, tenant, None, token.clone())).await?;
+    let breaking = compared.map(|findings| breaking(&findings)).unwrap_or_default();
+    if breaking.is_empty() {
+        return Ok(());
+    }
+    Err(TokenCommandError::Different(breaking.join("; ")))
+}
+
 fn encrypt(args: &EncryptArgs) -> Result<Zeroizing<String>, TokenCommandError> {
     let path = &args.key_file;
     let key = read_file(path).map_err(|source| TokenCommandError::KeyFile(path.clone(), source))?;
@@ -181,23 +272,4 @@ fn keygen() -> Result<Zeroizing<String>, TokenCommandError> {
     // The one secret that the operator asks to see. Nothing is encrypted with it yet.
     let key = Fernet::generate()?;
     Ok(Fernet::expose_key(&key))
-}
-
-/// Reads the token from a prompt that hides it, or from stdin if that is not a terminal.
-fn read_token() -> Result<Token, TokenCommandError> {
-    let stdin = io::stdin();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_DOCUMENT_BYTES));
-    if stdin.is_terminal() {
-        let line = rpassword::prompt_password("Token (hidden): ").map_err(TokenCommandError::Read)?;
-        bytes.extend_from_slice(Zeroizing::new(line).as_bytes());
-    } else {
-        let max_bytes = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
-        let mut stdin = stdin.lock().take(max_bytes);
-        stdin.read_to_end(&mut bytes).map_err(TokenCommandError::Read)?;
-    }
-    let token = decode_token(&bytes, &Format::Raw, None)?;
-    if bytes.len() < SHORTEST_TOKEN {
-        print_message("warning: tokens of Graph are longer; check that it was copied to its end");
-    }
-    Ok(token)
 }

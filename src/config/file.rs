@@ -66,6 +66,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// What metrics say about tenants.
     pub metrics: MetricsConfig,
+    /// What `graphward check` looks at.
+    pub check: CheckConfig,
     /// How long connections are still accepted after a stop was asked for, so that routers have noticed. It is not a key:
     /// a sidecar's only client stops with it.
     #[serde(skip)]
@@ -82,6 +84,9 @@ pub struct Config {
     /// The files of the secrets that the configuration refers to, which are read again when they change.
     #[serde(skip)]
     pub secret_files: BTreeSet<PathBuf>,
+    /// The environment variables of secrets and tokens that the configuration refers to.
+    #[serde(skip)]
+    pub secret_vars: BTreeSet<String>,
 }
 
 /// How Graph is reached.
@@ -200,6 +205,14 @@ pub struct StateConfig {
     /// The directory; without it `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`, else nothing is remembered.
     #[schemars(extend("format" = "path"))]
     pub dir: Option<PathBuf>,
+}
+
+/// What `graphward check` looks at.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct CheckConfig {
+    /// The id of the phone number that messages are sent with, or a reference to it, such as a line of a `.env` file.
+    pub phone_number_id: Option<MaybeSecret>,
 }
 
 /// What is logged, and how.

@@ -192,6 +192,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
     if !diagnostics.is_empty() {
         return Err(ConfigError::new(diagnostics));
     }
+    config.secret_vars = checker.secret_vars;
     Ok(LoadedConfig {
         config,
         file: path,

@@ -61,13 +61,17 @@ impl DebugTokenInspector {
         Self { rejected_apps, ..self }
     }
 
-    /// Asks with the app's credentials alone; `None` without them.
+    /// Asks with the app's credentials alone; `None` without them, and for tokens of other families.
     ///
     /// # Errors
     ///
     /// [`ObtainError`], with the reason `app_refused` if the credentials are wrong, or if the token is of another app.
     pub async fn inspect_as_app(&mut self, token: &Token) -> Option<Result<Inspection, ObtainError>> {
-        let app = self.app.clone()?;
+        let family = request::token_family(&token.secret);
+        let app = self
+            .app
+            .clone()
+            .filter(|_| family.is_none_or(|family| family == TokenFamily::Facebook))?;
         let origin = self.me.origin(TokenFamily::Facebook).cloned();
         Some(match origin {
             Ok(origin) => self.inspect_with_app_token(&origin, token, &app).await,

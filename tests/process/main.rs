@@ -6,6 +6,7 @@ mod admin_changes;
 mod allowed_calls;
 mod audit;
 mod changed_secrets;
+mod check;
 mod cli;
 mod colors;
 mod concurrency;

@@ -127,6 +127,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "heal.spool_dir" => (with(&[]), "off"),
         "ready.tokens" | "log.requests" => (with(&[]), "all"),
         "alerts.url" => (with(&[]), "https://a/b"),
+        "check.phone_number_id" => (with(&[]), "106540352242922"),
         "routing.header" => (with(&[]), "x-tenant-id"),
         "log.format" => (with(&[]), "json"),
         "metrics.tenant_label" => (with(&[]), "true"),

@@ -151,7 +151,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
         ("[ready]\nxyz = 1", "known keys: tokens"),
         (
             "zzz = 1",
-            "known sections: [alerts], [app], [audit], [heal], [links], [listen], [log], [metrics], [ready], [routing], [state], [tenants], [tenants_from], [token], [upstream]",
+            "known sections: [alerts], [app], [audit], [check], [heal], [links], [listen], [log], [metrics], [ready], [routing], [state], [tenants], [tenants_from], [token], [upstream]",
         ),
         ("log = \"info\"", "is a section: write [log]"),
         ("[[log]]\nlevel = \"info\"", "is a section: write [log]"),

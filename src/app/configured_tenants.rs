@@ -1,0 +1,325 @@
+//! The tenants of a configuration, for commands: read, checked and changed where they are, without a process that serves them.
+//!
+//! # Why
+//!
+//! A command needs no renewer, and none of its secrets. What cannot be built for one tenant is that tenant's error: a check
+//! reports it beside what it finds out about the others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::{BuildContext, UpstreamError};
+use super::error::StartError;
+use super::secrets;
+use super::token_provider::source_identity;
+use crate::config::{AppConfig, Config};
+use crate::net::{ConnectFailure, ProbedAddress, Tasks, tls};
+use crate::renew::{AccountReader, AppCredentials, DebugTokenInspector, MeRequest};
+use crate::source::{TenantRow, TenantTable};
+use crate::telemetry::metrics::Metrics;
+use crate::tenants::{RowCell, RowSource};
+use crate::token::{ObtainError, OperatorCommand, Source, TokenChange};
+use crate::types::{Clock, MaybeSecret, Secret, TenantId};
+
+/// The tenants of a configuration, and what reaches their tokens and Graph.
+#[derive(Debug)]
+pub struct ConfiguredTenants {
+    context: BuildContext,
+    config: Config,
+    table: Option<Box<dyn TenantTable>>,
+}
+
+/// A tenant of a configuration.
+#[derive(Clone, Debug)]
+pub struct ConfiguredTenant {
+    /// Its name.
+    pub id: TenantId,
+    /// The configuration as it is for this tenant. Tenants of a table whose tokens are of the same app share it.
+    pub config: Arc<Config>,
+    /// The ids of the objects that belong to it, if the configuration says so.
+    pub object_ids: Vec<String>,
+    /// Its row, if it is one of `[tenants_from]`.
+    row: Option<TenantRow>,
+}
+
+/// The tenants of `[tenants_from]`.
+#[derive(Debug, Default)]
+pub struct ListedTenants {
+    /// The tenants.
+    pub tenants: Vec<ConfiguredTenant>,
+    /// What is wrong with rows that are no tenants.
+    pub faults: Vec<String>,
+}
+
+/// What asks Graph about a tenant.
+#[derive(Debug)]
+pub struct GraphQuestions {
+    /// Asks about tokens.
+    pub inspector: DebugTokenInspector,
+    /// Asks about the app and its phone numbers.
+    pub accounts: AccountReader,
+    /// The app, if its id and its secret are configured.
+    pub app: Option<AppCredentials>,
+}
+
+/// The reason why a tenant cannot be checked or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfiguredTenantError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Build(#[from] StartError),
+    /// No tenant has this name.
+    #[error("there is no tenant {0}; the tenants of the configuration are: {1}")]
+    Unknown(TenantId, String),
+    /// No name was given, and there are several tenants.
+    #[error("there are several tenants; name one with --tenant: {0}")]
+    Ambiguous(String),
+    /// Its row cannot be read, or the token was not changed.
+    #[error(transparent)]
+    Obtain(#[from] ObtainError),
+}
+
+// === impl ConfiguredTenants ===
+
+impl ConfiguredTenants {
+    /// Builds the clients and the table of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the configuration cannot be used.
+    pub fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let context = BuildContext::new(&config, Tasks::default(), clock, Metrics::new())?;
+        let table = config.tenants_from.as_ref().map(|from| context.tenant_table(from));
+        Ok(Self {
+            table: table.transpose()?,
+            context,
+            config,
+        })
+    }
+
+    /// Wall time.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.context.clock
+    }
+
+    /// The tenants that the configuration itself names.
+    #[must_use]
+    pub fn named(&self) -> Vec<ConfiguredTenant> {
+        let tenants = self.config.of_tenants().into_iter();
+        let tenants = tenants.map(|(id, config)| ConfiguredTenant {
+            object_ids: self
+                .config
+                .tenants
+                .get(&id)
+                .map(|own| own.ids.clone())
+                .unwrap_or_default(),
+            id,
+            config: Arc::new(config),
+            row: None,
+        });
+        tenants.collect()
+    }
+
+    /// Reads the tenants of `[tenants_from]`; `None` if it cannot list them, or there is no such section.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if they cannot be read.
+    pub async fn listed(&mut self) -> Result<Option<ListedTenants>, ObtainError> {
+        let Some(table) = &mut self.table else {
+            return Ok(None);
+        };
+        let Some(contents) = table.read().await? else {
+            return Ok(None);
+        };
+        let mut of_apps = HashMap::new();
+        let tenants = contents.rows.into_iter().map(|row| {
+            let config = of_apps.entry(row.app.clone());
+            let config = config.or_insert_with(|| self.config_of_app(row.app.as_deref()));
+            ConfiguredTenant::of_row(row, Arc::clone(config))
+        });
+        Ok(Some(ListedTenants {
+            tenants: tenants.collect(),
+            faults: contents.faults,
+        }))
+    }
+
+    /// Finds a tenant by its name, or the only one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfiguredTenantError`] if there is no such tenant, or more than one.
+    pub async fn find(&self, id: Option<&TenantId>) -> Result<ConfiguredTenant, ConfiguredTenantError> {
+        let mut named = self.named();
+        let names: Vec<_> = named.iter().map(|tenant| tenant.id.as_str().to_owned()).collect();
+        let names = names.join(", ");
+        let Some(id) = id else {
+            let is_only = named.len() == 1;
+            let only = named.pop().filter(|_| is_only);
+            return only.ok_or(ConfiguredTenantError::Ambiguous(names));
+        };
+        if let Some(tenant) = named.into_iter().find(|tenant| tenant.id == *id) {
+            return Ok(tenant);
+        }
+        let row = match &self.table {
+            Some(table) => table.rows().read_row(id).await?,
+            None => None,
+        };
+        let row = row.ok_or_else(|| ConfiguredTenantError::Unknown(id.clone(), names))?;
+        let config = self.config_of_app(row.app.as_deref());
+        Ok(ConfiguredTenant::of_row(row, config))
+    }
+
+    /// The configuration as it is for a tenant of the table whose row names this app. The secret of an app that is not configured
+    /// is unknown.
+    fn config_of_app(&self, id: Option<&str>) -> Arc<Config> {
+        let own = &self.config.app;
+        let mut apps = std::iter::once(own).chain(self.config.tenants.values().map(|tenant| &tenant.app));
+        let unknown = || AppConfig {
+            id: id.map(str::to_owned),
+            secret: None,
+            ..own.clone()
+        };
+        let app = match id {
+            None => own.clone(),
+            Some(id) => apps
+                .find(|app| app.id.as_deref() == Some(id))
+                .cloned()
+                .unwrap_or_else(unknown),
+        };
+        Arc::new(self.config.of_row(&app))
+    }
+
+    /// Builds the sources of a tenant's token.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if they cannot be used as configured.
+    pub fn sources(&self, tenant: &ConfiguredTenant) -> Result<Vec<Box<dyn Source>>, StartError> {
+        match self.row_source(tenant) {
+            Some(source) => Ok(vec![Box::new(source)]),
+            None => Ok(self.context.sources(&tenant.config)?),
+        }
+    }
+
+    fn row_source(&self, tenant: &ConfiguredTenant) -> Option<RowSource> {
+        let (row, table) = (tenant.row.as_ref()?, self.table.as_ref()?);
+        Some(RowSource::new(Arc::new(RowCell::new(row.clone())), table.rows()))
+    }
+
+    /// A hash of the first tenant's sources, which a running process with the same configuration has, too; empty if all
+    /// tenants are in `[tenants_from]`.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if they cannot be used as configured.
+    pub fn source_identity(&self) -> Result<String, StartError> {
+        let named = self.named();
+        let Some(first) = named.first() else {
+            return Ok(String::new());
+        };
+        let sources = self.sources(first)?;
+        let sources: Vec<_> = sources.iter().map(|source| source.describe()).collect();
+        Ok(source_identity(&first.config.token, &sources.join(", ")))
+    }
+
+    /// Builds what asks Graph about a tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the app's secret cannot be read.
+    pub fn questions(&self, tenant: &ConfiguredTenant) -> Result<GraphQuestions, StartError> {
+        let secret = secrets::app_secret(&tenant.config.app)?;
+        Ok(self.questions_of(tenant, secret))
+    }
+
+    /// Builds what asks Graph about a tenant without its app's secret.
+    #[must_use]
+    pub fn questions_without_secret(&self, tenant: &ConfiguredTenant) -> GraphQuestions {
+        self.questions_of(tenant, None)
+    }
+
+    fn questions_of(&self, tenant: &ConfiguredTenant, secret: Option<Secret>) -> GraphQuestions {
+        let config = &tenant.config;
+        let app = config.app.id.clone().zip(secret.clone());
+        let app = app.map(|(id, secret)| AppCredentials { id, secret });
+        let destinations = self.context.destinations.clone().with_token_family(config.token.family);
+        let me = MeRequest::new(self.context.graph_client.clone(), destinations, secret);
+        GraphQuestions {
+            inspector: DebugTokenInspector::new(me.clone(), app.clone()),
+            accounts: AccountReader::new(me),
+            app,
+        }
+    }
+
+    /// Changes the token of a tenant in its source, as the refresher of a process would.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfiguredTenantError`] if nothing has changed.
+    pub async fn change(
+        &self,
+        tenant: &ConfiguredTenant,
+        command: OperatorCommand,
+    ) -> Result<TokenChange, ConfiguredTenantError> {
+        let mut config = Config::clone(&tenant.config);
+        (config.token.renew, config.token.cache) = (None, None);
+        let secret = secrets::app_secret(&config.app).map_err(StartError::from)?;
+        let provider = match self.row_source(tenant) {
+            Some(source) => self.context.row_provider(&config, source, secret),
+            None => self.context.token_provider(&config, secret),
+        };
+        let mut provider = provider.map_err(StartError::from)?;
+        Ok(provider.change_token(command, self.context.clock.now()).await?)
+    }
+
+    /// The address of Graph.
+    #[must_use]
+    pub fn graph(&self) -> String {
+        self.context.destinations.main().origin.to_string()
+    }
+
+    /// Connects to every address of Graph.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectFailure`] if it has no address.
+    pub async fn probe_graph(&self) -> Result<Result<Vec<ProbedAddress>, ConnectFailure>, StartError> {
+        let origin = &self.context.destinations.main().origin;
+        let upstream = &self.config.upstream;
+        let tls = tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn());
+        let tls = tls.map_err(UpstreamError::from)?;
+        let host = origin.host().trim_start_matches('[').trim_end_matches(']');
+        let port = origin.authority().port_u16().unwrap_or(443);
+        Ok(self.context.dialer.probe(host, port, &tls).await)
+    }
+
+    /// Reads a text of the configuration, or the one that it refers to.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if it cannot be read.
+    pub fn resolve_text(&self, key: &str, value: &MaybeSecret) -> Result<String, StartError> {
+        Ok(secrets::resolve_text(key, value)?.to_string())
+    }
+}
+
+// === impl ConfiguredTenant ===
+
+impl ConfiguredTenant {
+    fn of_row(row: TenantRow, config: Arc<Config>) -> Self {
+        Self {
+            id: row.id.clone(),
+            config,
+            object_ids: row.object_ids.iter().map(|id| (**id).to_owned()).collect(),
+            row: Some(row),
+        }
+    }
+
+    /// Whether its token is in `[tenants_from]`.
+    #[must_use]
+    pub const fn is_in_table(&self) -> bool {
+        self.row.is_some()
+    }
+}

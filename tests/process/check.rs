@@ -1,0 +1,352 @@
+//! `graphward check`, and the comparison before `graphward token set`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use fake_graph::{TokenChange, TokenType};
+use serde_json::Value;
+
+use crate::support::{APP_SECRET, Graph, graphward_command, settings, together};
+
+const NUMBER: &str = "106540352242922";
+const APP: &str = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
+
+/// A configuration whose token may use one number of one account, and a second account of another token.
+struct Place {
+    dir: tempfile::TempDir,
+    graph: Graph,
+    token: String,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let graph = Graph::start().await;
+        graph.sim.set_phone_numbers("500", &[NUMBER]);
+        graph.sim.set_phone_numbers("600", &["601"]);
+        let token = graph.sim.issue(None);
+        graph.sim.update_token(&token, targets("500"));
+        let other = graph.sim.issue(None);
+        graph.sim.update_token(&other, targets("600"));
+        let place = Self { dir, graph, token };
+        place.write("token", &place.token);
+        place.write("secret", APP_SECRET);
+        place.configure("file = \"token\"", APP);
+        place
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn configure(&self, source: &str, extra: &str) {
+        self.write("graphward.toml", &settings(&self.graph, source, extra));
+    }
+
+    /// Runs a command, and fails if it prints a secret or a color.
+    fn run(&self, args: &[&str], input: &str) -> Output {
+        let output = run(self.dir.path(), args, input);
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        for secret in [&self.token, APP_SECRET, input] {
+            assert!(secret.is_empty() || !shown.contains(secret), "{args:?}: {shown}");
+        }
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+        output
+    }
+
+    /// Checks, and returns the codes of what is not good, with the exit code.
+    fn check(&self, args: &[&str]) -> (Vec<String>, Option<i32>) {
+        let output = self.run(&[&["check", "--json"], args].concat(), "");
+        let report: Value = serde_json::from_slice(&output.stdout).expect(&text(&output.stderr));
+        (codes(&report), output.status.code())
+    }
+}
+
+fn targets(account: &str) -> TokenChange {
+    TokenChange {
+        target_ids: Some(vec![account.to_owned()]),
+        ..TokenChange::default()
+    }
+}
+
+fn run(dir: &Path, args: &[&str], input: &str) -> Output {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut command = graphward_command(dir, args);
+    let piped = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    // A command that does not read it has ended by then.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn codes(report: &Value) -> Vec<String> {
+    let sections = report["sections"].as_array().unwrap().iter();
+    let findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
+    let found = findings.filter(|finding| finding["level"] != "good");
+    found
+        .map(|finding| finding["code"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_configuration_is_described_and_exits_with_0() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let output = place.run(&["check", "--phone-number-id", NUMBER], "");
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
+    for words in [
+        "Graph https://graph.facebook.com",
+        "TLS 1.3, ",
+        "source   file /",
+        "a system user's of the app 1234567890123456, never expires",
+        "scopes   business_management, whatsapp_business_management, whatsapp_business_messaging",
+        "app      1234567890123456, and the secret is right",
+        "proof    on",
+        "number   +1 555-010-2922 \"Fake Graph\" (id 106540352242922, account 500), code verification VERIFIED, quality GREEN",
+        "Everything is good.",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    // Without an id, the numbers are those of the accounts that the token names.
+    assert_eq!(place.check(&[]), (vec![], Some(0)));
+    place.write(".env", &format!("A=1\nPHONE_ID={NUMBER}\n"));
+    let number = "[check]\nphone_number_id = { file = \".env\", key = \"PHONE_ID\" }\n";
+    place.configure("file = \"token\"", &format!("{APP}{number}"));
+    assert_eq!(place.check(&[]), (vec![], Some(0)));
+    place.write(".env", "PHONE_ID=601\n");
+    assert_eq!(place.check(&[]).0, ["number_of_other_account"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mistake_with_an_id_is_named_with_the_right_id() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    for (id, code, advice) in [
+        ("15550102922", "number_in_place_of_id", "Its id is 106540352242922."),
+        (
+            "+1 (555) 010-2922",
+            "number_in_place_of_id",
+            "Its id is 106540352242922.",
+        ),
+        (
+            "+49 170 1234567",
+            "number_in_place_of_id",
+            "106540352242922 (+1 555-010-2922)",
+        ),
+        ("500", "account_in_place_of_id", "106540352242922 (+1 555-010-2922)"),
+        ("601", "number_of_other_account", "106540352242922 (+1 555-010-2922)"),
+        ("600", "number_of_other_account", "106540352242922 (+1 555-010-2922)"),
+    ] {
+        let output = place.run(&["check", "--phone-number-id", id], "");
+        assert_eq!(output.status.code(), Some(2), "{id}: {}", text(&output.stdout));
+        assert!(text(&output.stdout).contains(advice), "{id}: {}", text(&output.stdout));
+        assert_eq!(place.check(&["--phone-number-id", id]).0, [code], "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mistake_with_a_token_or_an_app_is_named() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let kind = |kind| TokenChange {
+        kind: Some(kind),
+        ..TokenChange::default()
+    };
+    let scopes = TokenChange {
+        scopes: Some(vec!["whatsapp_business_management".to_owned()]),
+        ..TokenChange::default()
+    };
+    let app = TokenChange {
+        app_id: Some("77".to_owned()),
+        ..TokenChange::default()
+    };
+    for (change, code, exit) in [
+        (kind(TokenType::Page), "page_token", 2),
+        (kind(TokenType::User), "user_token", 1),
+        (scopes, "missing_scopes", 2),
+        (app, "token_of_other_app", 2),
+    ] {
+        let token = place.graph.sim.issue(None);
+        place.graph.sim.update_token(&token, targets("500"));
+        place.graph.sim.update_token(&token, change);
+        place.write("token", &token);
+        let (codes, status) = place.check(&[]);
+        assert!(codes.iter().any(|found| found == code), "{code}: {codes:?}");
+        assert_eq!(status, Some(exit), "{codes:?}");
+    }
+    place.write("token", &place.token);
+    place.write("secret", "fedcba9876543210fedcba9876543210");
+    assert_eq!(place.check(&[]).0, ["app_secret_wrong", "no_number"]);
+    fs::remove_file(place.dir.path().join("secret")).unwrap();
+    assert_eq!(place.check(&[]).0, ["app_secret_unreadable", "no_number"]);
+    place.write("secret", APP_SECRET);
+    place.graph.sim.expire(&place.token);
+    assert_eq!(place.check(&[]), (vec!["token_invalid".to_owned()], Some(2)));
+    fs::remove_file(place.dir.path().join("token")).unwrap();
+    assert_eq!(place.check(&[]).0, ["source_failed", "no_token"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offline_asks_graph_nothing_and_an_unreachable_graph_is_bad() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    assert_eq!(place.check(&["--offline"]), (vec![], Some(0)));
+    let counts = place.graph.sim.counts();
+    assert_eq!((counts.inspections, counts.attempts), (0, 0));
+    let config = fs::read_to_string(place.dir.path().join("graphward.toml")).unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let config = config.replace(&place.graph.running.address.to_string(), &closed.to_string());
+    place.write("graphward.toml", &config);
+    let (codes, status) = place.check(&[]);
+    assert_eq!(status, Some(2));
+    assert_eq!(codes, ["unreachable", "not_asked", "not_asked"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_that_could_be_safer_are_named() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    place.configure(
+        "env = \"MY_TOKEN\"",
+        "[app]\nsecret = { file = \"open\" }\n[alerts]\nurl = \"https://hooks.slack.com/services/T00000000/B00000000/hunter2hunter2hunter2Hunter2\"\n",
+    );
+    let open = place.dir.path().join("open");
+    fs::write(&open, "hunter2").unwrap();
+    fs::set_permissions(place.dir.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&open, Permissions::from_mode(0o644)).unwrap();
+    let mut command = graphward_command(place.dir.path(), &["check", "--offline"]);
+    let output = command.env("MY_TOKEN", &place.token).output().unwrap();
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("alerts.url may be a secret"), "{shown}");
+    assert!(shown.contains("/open is readable by every user"), "{shown}");
+    assert!(shown.contains("the variable MY_TOKEN has a secret"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains(&place.token), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tenants_of_a_directory_are_counted_and_the_bad_ones_are_listed() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    fs::create_dir(place.dir.path().join("tokens")).unwrap();
+    for number in 0..30 {
+        let token = place.graph.sim.issue(None);
+        if number < 25 {
+            place.graph.sim.expire(&token);
+        }
+        place.write(&format!("tokens/tenant-{number:02}"), &token);
+    }
+    let config = settings(
+        &place.graph,
+        "file = \"token\"",
+        &format!("{APP}[tenants_from]\nfile = \"tokens/{{tenant}}\"\n"),
+    );
+    place.write("graphward.toml", &config);
+    let output = place.run(&["check", "--json"], "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        report["listed"],
+        serde_json::json!({"tenants": 30, "good": 5, "warning": 0, "bad": 25})
+    );
+    let sections = report["sections"].as_array().unwrap();
+    let names: Vec<_> = sections
+        .iter()
+        .filter_map(|section| section["tenant"].as_str())
+        .collect();
+    assert_eq!((names.len(), names[1], names[20]), (21, "tenant-00", "tenant-19"));
+    for (name, exit) in [("tenant-29", 0), ("tenant-00", 2), ("nowhere", 2)] {
+        let output = place.run(&["check", "--tenant", name], "");
+        assert_eq!(output.status.code(), Some(exit), "{name}: {}", text(&output.stdout));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_another_kind_app_or_account_is_put_in_its_place_only_by_force() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let page = place.graph.sim.issue(None);
+    place.graph.sim.update_token(&page, targets("500"));
+    let kind = TokenChange {
+        kind: Some(TokenType::Page),
+        ..TokenChange::default()
+    };
+    place.graph.sim.update_token(&page, kind);
+    let account = place.graph.sim.issue(None);
+    place.graph.sim.update_token(&account, targets("600"));
+    let like = place.graph.sim.issue(None);
+    place.graph.sim.update_token(&like, targets("500"));
+    let current = || {
+        fs::read_to_string(place.dir.path().join("token"))
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    for (candidate, words) in [
+        (&page, "kind: a page's"),
+        (&account, "accounts: the candidate lacks 500"),
+    ] {
+        let compared = place.run(&["check", "--diff"], candidate);
+        assert_eq!(compared.status.code(), Some(2), "{}", text(&compared.stdout));
+        let refused = place.run(&["token", "set"], candidate);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains("--force"));
+        assert_eq!(current(), place.token);
+    }
+    let compared = place.run(&["check", "--diff", "--json"], &like);
+    assert_eq!(compared.status.code(), Some(0), "{}", text(&compared.stdout));
+    assert_eq!(codes(&serde_json::from_slice(&compared.stdout).unwrap()), [""; 0]);
+    assert_eq!(place.run(&["token", "set"], &like).status.code(), Some(0));
+    assert_eq!(current(), like);
+    let forced = place.run(&["token", "set", "--force"], &account);
+    assert_eq!(forced.status.code(), Some(0), "{}", text(&forced.stderr));
+    assert_eq!(current(), account);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_a_tenant_is_shown_and_set_where_it_is() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let (acme, next) = (place.graph.sim.issue(None), place.graph.sim.issue(None));
+    place.write("acme", &acme);
+    fs::create_dir(place.dir.path().join("tokens")).unwrap();
+    place.write("tokens/row", &acme);
+    let tenants = "[tenants.acme]\nsource = { file = \"acme\" }\n[tenants_from]\nfile = \"tokens/{tenant}\"\n";
+    place.configure("file = \"token\"", &format!("{APP}{tenants}"));
+    let ambiguous = place.run(&["token", "show"], "");
+    assert_eq!(ambiguous.status.code(), Some(2));
+    assert!(
+        text(&ambiguous.stderr).contains("name one with --tenant: default, acme"),
+        "{}",
+        text(&ambiguous.stderr)
+    );
+    for (name, file) in [("acme", "acme"), ("row", "tokens/row")] {
+        let shown = place.run(&["token", "show", "--tenant", name, "--json"], "");
+        let report: Value = serde_json::from_slice(&shown.stdout).expect(&text(&shown.stderr));
+        let facts = &report["sections"][0]["facts"]["token"];
+        assert_eq!(facts["kind"], "system_user");
+        assert!(!text(&shown.stdout).contains(&acme));
+        let set = place.run(&["token", "set", "--tenant", name], &next);
+        assert_eq!(set.status.code(), Some(0), "{name}: {}", text(&set.stderr));
+        assert_eq!(fs::read_to_string(place.dir.path().join(file)).unwrap().trim(), next);
+        let unknown = place.run(&["token", "set", "--tenant", "nowhere"], &next);
+        assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
+    }
+}
