@@ -300,7 +300,7 @@ impl ConfiguredTenants {
     /// # Errors
     ///
     /// [`StartError`] if it cannot be read.
-    pub fn resolve_text(&self, key: &str, value: &MaybeSecret) -> Result<String, StartError> {
+    pub fn resolve_text(key: &str, value: &MaybeSecret) -> Result<String, StartError> {
         Ok(secrets::resolve_text(key, value)?.to_string())
     }
 }

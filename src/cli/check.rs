@@ -296,7 +296,7 @@ fn number_id(
     let configured = tenant.config.check.phone_number_id.as_ref();
     match (flag, configured.filter(|_| is_own(tenants, tenant))) {
         (Some(id), _) => Ok(Some(id.to_owned())),
-        (None, Some(value)) => Ok(Some(tenants.resolve_text("check.phone_number_id", value)?)),
+        (None, Some(value)) => Ok(Some(ConfiguredTenants::resolve_text("check.phone_number_id", value)?)),
         (None, None) => Ok(None),
     }
 }
@@ -354,10 +354,10 @@ async fn graph_section(tenants: &ConfiguredTenants) -> Result<Section, CheckErro
     };
     let is_reached = addresses.iter().any(|address| address.result.is_ok());
     // Of several addresses, one that works is enough; many machines have no route for IPv6.
-    let level_of = |failure: &ConnectFailure| match failure.kind {
-        ConnectFailureKind::Unroutable if is_reached => Level::Note,
-        _ if is_reached => Level::Warning,
-        _ => Level::Bad,
+    let level_of = |failure: &ConnectFailure| match failure.kind == ConnectFailureKind::Unroutable {
+        true if is_reached => Level::Note,
+        false if is_reached => Level::Warning,
+        true | false => Level::Bad,
     };
     let findings = addresses
         .iter()

@@ -31,6 +31,12 @@ fn inspection() -> Inspection {
     }
 }
 
+fn changed(change: impl FnOnce(&mut Inspection)) -> Inspection {
+    let mut changed = inspection();
+    change(&mut changed);
+    changed
+}
+
 fn token(secret: &str, inspection: Inspection) -> TokenFacts {
     TokenFacts {
         source: "file token".to_owned(),
@@ -183,85 +189,38 @@ fn a_token_is_judged_by_its_kind_app_end_and_permissions() {
     let scopes = |scopes: &[&str]| Some(scopes.iter().map(ToString::to_string).collect());
     let pages = || scopes(&["pages_messaging"]);
     for (inspection, code) in [
+        (changed(|it| it.kind = Some(TokenKind::Page)), vec!["page_token"]),
+        (changed(|it| it.kind = Some(TokenKind::User)), vec!["user_token"]),
         (
-            Inspection {
-                kind: Some(TokenKind::Page),
-                ..inspection()
-            },
-            vec!["page_token"],
-        ),
-        (
-            Inspection {
-                kind: Some(TokenKind::User),
-                ..inspection()
-            },
-            vec!["user_token"],
-        ),
-        (
-            Inspection {
-                kind: Some(TokenKind::App),
-                scopes: None,
-                ..inspection()
-            },
+            changed(|it| {
+                it.kind = Some(TokenKind::App);
+                it.scopes = None;
+            }),
             vec!["app_token"],
         ),
         (
-            Inspection {
-                kind: Some(TokenKind::Page),
-                scopes: pages(),
-                ..inspection()
-            },
+            changed(|it| {
+                it.kind = Some(TokenKind::Page);
+                it.scopes = pages();
+            }),
             vec!["page_token", "no_whatsapp_scopes"],
         ),
         (
-            Inspection {
-                app_id: Some("43".to_owned()),
-                ..inspection()
-            },
+            changed(|it| it.app_id = Some("43".to_owned())),
             vec!["token_of_other_app"],
         ),
+        (changed(|it| it.app_id = None), vec![]),
+        (changed(|it| it.expires_at = at(3)), vec!["expires_soon"]),
+        (changed(|it| it.expires_at = at(30)), vec![]),
         (
-            Inspection {
-                app_id: None,
-                ..inspection()
-            },
-            vec![],
-        ),
-        (
-            Inspection {
-                expires_at: at(3),
-                ..inspection()
-            },
-            vec!["expires_soon"],
-        ),
-        (
-            Inspection {
-                expires_at: at(30),
-                ..inspection()
-            },
-            vec![],
-        ),
-        (
-            Inspection {
-                data_access_expires_at: at(3),
-                ..inspection()
-            },
+            changed(|it| it.data_access_expires_at = at(3)),
             vec!["data_access_expires_soon"],
         ),
         (
-            Inspection {
-                scopes: scopes(&["whatsapp_business_management"]),
-                ..inspection()
-            },
+            changed(|it| it.scopes = scopes(&["whatsapp_business_management"])),
             vec!["missing_scopes"],
         ),
-        (
-            Inspection {
-                scopes: None,
-                ..inspection()
-            },
-            vec![],
-        ),
+        (changed(|it| it.scopes = None), vec![]),
     ] {
         let shown = format!("{inspection:?}");
         let facts = TokenFacts {
@@ -275,11 +234,10 @@ fn a_token_is_judged_by_its_kind_app_end_and_permissions() {
         accounts: vec![account(&[phone("1", "+1")])],
         ..token(
             "EAAGone",
-            Inspection {
-                app_id: None,
-                kind: None,
-                ..inspection()
-            },
+            changed(|it| {
+                it.app_id = None;
+                it.kind = None;
+            }),
         )
     };
     assert_eq!(codes(&findings(other)), ["token_of_other_app"]);
@@ -301,75 +259,48 @@ fn a_token_that_breaks_what_works_needs_force_and_its_successor_does_not() {
     for (inspection, answer, code, is_breaking) in [
         (inspection(), like(), vec![], false),
         (
-            Inspection {
-                user_id: None,
-                expires_at: Expiry::Unknown,
-                ..inspection()
-            },
+            changed(|it| {
+                it.user_id = None;
+                it.expires_at = Expiry::Unknown;
+            }),
             like(),
             vec![],
             false,
         ),
         (
-            Inspection {
-                whatsapp_accounts: accounts(&["500", "600"]),
-                ..inspection()
-            },
+            changed(|it| it.whatsapp_accounts = accounts(&["500", "600"])),
             like(),
             vec![],
             false,
         ),
+        (changed(|it| it.whatsapp_accounts = vec![]), like(), vec![], false),
         (
-            Inspection {
-                whatsapp_accounts: vec![],
-                ..inspection()
-            },
-            like(),
-            vec![],
-            false,
-        ),
-        (
-            Inspection {
-                scopes: Some(vec![]),
-                ..inspection()
-            },
+            changed(|it| it.scopes = Some(vec![])),
             like(),
             vec!["scopes_lost"],
             false,
         ),
         (
-            Inspection {
-                kind: Some(TokenKind::User),
-                ..inspection()
-            },
+            changed(|it| it.kind = Some(TokenKind::User)),
             like(),
             vec!["other_kind"],
             true,
         ),
         (
-            Inspection {
-                app_id: Some("43".to_owned()),
-                ..inspection()
-            },
+            changed(|it| it.app_id = Some("43".to_owned())),
             like(),
             vec!["other_app"],
             true,
         ),
         (
-            Inspection {
-                whatsapp_accounts: accounts(&["600"]),
-                ..inspection()
-            },
+            changed(|it| it.whatsapp_accounts = accounts(&["600"])),
             like(),
             vec!["other_account"],
             true,
         ),
         (inspection(), refused(), vec!["number_lost"], true),
         (
-            Inspection {
-                error: Some(Default::default()),
-                ..inspection()
-            },
+            changed(|it| it.error = Some(Default::default())),
             like(),
             vec!["candidate_invalid"],
             false,

@@ -17,6 +17,7 @@ const REFERENCES: [&str; 11] = [
     "[app]\nid = \"1\"\nsecret = { file = \"a1\" }\n\
      [upstream]\nproxy = { file = \"a8\" }\n\
      [alerts]\nurl = { file = \"a2\" }\n\
+     [check]\nphone_number_id = { file = \"a9\", key = \"ID\" }\n\
      [token]\nsource = [{ file = \"t\", fernet_key = [{ file = \"a3\" }, { file = \"a4\", key = \"K\" }] }]\n\
      store = { file = \"s\", fernet_key = { file = \"a5\" } }\n\
      cache = { file = \"c\", fernet_key = { file = \"a6\", pointer = \"/SecretString/key\" } }\n\
