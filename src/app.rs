@@ -33,7 +33,7 @@ mod token_provider;
 
 pub use build::{Dependencies, ReloadTrigger};
 pub use configured_tenants::{
-    ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, GraphQuestions, ListedTenants,
+    ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, GraphQuestions, ListedTenants, is_number_id,
 };
 pub use context::UpstreamError;
 pub use error::StartError;

@@ -8,23 +8,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
+
 use super::context::{BuildContext, UpstreamError};
 use super::error::StartError;
-use super::secrets;
+use super::secrets::{self, SecretLoadError};
 use super::token_provider::source_identity;
 use crate::config::{AppConfig, Config};
-use crate::net::{ConnectFailure, ProbedAddress, Tasks, tls};
+use crate::net::{ProbedAddress, Tasks, tls};
 use crate::renew::{AccountReader, AppCredentials, DebugTokenInspector, MeRequest};
 use crate::source::{TenantRow, TenantTable};
 use crate::telemetry::metrics::Metrics;
 use crate::tenants::{RowCell, RowSource};
 use crate::token::{ObtainError, OperatorCommand, Source, TokenChange};
-use crate::types::{Clock, MaybeSecret, Secret, TenantId};
+use crate::types::{Clock, TenantId};
 
 /// The tenants of a configuration, and what reaches their tokens and Graph.
 #[derive(Debug)]
 pub struct ConfiguredTenants {
     context: BuildContext,
+    tls: Arc<ClientConfig>,
     config: Config,
     table: Option<Box<dyn TenantTable>>,
 }
@@ -43,7 +46,7 @@ pub struct ConfiguredTenant {
 }
 
 /// The tenants of `[tenants_from]`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ListedTenants {
     /// The tenants.
     pub tenants: Vec<ConfiguredTenant>,
@@ -58,8 +61,8 @@ pub struct GraphQuestions {
     pub inspector: DebugTokenInspector,
     /// Asks about the app and its phone numbers.
     pub accounts: AccountReader,
-    /// The app, if its id and its secret are configured.
-    pub app: Option<AppCredentials>,
+    /// The app, if its id and its secret are configured; or the reason why its secret cannot be read.
+    pub app: Result<Option<AppCredentials>, SecretLoadError>,
 }
 
 /// The reason why a tenant cannot be checked or changed.
@@ -74,9 +77,12 @@ pub enum ConfiguredTenantError {
     /// No name was given, and there are several tenants.
     #[error("there are several tenants; name one with --tenant: {0}")]
     Ambiguous(String),
-    /// Its row cannot be read, or the token was not changed.
+    /// Its row cannot be read.
     #[error(transparent)]
-    Obtain(#[from] ObtainError),
+    Read(#[from] ObtainError),
+    /// The token was not changed.
+    #[error("the token was not changed")]
+    Change(#[source] ObtainError),
 }
 
 // === impl ConfiguredTenants ===
@@ -89,18 +95,21 @@ impl ConfiguredTenants {
     /// [`StartError`] if the configuration cannot be used.
     pub fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
         let context = BuildContext::new(&config, Tasks::default(), clock, Metrics::new())?;
+        let upstream = &config.upstream;
+        let tls = tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn());
         let table = config.tenants_from.as_ref().map(|from| context.tenant_table(from));
         Ok(Self {
+            tls: tls.map_err(UpstreamError::from)?,
             table: table.transpose()?,
             context,
             config,
         })
     }
 
-    /// Wall time.
+    /// The configuration of all tenants.
     #[must_use]
-    pub const fn clock(&self) -> Clock {
-        self.context.clock
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The tenants that the configuration itself names.
@@ -133,9 +142,9 @@ impl ConfiguredTenants {
         let Some(contents) = table.read().await? else {
             return Ok(None);
         };
-        let mut of_apps = HashMap::new();
+        let mut configs = HashMap::new();
         let tenants = contents.rows.into_iter().map(|row| {
-            let config = of_apps.entry(row.app.clone());
+            let config = configs.entry(row.app.clone());
             let config = config.or_insert_with(|| self.config_of_app(row.app.as_deref()));
             ConfiguredTenant::of_row(row, Arc::clone(config))
         });
@@ -176,18 +185,12 @@ impl ConfiguredTenants {
     fn config_of_app(&self, id: Option<&str>) -> Arc<Config> {
         let own = &self.config.app;
         let mut apps = std::iter::once(own).chain(self.config.tenants.values().map(|tenant| &tenant.app));
-        let unknown = || AppConfig {
+        let named = apps.find(|app| id.is_none() || app.id.as_deref() == id);
+        let app = named.cloned().unwrap_or_else(|| AppConfig {
             id: id.map(str::to_owned),
             secret: None,
             ..own.clone()
-        };
-        let app = match id {
-            None => own.clone(),
-            Some(id) => apps
-                .find(|app| app.id.as_deref() == Some(id))
-                .cloned()
-                .unwrap_or_else(unknown),
-        };
+        });
         Arc::new(self.config.of_row(&app))
     }
 
@@ -225,32 +228,43 @@ impl ConfiguredTenants {
     }
 
     /// Builds what asks Graph about a tenant.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] if the app's secret cannot be read.
-    pub fn questions(&self, tenant: &ConfiguredTenant) -> Result<GraphQuestions, StartError> {
-        let secret = secrets::app_secret(&tenant.config.app)?;
-        Ok(self.questions_of(tenant, secret))
-    }
-
-    /// Builds what asks Graph about a tenant without its app's secret.
     #[must_use]
-    pub fn questions_without_secret(&self, tenant: &ConfiguredTenant) -> GraphQuestions {
-        self.questions_of(tenant, None)
-    }
-
-    fn questions_of(&self, tenant: &ConfiguredTenant, secret: Option<Secret>) -> GraphQuestions {
+    pub fn questions(&self, tenant: &ConfiguredTenant) -> GraphQuestions {
         let config = &tenant.config;
-        let app = config.app.id.clone().zip(secret.clone());
+        let secret = secrets::app_secret(&config.app);
+        let known = secret.as_ref().ok().cloned().flatten();
+        let app = config.app.id.clone().zip(known.clone());
         let app = app.map(|(id, secret)| AppCredentials { id, secret });
         let destinations = self.context.destinations.clone().with_token_family(config.token.family);
-        let me = MeRequest::new(self.context.graph_client.clone(), destinations, secret);
+        let me = MeRequest::new(self.context.graph_client.clone(), destinations, known);
         GraphQuestions {
             inspector: DebugTokenInspector::new(me.clone(), app.clone()),
             accounts: AccountReader::new(me),
-            app,
+            app: secret.map(|_| app),
         }
+    }
+
+    /// The id of the phone number in the configuration, which is that of the only tenant, or of the one of `[token]`.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if it cannot be read.
+    pub fn phone_number_id(&self, tenant: &ConfiguredTenant) -> Result<Option<String>, StartError> {
+        let is_own = tenant.row.is_none() && (tenant.id == TenantId::default() || self.named().len() == 1);
+        let configured = self.config.check.phone_number_id.as_ref().filter(|_| is_own);
+        let Some(value) = configured else {
+            return Ok(None);
+        };
+        let key = "check.phone_number_id";
+        let text = secrets::resolve_text(key, value)?;
+        if !is_number_id(&text) {
+            return Err(StartError::Secret(SecretLoadError {
+                key: key.to_owned(),
+                location: "its place".to_owned(),
+                reason: "it is not the id of a phone number".to_owned(),
+            }));
+        }
+        Ok(Some(text.to_string()))
     }
 
     /// Changes the token of a tenant in its source, as the refresher of a process would.
@@ -271,7 +285,8 @@ impl ConfiguredTenants {
             None => self.context.token_provider(&config, secret),
         };
         let mut provider = provider.map_err(StartError::from)?;
-        Ok(provider.change_token(command, self.context.clock.now()).await?)
+        let changed = provider.change_token(command, self.context.clock.now()).await;
+        changed.map_err(ConfiguredTenantError::Change)
     }
 
     /// The address of Graph.
@@ -281,28 +296,18 @@ impl ConfiguredTenants {
     }
 
     /// Connects to every address of Graph.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectFailure`] if it has no address.
-    pub async fn probe_graph(&self) -> Result<Result<Vec<ProbedAddress>, ConnectFailure>, StartError> {
+    pub async fn probe_graph(&self) -> Vec<ProbedAddress> {
         let origin = &self.context.destinations.main().origin;
-        let upstream = &self.config.upstream;
-        let tls = tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn());
-        let tls = tls.map_err(UpstreamError::from)?;
-        let host = origin.host().trim_start_matches('[').trim_end_matches(']');
         let port = origin.authority().port_u16().unwrap_or(443);
-        Ok(self.context.dialer.probe(host, port, &tls).await)
+        self.context.dialer.probe(origin.host(), port, &self.tls).await
     }
+}
 
-    /// Reads a text of the configuration, or the one that it refers to.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] if it cannot be read.
-    pub fn resolve_text(key: &str, value: &MaybeSecret) -> Result<String, StartError> {
-        Ok(secrets::resolve_text(key, value)?.to_string())
-    }
+/// Returns whether a text may be the id of a phone number, or the number itself, and not a secret from another place.
+#[must_use]
+pub fn is_number_id(text: &str) -> bool {
+    let is_in_number = |byte: u8| byte.is_ascii_digit() || b" +-().".contains(&byte);
+    (1..=40).contains(&text.len()) && text.bytes().all(is_in_number)
 }
 
 // === impl ConfiguredTenant ===
@@ -315,11 +320,5 @@ impl ConfiguredTenant {
             object_ids: row.object_ids.iter().map(|id| (**id).to_owned()).collect(),
             row: Some(row),
         }
-    }
-
-    /// Whether its token is in `[tenants_from]`.
-    #[must_use]
-    pub const fn is_in_table(&self) -> bool {
-        self.row.is_some()
     }
 }

@@ -13,45 +13,26 @@ mod number;
 mod report;
 mod settings;
 
-use std::io;
-use std::path::PathBuf;
-
 use clap::Args;
-use futures_util::future::join_all;
-use futures_util::stream;
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use serde_json::json;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::{Value, json};
 
 use super::exit::{Exit, print_error, print_lines};
-use super::serve::build_runtime;
-use super::token_input::{TokenInputError, read_token};
-use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, StartError};
-use crate::config::{Config, ConfigError, Overrides, env_vars};
-use crate::net::{ConnectFailure, ConnectFailureKind, ProbedAddress};
+use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
+use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, is_number_id};
+use crate::net::{ConnectFailureKind, ProbedAddress};
 use crate::token::Token;
-use crate::types::{Clock, TenantId, error_chain};
+use crate::types::{Clock, Rfc3339Timestamp, error_chain};
 
-use compare::compare;
-use diagnose::diagnose;
-use facts::{Facts, Ids, TokenFacts};
-use report::{Colors, Listed, Report, Section};
-use settings::settings_findings;
-
-pub(super) use compare::breaking;
-pub(super) use facts::Depth;
-pub(super) use report::{Finding, Level};
+use compare::PROPERTIES;
+use facts::{Depth, Facts, Ids, TokenFacts};
+use report::{Finding, Level, Report, Section};
 
 /// The arguments of `graphward check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     #[command(flatten)]
-    place: TokenPlace,
-    /// Do not ask Graph; read the configuration and the sources
-    #[arg(long)]
-    offline: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    report: ReportArgs,
     /// Phone number id to look at [default: check.phone_number_id, else those of the token's accounts]
     #[arg(long, value_name = "ID", value_parser = parse_number_id)]
     phone_number_id: Option<String>,
@@ -60,35 +41,17 @@ pub struct CheckArgs {
     diff: bool,
 }
 
-/// Which token a command is about.
-#[derive(Args, Clone, Debug, Default)]
-pub(super) struct TokenPlace {
-    /// The sidecar's configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Token file, as configured for the sidecar [default: /run/graphward/token]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<String>,
-    /// The tenant, if there are several
-    #[arg(long, value_name = "NAME", value_parser = |name: &str| TenantId::new(name))]
-    pub(super) tenant: Option<TenantId>,
-}
-
-/// The reason why nothing was checked.
-#[derive(Debug, thiserror::Error)]
-enum CheckError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Build(#[from] StartError),
-    #[error(transparent)]
-    Tenant(#[from] ConfiguredTenantError),
-    #[error(transparent)]
-    Input(#[from] TokenInputError),
-    #[error("there is no current token to compare with: {0}")]
-    NoToken(String),
-    #[error("cannot start")]
-    Process(#[source] io::Error),
+/// The arguments of a report about a token.
+#[derive(Args, Debug)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    place: TokenPlace,
+    /// Do not ask Graph
+    #[arg(long)]
+    offline: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// The most tenants of a table that are asked about at the same time.
@@ -98,279 +61,198 @@ const MAX_LISTED: usize = 20;
 
 /// Runs the command and prints its report.
 pub(super) fn run(args: &CheckArgs) -> Exit {
-    let json = args.json;
-    match report(args) {
-        Ok(report) => print_report(&report, if json { Format::Json } else { Format::Text }),
-        Err(error) => print_error(&error, Exit::Usage),
-    }
-}
-
-/// The form of a report.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Format {
-    Text,
-    Json,
-}
-
-/// Prints a report. The exit code says how bad it is: 0 good, 1 warnings, 2 bad.
-fn print_report(report: &Report, format: Format) -> Exit {
-    let text = match format {
-        Format::Json => report.to_json(),
-        Format::Text => report.to_text(Colors::of_stdout()),
+    let number_id = args.phone_number_id.as_deref();
+    let report = if args.diff {
+        let candidate = read_token();
+        candidate.and_then(|candidate| compare_with_current(&args.report.place, number_id, candidate))
+    } else {
+        check(&args.report, number_id)
     };
-    match (print_lines(&text), report.level()) {
-        (Exit::Success, Level::Good | Level::Note) => Exit::Success,
-        (Exit::Success, Level::Bad) => Exit::Usage,
-        _ => Exit::Failed,
-    }
+    args.report.print(report)
 }
 
-fn report(args: &CheckArgs) -> Result<Report, CheckError> {
-    let candidate = args.diff.then(read_token).transpose()?;
-    let config = args.place.load()?;
-    let runtime = build_runtime().map_err(CheckError::Process)?;
-    runtime.block_on(async {
-        let tenants = ConfiguredTenants::new(config.clone(), Clock::system())?;
-        let check = Check {
-            number_id: args.phone_number_id.as_deref(),
-            depth: if args.offline { Depth::Offline } else { Depth::All },
-        };
-        match candidate {
-            Some(candidate) => check.compare(&tenants, args.place.tenant.as_ref(), candidate).await,
-            None => check.report(tenants, &config, args.place.tenant.as_ref()).await,
-        }
-    })
+/// Runs `graphward token show`.
+pub(super) fn show(args: &ReportArgs) -> Exit {
+    let report = args.place.load().and_then(|config| {
+        with_tenants(config, async |tenants| {
+            let tenant = tenants.find(args.place.tenant.as_ref()).await?;
+            let depth = args.depth().min(Depth::Token);
+            Ok(Report::of(vec![section(&tenants, &tenant, None, depth).await?]))
+        })
+    });
+    args.print(report)
+}
+
+/// Returns what breaks if a candidate replaces the current token of a tenant; nothing if there is none.
+pub(super) fn breaking_differences(place: &TokenPlace, candidate: Token) -> Result<Vec<String>, InputError> {
+    let report = compare_with_current(place, None, candidate)?;
+    Ok(report
+        .sections
+        .iter()
+        .flat_map(|section| compare::breaking(&section.findings))
+        .collect())
 }
 
 fn parse_number_id(text: &str) -> Result<String, &'static str> {
-    let is_shown = |letter: char| letter.is_ascii_alphanumeric() || " +-().".contains(letter);
-    if text.len() <= 64 && text.chars().all(is_shown) {
-        Ok(text.to_owned())
-    } else {
-        Err("it is not an id")
-    }
+    is_number_id(text)
+        .then(|| text.to_owned())
+        .ok_or("it is not the id of a phone number")
 }
 
-// === impl TokenPlace ===
+// === impl ReportArgs ===
 
-impl TokenPlace {
-    /// Reads the configuration.
-    pub(super) fn load(&self) -> Result<Config, ConfigError> {
-        let flags = Overrides {
-            config: self.config.clone(),
-            token_file: self.token_file.clone(),
-            ..Overrides::default()
+impl ReportArgs {
+    const fn depth(&self) -> Depth {
+        if self.offline { Depth::Offline } else { Depth::All }
+    }
+
+    /// Prints a report. The exit code says how bad it is: 0 good, 1 warnings, 2 bad.
+    fn print(&self, report: Result<Report, InputError>) -> Exit {
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => return print_error(&error, Exit::Usage),
         };
-        Ok(Config::load(flags, &env_vars())?.config)
+        let text = if self.json { report.to_json() } else { report.to_text() };
+        match (print_lines(&text), report.level()) {
+            (Exit::Success, Level::Good | Level::Note) => Exit::Success,
+            (Exit::Success, Level::Bad) => Exit::Usage,
+            (_, _) => Exit::Failed,
+        }
     }
 }
 
-/// What is checked.
-#[derive(Clone, Copy, Debug)]
-struct Check<'a> {
-    /// The id of the phone number that the flag names.
-    number_id: Option<&'a str>,
-    depth: Depth,
-}
-
-// === impl Check ===
-
-impl Check<'_> {
-    async fn report(
-        self,
-        mut tenants: ConfiguredTenants,
-        config: &Config,
-        tenant: Option<&TenantId>,
-    ) -> Result<Report, CheckError> {
+/// Checks the tenant that is named, or all.
+fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputError> {
+    with_tenants(args.place.load()?, async |mut tenants: ConfiguredTenants| {
         let mut report = Report::default();
-        if self.depth != Depth::Offline {
-            report.sections.push(graph_section(&tenants).await?);
+        if args.depth() != Depth::Offline {
+            report.sections.push(graph_section(&tenants).await);
         }
-        report
-            .sections
-            .push(Section::new("configuration", settings_findings(config)));
-        if tenant.is_some() {
-            let tenant = tenants.find(tenant).await?;
-            report.sections.push(self.section(&tenants, &tenant).await?);
+        let settings = settings::settings_findings(tenants.config());
+        report.sections.push(Section::new("configuration", settings));
+        if args.place.tenant.is_some() || number_id.is_some() {
+            let tenant = tenants.find(args.place.tenant.as_ref()).await?;
+            report
+                .sections
+                .push(section(&tenants, &tenant, number_id, args.depth()).await?);
             return Ok(report);
         }
-        let named = tenants.named();
-        let sections = named.iter().map(|tenant| {
-            let number_id = self.number_id.filter(|_| is_own(&tenants, tenant));
-            let check = Check { number_id, ..self };
-            check.section(&tenants, tenant)
-        });
-        for section in join_all(sections).await {
-            report.sections.push(section?);
+        for tenant in tenants.named() {
+            report
+                .sections
+                .push(section(&tenants, &tenant, None, args.depth()).await?);
         }
-        if config.tenants_from.is_some() {
-            self.check_table(&mut tenants, &mut report).await?;
+        if tenants.config().tenants_from.is_some() {
+            check_table(&mut tenants, &mut report, args.depth().min(Depth::Token)).await?;
         }
         Ok(report)
-    }
-
-    /// Checks the tenants of the table, and lists those that are bad.
-    async fn check_table(self, tenants: &mut ConfiguredTenants, report: &mut Report) -> Result<(), StartError> {
-        let listed = match tenants.listed().await {
-            Ok(Some(listed)) => listed,
-            Ok(None) => {
-                let message = "the tenants cannot be listed; name one with --tenant";
-                let finding = Finding::new(Level::Note, "tenants", "not_listed", message);
-                report.sections.push(Section::new("tenants_from", vec![finding]));
-                return Ok(());
-            }
-            Err(error) => {
-                let finding = Finding::new(Level::Bad, "tenants", "table_failed", error_chain(&error));
-                report.sections.push(Section::new("tenants_from", vec![finding]));
-                return Ok(());
-            }
-        };
-        let faults = listed.faults.iter();
-        let faults = faults.map(|fault| Finding::new(Level::Warning, "tenants", "row_invalid", fault));
-        let faults: Vec<_> = faults.collect();
-        if !faults.is_empty() {
-            report.sections.push(Section::new("tenants_from", faults));
-        }
-        let check = Check {
-            number_id: None,
-            depth: self.depth.min(Depth::Token),
-        };
-        let sections = stream::iter(&listed.tenants).map(|tenant| check.section(tenants, tenant));
-        let sections: Vec<_> = sections.buffer_unordered(CONCURRENCY).try_collect().await?;
-        let count = |level| {
-            sections
-                .iter()
-                .filter(|section: &&Section| section.level == level)
-                .count()
-        };
-        report.listed = Some(Listed {
-            tenants: sections.len(),
-            good: count(Level::Good) + count(Level::Note),
-            warning: count(Level::Warning),
-            bad: count(Level::Bad),
-        });
-        let mut bad: Vec<_> = sections
-            .into_iter()
-            .filter(|section| section.level == Level::Bad)
-            .collect();
-        bad.sort_unstable_by(|one, other| one.tenant.cmp(&other.tenant));
-        report.sections.extend(bad.into_iter().take(MAX_LISTED));
-        Ok(())
-    }
-
-    async fn section(self, tenants: &ConfiguredTenants, tenant: &ConfiguredTenant) -> Result<Section, StartError> {
-        let number_id = number_id(tenants, tenant, self.number_id)?;
-        let facts = Box::pin(Facts::gather(tenants, tenant, number_id.as_deref(), self.depth)).await;
-        let findings = diagnose(&facts, &tenant.config, tenants.clock().now());
-        Ok(Section::of_tenant(tenant.id.as_str(), facts.to_json(), findings))
-    }
-
-    async fn compare(
-        self,
-        tenants: &ConfiguredTenants,
-        tenant: Option<&TenantId>,
-        candidate: Token,
-    ) -> Result<Report, CheckError> {
-        let tenant = tenants.find(tenant).await?;
-        let findings = Box::pin(compare_with_current(tenants, &tenant, self.number_id, candidate)).await?;
-        let findings = findings.map_err(CheckError::NoToken)?;
-        Ok(Report {
-            sections: vec![Section::of_tenant(tenant.id.as_str(), json!(null), findings)],
-            listed: None,
-        })
-    }
-}
-
-/// Whether a tenant is the only one of the configuration, or the one of `[token]`: the phone number of the configuration is its
-/// own.
-fn is_own(tenants: &ConfiguredTenants, tenant: &ConfiguredTenant) -> bool {
-    !tenant.is_in_table() && (tenant.id == TenantId::default() || tenants.named().len() == 1)
-}
-
-/// The id of the phone number that the operator named: by the flag, or in the configuration.
-fn number_id(
-    tenants: &ConfiguredTenants,
-    tenant: &ConfiguredTenant,
-    flag: Option<&str>,
-) -> Result<Option<String>, StartError> {
-    let configured = tenant.config.check.phone_number_id.as_ref();
-    match (flag, configured.filter(|_| is_own(tenants, tenant))) {
-        (Some(id), _) => Ok(Some(id.to_owned())),
-        (None, Some(value)) => Ok(Some(ConfiguredTenants::resolve_text("check.phone_number_id", value)?)),
-        (None, None) => Ok(None),
-    }
-}
-
-/// Compares a candidate with the current token of a tenant; `Err` inside with the reason why there is none.
-pub(super) async fn compare_with_current(
-    tenants: &ConfiguredTenants,
-    tenant: &ConfiguredTenant,
-    flag: Option<&str>,
-    candidate: Token,
-) -> Result<Result<Vec<Finding>, String>, StartError> {
-    let mut questions = tenants.questions(tenant)?;
-    let number_id = number_id(tenants, tenant, flag)?;
-    let number_id = number_id.as_deref();
-    let ids = Ids { number_id, tenant };
-    let candidate = TokenFacts::gather(&mut questions, candidate, ids, Depth::All).await;
-    let current = Facts::gather(tenants, tenant, number_id, Depth::All).await;
-    Ok(match &current.token {
-        Some(current) => Ok(compare(current, &candidate)),
-        None => Err(current.source_errors()),
     })
 }
 
-/// Prints what is known of the token of a tenant.
-pub(super) fn show(place: &TokenPlace, depth: Depth, format: Format) -> Exit {
-    let shown = || -> Result<Section, CheckError> {
-        let config = place.load()?;
-        let runtime = build_runtime().map_err(CheckError::Process)?;
-        runtime.block_on(async {
-            let tenants = ConfiguredTenants::new(config, Clock::system())?;
-            let tenant = tenants.find(place.tenant.as_ref()).await?;
-            let number_id = None;
-            Ok(Check { number_id, depth }.section(&tenants, &tenant).await?)
-        })
-    };
-    match shown() {
-        Ok(section) => {
-            let sections = vec![section];
-            print_report(&Report { sections, listed: None }, format)
+/// Checks the tenants of the table, and lists those that are bad.
+async fn check_table(
+    tenants: &mut ConfiguredTenants,
+    report: &mut Report,
+    depth: Depth,
+) -> Result<(), ConfiguredTenantError> {
+    let mut findings = Vec::new();
+    let mut bad = Vec::new();
+    match tenants.listed().await {
+        Ok(Some(listed)) => {
+            let faults = listed.faults.iter();
+            findings.extend(faults.map(|fault| Finding::new(Level::Warning, "tenants", "row_invalid", fault)));
+            let sections = stream::iter(&listed.tenants).map(|tenant| section(tenants, tenant, None, depth));
+            let mut sections = sections.buffer_unordered(CONCURRENCY);
+            while let Some(section) = sections.next().await {
+                let section = section?;
+                *report.listed.entry(section.level).or_default() += 1;
+                bad.extend(Some(section).filter(|section| section.level == Level::Bad));
+            }
         }
-        Err(error) => print_error(&error, Exit::Usage),
+        Ok(None) => {
+            let message = "the tenants cannot be listed; name one with --tenant";
+            findings.push(Finding::new(Level::Note, "tenants", "not_listed", message));
+        }
+        Err(error) => findings.push(Finding::bad("tenants", "table_failed", error_chain(&error))),
     }
+    bad.sort_unstable_by(|one, other| one.tenant.cmp(&other.tenant));
+    report.sections.push(Section::new("tenants_from", findings));
+    report.sections.extend(bad.into_iter().take(MAX_LISTED));
+    Ok(())
+}
+
+async fn section(
+    tenants: &ConfiguredTenants,
+    tenant: &ConfiguredTenant,
+    number_id: Option<&str>,
+    depth: Depth,
+) -> Result<Section, ConfiguredTenantError> {
+    let configured = tenants.phone_number_id(tenant)?;
+    let number_id = number_id.or(configured.as_deref());
+    let facts = Box::pin(Facts::gather(tenants, tenant, number_id, depth)).await;
+    let findings = diagnose::diagnose(&facts, &tenant.config, Clock::system().now());
+    let mut section = Section::of_tenant(tenant.id.as_str(), findings);
+    section.facts = facts.token.as_ref().map_or(Value::Null, to_json);
+    Ok(section)
+}
+
+/// What is known of a token, for machines.
+fn to_json(token: &TokenFacts) -> Value {
+    let known = PROPERTIES.map(|(topic, _, _)| (topic.to_owned(), json!(token.property(topic))));
+    let end = token.end().as_system_time().map(|at| Rfc3339Timestamp(at).to_string());
+    let numbers = token
+        .accounts
+        .iter()
+        .flat_map(|account| account.numbers.iter().flatten());
+    let more = json!({
+        "fingerprint": token.token.secret.fingerprint().to_string(),
+        "expires_at": end,
+        "phone_numbers": Vec::from_iter(numbers),
+    });
+    let more = more.as_object().cloned().unwrap_or_default();
+    Value::Object(known.into_iter().chain(more).collect())
+}
+
+/// Compares a candidate with the current token of a tenant.
+fn compare_with_current(place: &TokenPlace, number_id: Option<&str>, candidate: Token) -> Result<Report, InputError> {
+    with_tenants(place.load()?, async |tenants| {
+        let tenant = &tenants.find(place.tenant.as_ref()).await?;
+        let configured = tenants.phone_number_id(tenant).map_err(ConfiguredTenantError::from)?;
+        let number_id = number_id.or(configured.as_deref());
+        let ids = Ids { number_id, tenant };
+        let mut questions = tenants.questions(tenant);
+        let candidate = Box::pin(TokenFacts::gather(&mut questions, candidate, ids, Depth::All)).await;
+        let current = Box::pin(Facts::gather(&tenants, tenant, number_id, Depth::All)).await;
+        let findings = match &current.token {
+            Some(current) => compare::compare(current, &candidate),
+            None => {
+                let message = "there is no current token to compare with";
+                vec![Finding::new(Level::Warning, "token", "no_token", message)]
+            }
+        };
+        Ok(Report::of(vec![Section::of_tenant(tenant.id.as_str(), findings)]))
+    })
 }
 
 /// Says how Graph is reached: each address, TLS, and the time.
-async fn graph_section(tenants: &ConfiguredTenants) -> Result<Section, CheckError> {
-    let title = format!("Graph {}", tenants.graph());
-    let probed = Box::pin(tenants.probe_graph()).await?;
-    let addresses = match probed {
-        Ok(addresses) => addresses,
-        Err(failure) => {
-            let finding = Finding::new(Level::Bad, "graph", "unreachable", failure.to_string());
-            return Ok(Section::new(title, vec![finding]));
-        }
-    };
+async fn graph_section(tenants: &ConfiguredTenants) -> Section {
+    let addresses = Box::pin(tenants.probe_graph()).await;
     let is_reached = addresses.iter().any(|address| address.result.is_ok());
-    // Of several addresses, one that works is enough; many machines have no route for IPv6.
-    let level_of = |failure: &ConnectFailure| match failure.kind == ConnectFailureKind::Unroutable {
-        true if is_reached => Level::Note,
-        false if is_reached => Level::Warning,
-        true | false => Level::Bad,
-    };
     let findings = addresses
         .iter()
         .map(|ProbedAddress { address, result, took }| match result {
             Ok(version) => Finding::good("graph", format!("{address}: {version}, {} ms", took.as_millis())),
-            Err(failure) => Finding::new(
-                level_of(failure),
-                "graph",
-                "unreachable",
-                format!("{address}: {failure}"),
-            ),
+            Err(failure) => {
+                // Of several addresses, one that works is enough; many machines have no route for IPv6.
+                let level = match failure.kind == ConnectFailureKind::Unroutable {
+                    true if is_reached => Level::Note,
+                    false if is_reached => Level::Warning,
+                    true | false => Level::Bad,
+                };
+                Finding::new(level, "graph", "unreachable", format!("{address}: {failure}"))
+            }
         });
-    Ok(Section::new(title, findings.collect()))
+    Section::new(format!("Graph {}", tenants.graph()), findings.collect())
 }
 
 #[cfg(test)]

@@ -15,18 +15,16 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::admin_client::{find_sidecar, request_change};
-use super::check::{self, Depth, TokenPlace, breaking, compare_with_current};
+use super::check::{ReportArgs, breaking_differences, show};
 use super::exit::{Exit, print_error, print_lines};
-use super::serve::build_runtime;
-use super::token_input::{TokenInputError, read_token};
-use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, StartError};
-use crate::config::{Config, ConfigError};
+use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
+use crate::app::{ConfiguredTenantError, ConfiguredTenants};
+use crate::config::Config;
 use crate::net::ListenAddr;
 use crate::os::watch::read_file;
 use crate::source::decode::{DecodeError, Format, decode};
 use crate::source::{Fernet, FernetError};
-use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
-use crate::types::Clock;
+use crate::token::{OperatorCommand, TokenChange};
 
 /// The arguments of `graphward token`.
 #[derive(Args, Debug)]
@@ -48,7 +46,7 @@ enum Subcommands {
     /// Show what is known of the current token, never the token itself
     ///
     /// Exit codes: 0 good, 1 warnings, 2 bad.
-    Show(ShowArgs),
+    Show(ReportArgs),
     /// Roll back to the token before the last change; a second rollback undoes it
     ///
     /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
@@ -71,18 +69,6 @@ struct SetArgs {
 }
 
 #[derive(Args, Debug)]
-struct ShowArgs {
-    #[command(flatten)]
-    place: TokenPlace,
-    /// Do not ask Graph about it
-    #[arg(long)]
-    offline: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
 struct ChangeArgs {
     #[command(flatten)]
     place: TokenPlace,
@@ -102,13 +88,7 @@ struct EncryptArgs {
 #[derive(Debug, thiserror::Error)]
 enum TokenCommandError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Build(#[from] StartError),
-    #[error(transparent)]
-    Tenant(ConfiguredTenantError),
-    #[error("the token was not changed")]
-    Change(#[from] ObtainError),
+    Input(#[from] InputError),
     #[error("the token was not changed, because it is not like the current one ({0}); --force puts it in its place")]
     Different(String),
     #[error("the sidecar at {0} did not change the token: {1}")]
@@ -119,28 +99,20 @@ enum TokenCommandError {
     InvalidKey(PathBuf, #[source] DecodeError),
     #[error("cannot use the key")]
     Key(#[from] FernetError),
-    #[error(transparent)]
-    Input(#[from] TokenInputError),
-    #[error("cannot start")]
-    Process(#[source] io::Error),
 }
 
 impl From<ConfiguredTenantError> for TokenCommandError {
     fn from(error: ConfiguredTenantError) -> Self {
-        match error {
-            ConfiguredTenantError::Build(error) => Self::Build(error),
-            ConfiguredTenantError::Obtain(error) => Self::Change(error),
-            error @ (ConfiguredTenantError::Unknown(..) | ConfiguredTenantError::Ambiguous(_)) => Self::Tenant(error),
-        }
+        Self::Input(error.into())
     }
 }
 
 /// Runs the command and prints its result.
 pub(super) fn run(args: TokenArgs) -> Exit {
     let result = match args.command {
-        Subcommands::Set(args) => set(args),
+        Subcommands::Set(args) => set(&args),
         Subcommands::Show(args) => return show(&args),
-        Subcommands::Rollback(args) => change(args, OperatorCommand::RollBack, Comparison::Skipped),
+        Subcommands::Rollback(args) => change(&args, OperatorCommand::RollBack),
         Subcommands::Seal(args) => encrypt(&args),
         Subcommands::Keygen => keygen(),
     };
@@ -149,85 +121,52 @@ pub(super) fn run(args: TokenArgs) -> Exit {
         Err(error) => error,
     };
     let exit = match &error {
-        TokenCommandError::Change(error) if error.reason() == "not_writable" => Exit::Usage,
-        TokenCommandError::Config(_)
-        | TokenCommandError::Build(_)
-        | TokenCommandError::Tenant(_)
-        | TokenCommandError::KeyFile(..)
-        | TokenCommandError::InvalidKey(..)
-        | TokenCommandError::Key(_) => Exit::Usage,
-        TokenCommandError::Change(_)
-        | TokenCommandError::Different(_)
-        | TokenCommandError::Refused(..)
-        | TokenCommandError::Input(_)
-        | TokenCommandError::Process(_) => Exit::Failed,
+        TokenCommandError::Input(error) => error.exit(),
+        TokenCommandError::KeyFile(..) | TokenCommandError::InvalidKey(..) | TokenCommandError::Key(_) => Exit::Usage,
+        TokenCommandError::Different(_) | TokenCommandError::Refused(..) => Exit::Failed,
     };
     print_error(&error, exit)
 }
 
-/// Whether a token is compared with the current one before it is put in its place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Comparison {
-    /// A difference that may break something prevents it.
-    Required,
-    /// The operator wants it in any case, or Graph is not asked.
-    Skipped,
-}
-
-fn set(args: SetArgs) -> Result<Zeroizing<String>, TokenCommandError> {
+/// Puts a token in its place, unless it would break what works with the current one.
+fn set(args: &SetArgs) -> Result<Zeroizing<String>, TokenCommandError> {
     let token = read_token()?;
-    let comparison = if args.force || args.change.offline {
-        Comparison::Skipped
-    } else {
-        Comparison::Required
-    };
-    change(args.change, OperatorCommand::Set(token), comparison)
-}
-
-fn show(args: &ShowArgs) -> Exit {
-    let depth = if args.offline { Depth::Offline } else { Depth::Token };
-    let format = if args.json {
-        check::Format::Json
-    } else {
-        check::Format::Text
-    };
-    check::show(&args.place, depth, format)
+    if !args.force && !args.change.offline {
+        let breaking = breaking_differences(&args.change.place, token.clone())?;
+        if !breaking.is_empty() {
+            return Err(TokenCommandError::Different(breaking.join("; ")));
+        }
+    }
+    change(&args.change, OperatorCommand::Set(token))
 }
 
 /// Changes the token through a sidecar of this configuration, or in its source if none runs.
-fn change(
-    args: ChangeArgs,
-    command: OperatorCommand,
-    comparison: Comparison,
-) -> Result<Zeroizing<String>, TokenCommandError> {
+fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<String>, TokenCommandError> {
     let mut config = args.place.load()?;
     if args.offline {
         forget_graph(&mut config);
     }
     let admin = config.listen.admin.clone();
-    let tenants = ConfiguredTenants::new(config, Clock::system())?;
     let done = match command {
         OperatorCommand::Set(_) => "stored",
         OperatorCommand::RollBack => "rolled back to",
     };
-    let runtime = build_runtime().map_err(TokenCommandError::Process)?;
-    let (answer, by) = runtime.block_on(async {
+    let changed: Result<_, TokenCommandError> = with_tenants(config, async |tenants: ConfiguredTenants| {
         let tenant = tenants.find(args.place.tenant.as_ref()).await?;
-        if let (OperatorCommand::Set(token), Comparison::Required) = (&command, comparison) {
-            check_likeness(&tenants, &tenant, token).await?;
-        }
-        match find_sidecar(&admin, &tenants.source_identity()?).await {
+        let identity = tenants.source_identity().map_err(ConfiguredTenantError::from)?;
+        match find_sidecar(&admin, &identity).await {
             Ok(()) => {
                 let answer = request_change(&admin, args.place.tenant.as_ref(), &command).await;
-                let answer = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error));
-                answer.map(|answer| (answer, format!("by the sidecar at {admin}, which uses it now")))
+                let answer = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error))?;
+                Ok((answer, format!("by the sidecar at {admin}, which uses it now")))
             }
             Err(reason) => {
                 let answer = tenants.change(&tenant, command).await?;
                 Ok((answer, format!("by this command, as {reason}")))
             }
         }
-    })?;
+    });
+    let (answer, by) = changed?;
     let TokenChange {
         token,
         previous,
@@ -244,20 +183,6 @@ fn forget_graph(config: &mut Config) {
     for tenant in config.tenants.values_mut() {
         (tenant.token.verify, tenant.app.secret) = (false, None);
     }
-}
-
-/// Checks that a token is of the same kind, app and accounts as the current one, if there is one.
-async fn check_likeness(
-    tenants: &ConfiguredTenants,
-    tenant: &ConfiguredTenant,
-    token: &Token,
-) -> Result<(), TokenCommandError> {
-    let compared = Box::pin(compare_with_current(tenants, tenant, None, token.clone())).await?;
-    let breaking = compared.map(|findings| breaking(&findings)).unwrap_or_default();
-    if breaking.is_empty() {
-        return Ok(());
-    }
-    Err(TokenCommandError::Different(breaking.join("; ")))
 }
 
 fn encrypt(args: &EncryptArgs) -> Result<Zeroizing<String>, TokenCommandError> {

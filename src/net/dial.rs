@@ -71,12 +71,6 @@ impl ConnectFailure {
         }
     }
 
-    /// Describes a name that cannot be resolved.
-    #[must_use]
-    pub fn name(host: &str, error: &io::Error) -> Self {
-        Self::new(host, ConnectFailureKind::Name, error)
-    }
-
     /// Describes a failure of TCP.
     #[must_use]
     pub fn tcp(host: &str, error: &io::Error) -> Self {
@@ -142,12 +136,12 @@ pub async fn connect_tcp(host: &str, address: &str, limit: Duration) -> Result<T
             // The resolver needs descriptors, too, and reports a lack of them as a failure of the name server.
             return Err(match File::open("/dev/null") {
                 Err(error) if is_exhaustion(&error) => ConnectFailure::tcp(host, &error),
-                Ok(_) | Err(_) => ConnectFailure::name(host, &error),
+                Ok(_) | Err(_) => ConnectFailure::new(host, ConnectFailureKind::Name, &error),
             });
         }
         Err(_elapsed) => {
             let error = io::Error::other("the name server does not answer");
-            return Err(ConnectFailure::name(host, &error));
+            return Err(ConnectFailure::new(host, ConnectFailureKind::Name, &error));
         }
     };
     let mut attempts = Attempts::default();

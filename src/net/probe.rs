@@ -1,17 +1,16 @@
 //! A probe of a host: each of its addresses, with TLS, and the time that it took.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustls::{ClientConfig, ProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
-use super::dial::{ConnectFailure, connect_tcp};
+use super::dial::ConnectFailure;
 use super::dialer::{Dialed, Dialer, start_tls};
-use super::host_name::bracketed;
+use super::host_name::{bracketed, without_brackets};
 use super::resolve::resolve;
 
 /// A way to a host, as a probe found it.
@@ -26,62 +25,45 @@ pub struct ProbedAddress {
 }
 
 impl Dialer {
-    /// Connects to every address of a host, which has no brackets if it is an IPv6 address, and performs a TLS handshake; through
-    /// the egress proxy if there is one, where the addresses are unknown.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectFailure`] if the name has no address.
-    pub async fn probe(
-        &self,
-        host: &str,
-        port: u16,
-        tls: &Arc<ClientConfig>,
-    ) -> Result<Vec<ProbedAddress>, ConnectFailure> {
+    /// Connects to every address of a host, and performs a TLS handshake; once if the addresses are unknown, because the
+    /// egress proxy resolves the name, or because it has none.
+    pub async fn probe(&self, host: &str, port: u16, tls: &Arc<ClientConfig>) -> Vec<ProbedAddress> {
+        let host = without_brackets(host);
         if let Some(proxy) = self.proxy_for(host) {
-            let started = Instant::now();
-            let result = match self.dial(host, port).await {
-                Ok(Dialed::Direct(io)) => self.handshake(io, host, tls).await,
-                Ok(Dialed::Tunneled(io)) => self.handshake(io, host, tls).await,
-                Err(failure) => Err(failure),
-            };
-            let (address, took) = (format!("through {proxy}"), started.elapsed());
-            return Ok(vec![ProbedAddress { address, result, took }]);
+            let address = format!("through {proxy}");
+            return vec![self.probe_way(address, host, port, tls).await];
         }
         let own = || format!("{}:{port}", bracketed(host));
         let address = self.connect_to.get(host).cloned().unwrap_or_else(own);
-        let resolved = timeout(self.timeout, resolve(&address)).await;
-        let addresses = match resolved {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(error)) => return Err(ConnectFailure::name(host, &error)),
-            Err(_elapsed) => return Err(ConnectFailure::timed_out(host, "the name server does not answer")),
+        let addresses = match timeout(self.timeout, resolve(&address)).await {
+            Ok(Ok(addresses)) => addresses.iter().map(ToString::to_string).collect(),
+            Ok(Err(_)) | Err(_) => vec![address],
         };
-        Ok(join_all(addresses.iter().map(|address| self.probe_address(*address, host, tls))).await)
+        let probes = addresses.into_iter().map(|address| async {
+            let only = Self {
+                connect_to: HashMap::from([(host.to_owned(), address.clone())]),
+                ..self.clone()
+            };
+            only.probe_way(address, host, port, tls).await
+        });
+        join_all(probes).await
     }
 
-    async fn probe_address(&self, address: SocketAddr, host: &str, tls: &Arc<ClientConfig>) -> ProbedAddress {
+    async fn probe_way(&self, address: String, host: &str, port: u16, tls: &Arc<ClientConfig>) -> ProbedAddress {
         let started = Instant::now();
-        let result = match connect_tcp(host, &address.to_string(), self.timeout).await {
-            Ok(tcp) => self.handshake(tcp, host, tls).await,
-            Err(failure) => Err(failure),
-        };
+        let handshake = timeout(self.timeout * 2, async {
+            let version = match self.dial(host, port).await? {
+                Dialed::Direct(io) => start_tls(io, host, tls).await?.get_ref().1.protocol_version(),
+                Dialed::Tunneled(io) => start_tls(io, host, tls).await?.get_ref().1.protocol_version(),
+            };
+            let is_newest = version == Some(ProtocolVersion::TLSv1_3);
+            Ok(if is_newest { "TLS 1.3" } else { "TLS 1.2" })
+        });
+        let late = |_elapsed| Err(ConnectFailure::timed_out(host, "in the TLS handshake"));
         ProbedAddress {
-            address: address.to_string(),
-            result,
+            address,
+            result: handshake.await.unwrap_or_else(late),
             took: started.elapsed(),
         }
-    }
-
-    async fn handshake<I>(&self, io: I, host: &str, tls: &Arc<ClientConfig>) -> Result<&'static str, ConnectFailure>
-    where
-        I: AsyncRead + AsyncWrite + Unpin,
-    {
-        let Ok(stream) = timeout(self.timeout, start_tls(io, host, tls)).await else {
-            return Err(ConnectFailure::timed_out(host, "in the TLS handshake"));
-        };
-        Ok(match stream?.get_ref().1.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            Some(_) | None => "TLS 1.2",
-        })
     }
 }

@@ -8,23 +8,23 @@ use crate::types::{MaybeSecret, might_be_secret};
 
 /// The findings about where secrets are.
 pub(super) fn settings_findings(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for file in exposed_files(config) {
+    let exposed = exposed_files(config).map(|file| {
         let message = format!("{} is readable by every user of this machine", file.display());
         let finding = Finding::new(Level::Warning, "secrets", "readable_file", message);
-        findings.push(finding.advise("chmod it to 0640 or 0600."));
-    }
-    for key in inline_secrets(config) {
+        finding.advise("chmod it to 0640 or 0600.")
+    });
+    let inline = inline_secrets(config).into_iter().map(|key| {
         let message = format!("{key} may be a secret, and is in the configuration itself");
         let finding = Finding::new(Level::Warning, "secrets", "inline_secret", message);
-        findings.push(finding.advise("Put it into a file, and write { file = PATH } in its place."));
-    }
-    for name in &config.secret_vars {
+        finding.advise("Put it into a file, and write { file = PATH } in its place.")
+    });
+    let variables = config.secret_vars.iter().map(|name| {
         let message =
             format!("the variable {name} has a secret, which child processes inherit and a restart alone changes");
         let finding = Finding::new(Level::Note, "secrets", "secret_in_variable", message);
-        findings.push(finding.advise("A file can be replaced while graphward runs: { file = PATH }."));
-    }
+        finding.advise("A file can be replaced while graphward runs: { file = PATH }.")
+    });
+    let mut findings: Vec<_> = exposed.chain(inline).chain(variables).collect();
     if findings.is_empty() {
         findings.push(Finding::good(
             "secrets",
@@ -37,14 +37,13 @@ pub(super) fn settings_findings(config: &Config) -> Vec<Finding> {
 /// The keys with a text of their own that may be a secret.
 fn inline_secrets(config: &Config) -> Vec<String> {
     let is_inline = |value: &MaybeSecret| matches!(value, MaybeSecret::Inline(text) if might_be_secret(text));
-    let shared = [
+    let mut keys = Vec::new();
+    for (key, value) in [
         ("alerts.url", &config.alerts.url),
         ("upstream.proxy", &config.upstream.proxy),
-    ];
-    let shared = shared
-        .into_iter()
-        .filter(|(_, value)| value.as_ref().is_some_and(is_inline));
-    let mut keys: Vec<_> = shared.map(|(key, _)| key.to_owned()).collect();
+    ] {
+        keys.extend(value.as_ref().filter(|value| is_inline(value)).map(|_| key.to_owned()));
+    }
     for (id, tenant) in config.of_tenants() {
         for source in &tenant.token.sources {
             if let TokenSource::Http(service) = source {
