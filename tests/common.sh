@@ -18,3 +18,17 @@ apt_get() {
 
 # Prints the comment at the top of a script.
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$1"; }
+
+# Small tools of Python, below cargo's target folder.
+tools=$CARGO_TARGET_DIR/tools
+export PATH=$tools/bin:$PATH
+
+# Installs a pinned Python package unless its command is there already. A library has the command ''.
+pip_tool() {
+    local command=$1 package=$2
+    has "$command" && return
+    if [ ! -x "$tools/bin/pip" ]; then
+        python3 -m venv "$tools" 2>/dev/null || { apt_get python3-venv && python3 -m venv "$tools"; }
+    fi
+    "$tools/bin/pip" install --quiet --disable-pip-version-check "$package"
+}

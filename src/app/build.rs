@@ -33,6 +33,7 @@ use super::directory::build_tenants;
 use super::error::StartError;
 use super::row_tenants::RowTenants;
 use super::secrets;
+use super::service_manager::ServiceManager;
 use super::tenants::RunningTenant;
 use super::token_provider::{shared_deliveries, source_identity};
 
@@ -57,6 +58,8 @@ pub struct Dependencies {
     pub max_inflight: u32,
     /// Requests reloads of the configuration.
     pub reload: Option<ReloadTrigger>,
+    /// Hears how far the process is.
+    pub service_manager: ServiceManager,
 }
 
 /// What a reload needs from outside: a process without it keeps its configuration.
@@ -86,6 +89,7 @@ impl Default for Dependencies {
             admin_listener: None,
             max_inflight: MAX_INFLIGHT,
             reload: None,
+            service_manager: ServiceManager::default(),
         }
     }
 }

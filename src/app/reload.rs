@@ -27,6 +27,7 @@ use super::row_settings::RowSettings;
 use super::row_tenants::RowTenants;
 use super::secret_files::SecretFiles;
 use super::secrets;
+use super::service_manager::ServiceManager;
 use super::tenants::{NewTenant, RunningTenant};
 use crate::admin::Admin;
 use crate::alert::{AlertSender, Webhook};
@@ -48,6 +49,7 @@ pub(super) struct Reloader {
     pub(super) admin: Arc<Admin>,
     pub(super) server_cert: Option<Arc<ServerCert>>,
     pub(super) alert_sender: SharedAlertSender,
+    pub(super) service_manager: ServiceManager,
     pub(super) tenants: Vec<RunningTenant>,
     /// The tenants of the table, if there is one.
     pub(super) row_tenants: Option<Arc<RowTenants>>,
@@ -138,15 +140,19 @@ impl Reloader {
 
     /// Rebuilds from the configuration, and from the secrets that it refers to, what can change while the process runs.
     async fn reload(&mut self, cause: ReloadCause) {
+        self.service_manager.reloading();
         let prepared = timeout(READ_TIMEOUT, self.prepare(cause)).await;
         match prepared.unwrap_or(Err(ReloadError::TimedOut)) {
             Ok(replacement) => {
                 self.apply(replacement).await;
                 self.context.record_load();
                 self.context.metrics.count_config_reload("applied");
+                self.service_manager.reloaded("serving");
             }
             Err(error) => {
                 self.context.metrics.count_config_reload("rejected");
+                self.service_manager
+                    .reloaded("serving; the changed configuration was rejected: see the log");
                 let error = error_chain(&error);
                 tracing::error!(
                     error,

@@ -170,6 +170,7 @@ pub async fn run(
         admin,
         server_cert,
         alert_sender: Arc::clone(&alert_sender),
+        service_manager: deps.service_manager.clone(),
         tenants: mem::take(&mut tenants),
         row_tenants,
         reading: Arc::default(),
@@ -183,6 +184,7 @@ pub async fn run(
         lifecycle: lifecycle.clone(),
     });
 
+    drop(tasks.spawn(deps.service_manager.report(lifecycle.clone())));
     let first_tokens = tokens_of(&proxy);
 
     // Serve, then drain. Stop signals are received from the start: a source that hangs must not keep the process from stopping.

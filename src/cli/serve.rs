@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::exit::{Exit, print_error};
 use super::exposure::warn_of_exposure;
-use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, StartError};
+use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, ServiceManager, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
 use crate::proxy::SpoolThreads;
@@ -40,13 +40,17 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     let prepared = load(args).and_then(|loaded| PreparedSidecar::new(args, loaded, LogOutput::Stdout));
     let PreparedSidecar {
         config,
-        deps,
+        mut deps,
         missing_token,
         reload,
     } = match prepared {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
+    match ServiceManager::from_env() {
+        Ok(service_manager) => deps.service_manager = service_manager,
+        Err(error) => tracing::warn!(%error, "cannot reach the service manager: NOTIFY_SOCKET names no socket"),
+    }
     set_limits();
     let reload = Some(reload).filter(|_| !app::has_terminal());
     let server = async {

@@ -182,7 +182,7 @@ fn the_manifests_keep_the_promises_of_a_sidecar() {
         }
     };
     has(
-        "config/kubernetes/sidecar.yaml",
+        "config/kubernetes/base/sidecar.yaml",
         &[
             "restartPolicy: Always",
             "enableServiceLinks: false",
@@ -200,7 +200,12 @@ fn the_manifests_keep_the_promises_of_a_sidecar() {
     );
     has(
         "config/systemd/graphward.service",
-        &["ExecStart=", "NoNewPrivileges=yes", "ProtectSystem=strict"],
+        &[
+            "Type=notify",
+            "WatchdogSec=",
+            "NoNewPrivileges=yes",
+            "ProtectSystem=strict",
+        ],
     );
     for (path, text) in &files {
         // Tabs are what YAML dies of.

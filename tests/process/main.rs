@@ -33,6 +33,7 @@ mod replica_alerts;
 mod replicas;
 mod rollback;
 mod secret_leaks;
+mod service_manager;
 mod stops;
 mod support;
 mod tenant_isolation;

@@ -43,7 +43,7 @@ async fn start(graph: &Graph, dir: &Path) -> Sidecar {
 
 /// The memory limit of the Kubernetes manifest, in KiB.
 fn manifest_limit() -> u64 {
-    let manifest = include_str!("../../config/kubernetes/sidecar.yaml");
+    let manifest = include_str!("../../config/kubernetes/base/sidecar.yaml");
     let (_, limit) = manifest.split_once("limits: {memory: ").unwrap();
     let (mebibytes, _) = limit.split_once("Mi}").unwrap();
     mebibytes.parse::<u64>().unwrap() * 1024

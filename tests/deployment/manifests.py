@@ -1,0 +1,60 @@
+"""Checks what no schema says about the Kubernetes manifests: that their parts fit together."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+
+def manifests(path):
+    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(path.read_text())}
+
+
+def pod(workload):
+    return workload["spec"]["template"]
+
+
+def selects(selector, labels):
+    """Tells whether a selector of labels, or of the existence of labels, selects."""
+    expected = selector.get("matchLabels", {}).items() <= labels.items()
+    return expected and all(rule["operator"] == "Exists" and rule["key"] in labels for rule in selector.get("matchExpressions", []))
+
+
+def check(name, items):
+    workloads = [item for item in items.values() if item["kind"] in ("Deployment", "Job")]
+    assert len(workloads) == 1, workloads
+    spec, labels = pod(workloads[0])["spec"], pod(workloads[0])["metadata"]["labels"]
+    place = "containers" if name == "gateway" else "initContainers"
+    (container,) = [container for container in spec[place] if container["name"] == "graphward"]
+    assert len(spec["containers"]) == 1 and len(spec.get("initContainers", [])) == (name != "gateway")
+    assert container.get("restartPolicy") == (None if name == "gateway" else "Always")
+    assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"] and security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
+
+    ports = {port["name"] for item in spec["containers"] + [container] for port in item.get("ports", [])}
+    assert {"graphward-admin"} <= ports
+    assert all(container[probe]["httpGet"]["port"] in ports for probe in container if probe.endswith("Probe"))
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
+    assert all("subPath" not in mount for mount in container["volumeMounts"]), "a subPath does not follow its secret"
+
+    monitor = items["PodMonitor", "graphward"]["spec"]
+    assert selects(monitor["selector"], labels)
+    assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
+    policy = items["NetworkPolicy", "graphward"]["spec"]
+    assert selects(policy["podSelector"], labels)
+    opened = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert opened == {"http", "graphward-admin"}
+    assert ("Egress" in policy["policyTypes"]) == (name == "gateway")
+    assert not any(item["kind"] == "Secret" for item in items.values()), "a secret in a repository is no secret"
+    if name == "gateway":
+        variables = {variable["name"] for variable in container["env"]}
+        assert variables == {"GRAPHWARD_LISTEN", "GRAPHWARD_ADMIN", "GRAPHWARD_CONFIG"}
+        for kind in ("Service", "PodDisruptionBudget"):
+            selector = items[kind, "graphward"]["spec"]["selector"]
+            assert selects(selector if "matchLabels" in selector else {"matchLabels": selector}, labels)
+
+
+for overlay in ("deployment", "job", "gateway"):
+    check(overlay, manifests(Path(sys.argv[1]) / f"{overlay}.yaml"))
