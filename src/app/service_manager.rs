@@ -9,7 +9,7 @@
 //!
 //! The crate `sd-notify` sends on a socket that blocks, so a service manager that reads nothing would stop all requests.
 
-use std::env::{self, VarError};
+use std::env;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -36,21 +36,21 @@ impl ServiceManager {
     ///
     /// The system's error, if `NOTIFY_SOCKET` names no socket.
     pub fn from_env() -> io::Result<Self> {
-        let name = match env::var("NOTIFY_SOCKET") {
-            Ok(name) => name,
-            Err(VarError::NotPresent) => return Ok(Self::default()),
-            Err(error) => return Err(io::Error::other(error)),
+        let variable = |name| env::var_os(name)?.into_string().ok();
+        let Some(name) = variable("NOTIFY_SOCKET") else {
+            return Ok(Self::default());
         };
         let named = match name.strip_prefix('@') {
             Some(name) => SocketAddr::from_abstract_name(name),
             None => SocketAddr::from_pathname(&name),
         };
         let address = Some(named?);
-        let is_own = env::var("WATCHDOG_PID").map_or(true, |pid| pid == process::id().to_string());
-        let watchdog = env::var("WATCHDOG_USEC").ok().filter(|_| is_own);
+        let is_own = variable("WATCHDOG_PID").is_none_or(|pid| pid == process::id().to_string());
+        let micros = variable("WATCHDOG_USEC").filter(|_| is_own);
+        let micros = micros.and_then(|micros| micros.parse::<u64>().ok());
         Ok(Self {
             address,
-            watchdog: watchdog.and_then(|micros| Some(Duration::from_micros(micros.parse().ok().filter(|n| *n > 1)?))),
+            watchdog: micros.filter(|micros| *micros > 1).map(Duration::from_micros),
         })
     }
 
