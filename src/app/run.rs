@@ -185,7 +185,6 @@ pub async fn run(
     });
 
     drop(tasks.spawn(deps.service_manager.report(lifecycle.clone())));
-    let first_tokens = tokens_of(&proxy);
 
     // Serve, then drain. Stop signals are received from the start: a source that hangs must not keep the process from stopping.
     let outcome = tokio::select! {
@@ -195,7 +194,7 @@ pub async fn run(
             tracing::info!(%stop, requests, "draining: waiting for requests in flight");
             drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
-        () = serve_unless_token_missing(&first_tokens, has_read_table, missing_token, &lifecycle) => RunOutcome::NoToken,
+        () = serve_unless_token_missing(tokens_of(&proxy), has_read_table, missing_token, &lifecycle) => RunOutcome::NoToken,
         never = accept(serving.as_mut()) => match never {},
     };
 
@@ -259,7 +258,7 @@ fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
 
 /// Waits for the first tokens and lets the process serve. Returns only if none comes and the process has to exit.
 async fn serve_unless_token_missing(
-    tokens: &[TokenHandle],
+    tokens: Vec<TokenHandle>,
     has_read_table: Option<watch::Receiver<bool>>,
     missing_token: MissingToken,
     lifecycle: &Lifecycle,
