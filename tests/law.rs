@@ -15,6 +15,8 @@
     reason = "this is a test, down to its helpers"
 )]
 
+#[path = "law/alerts.rs"]
+mod alerts;
 #[path = "law/credentials.rs"]
 mod credentials;
 #[path = "law/docs.rs"]
