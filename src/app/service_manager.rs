@@ -54,28 +54,28 @@ impl ServiceManager {
         })
     }
 
-    /// Reports each stage and, while it lasts, that graphward is alive.
-    pub(super) async fn report(self, lifecycle: Lifecycle) {
-        loop {
-            let stage = lifecycle.current();
-            let next = match stage {
-                Stage::Starting => {
-                    self.send("READY=1\nSTATUS=serving; waiting for the first check of the token sources");
-                    Stage::Serving
+    /// Reports that graphward is ready. The future reports each further stage and, while it lasts, that graphward is alive.
+    pub(super) fn report(self, lifecycle: Lifecycle) -> impl Future<Output = ()> + Send {
+        // At once: the first stage may have passed when the future is polled.
+        self.send("READY=1\nSTATUS=serving; waiting for the first check of the token sources");
+        async move {
+            loop {
+                let next = match lifecycle.current() {
+                    Stage::Starting => Stage::Serving,
+                    Stage::Serving => {
+                        self.send("STATUS=serving");
+                        Stage::Draining
+                    }
+                    Stage::Draining => {
+                        self.send("STOPPING=1\nSTATUS=draining: waiting for requests in flight");
+                        Stage::Stopped
+                    }
+                    Stage::Stopped => return,
+                };
+                tokio::select! {
+                    () = lifecycle.wait_for(next) => {}
+                    () = self.send_heartbeats() => {}
                 }
-                Stage::Serving => {
-                    self.send("STATUS=serving");
-                    Stage::Draining
-                }
-                Stage::Draining => {
-                    self.send("STOPPING=1\nSTATUS=draining: waiting for requests in flight");
-                    Stage::Stopped
-                }
-                Stage::Stopped => return,
-            };
-            tokio::select! {
-                () = lifecycle.wait_for(next) => {}
-                () = self.send_heartbeats() => {}
             }
         }
     }
@@ -114,5 +114,29 @@ impl ServiceManager {
         if let Err(error) = sent {
             tracing::debug!(%error, message, "the service manager was not told");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_serves_before_the_first_report_is_ready_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = SocketAddr::from_pathname(dir.path().join("notify")).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        let service_manager = ServiceManager {
+            address: Some(address),
+            watchdog: None,
+        };
+        let lifecycle = Lifecycle::default();
+        lifecycle.advance_to(Stage::Serving);
+        let report = service_manager.report(lifecycle.clone());
+        lifecycle.advance_to(Stage::Stopped);
+        report.await;
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert!(buffer[..length].starts_with(b"READY=1\n"));
     }
 }
