@@ -77,6 +77,9 @@ impl KnownRows {
             );
             row.token = Err(Arc::new(ObtainError::permanent("unknown_app", message)));
         }
+        if let Ok(token) = &mut row.token {
+            token.modified_at.get_or_insert_with(|| self.tenants.now());
+        }
         let Some(known) = self.rows.get(&row.id) else {
             return ReadRow::New(self.insert(row, read_at));
         };

@@ -91,19 +91,20 @@ impl RowCell {
     /// Replaces the row by that of a read that began at `read_at`; `None` withdraws the tenant. If the token is another one, its
     /// refresher is told.
     pub fn replace(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
-        let change = self.write(Arc::new(row), read_at);
+        let change = self.write(row, read_at);
         if change == RowChange::Changed {
             self.changed.notify_one();
         }
         change
     }
 
-    fn write(&self, new: Arc<Option<TenantRow>>, read_at: Instant) -> RowChange {
+    fn write(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
         let mut known_at = self.lock();
-        let is_same = has_same_token(&self.row(), &new);
+        let before = self.row();
+        let is_same = has_same_token(&before, &row);
         if read_at >= *known_at {
             *known_at = read_at;
-            self.row.store(new);
+            self.row.store(Arc::new(with_age_of(&before, row)));
         } else if !is_same {
             return RowChange::Outdated;
         }
@@ -113,6 +114,18 @@ impl RowCell {
     fn lock(&self) -> MutexGuard<'_, Instant> {
         self.known_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns a row that was read, with the time at which its token was first seen. A token is renewed by its age, and its tenant may
+/// be closed and opened many times before that.
+fn with_age_of(before: &Option<TenantRow>, mut row: Option<TenantRow>) -> Option<TenantRow> {
+    let is_known = has_same_token(before, &row);
+    if let (Some(TenantRow { token: Ok(before), .. }), Some(TenantRow { token: Ok(token), .. })) = (before, &mut row)
+        && is_known
+    {
+        token.modified_at = before.modified_at.or(token.modified_at);
+    }
+    row
 }
 
 /// Returns whether two rows have the same token, or the same fault.
@@ -150,12 +163,14 @@ impl RowSource {
         let is_known = |before: &Arc<Option<TenantRow>>| has_same_token(before, &row);
         if self.returned.as_ref().is_some_and(is_known) {
             let read_at = Instant::now();
-            row = Arc::new(self.rows.read_row(&self.cell.id).await?);
+            let read = self.rows.read_row(&self.cell.id).await?;
             // A row that is gone is withdrawn by the reads of the whole table, or by a second statement of this source.
-            if row.is_some() {
-                self.cell.write(row, read_at);
-                row = self.cell.row();
-            }
+            row = if read.is_some() {
+                self.cell.write(read, read_at);
+                self.cell.row()
+            } else {
+                Arc::new(None)
+            };
         }
         self.returned = Some(Arc::clone(&row));
         match &*row {
@@ -221,9 +236,8 @@ impl Source for RowSource {
                 && let Some(row) = &*self.cell.row()
             {
                 let token = Ok(token.clone());
-                let row = Arc::new(Some(TenantRow { token, ..row.clone() }));
-                self.cell.write(Arc::clone(&row), Instant::now());
-                self.returned = Some(row);
+                self.cell.write(Some(TenantRow { token, ..row.clone() }), Instant::now());
+                self.returned = Some(self.cell.row());
             }
             Ok(outcome)
         })
@@ -238,6 +252,8 @@ impl fmt::Debug for RowSource {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::types::Secret;
 
@@ -315,5 +331,31 @@ mod tests {
         };
         let (loaded, ()) = tokio::join!(load(&mut source), table_read);
         assert_eq!(loaded, "EAAGnew");
+
+    #[test]
+    fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {
+        let row = |token: &str, seen: u64| {
+            Some(TenantRow {
+                id: TenantId::new("acme").unwrap(),
+                object_ids: Vec::new(),
+                app: None,
+                token: Ok(Token {
+                    modified_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seen)),
+                    ..Token::without_expiry(Secret::new(token).unwrap())
+                }),
+            })
+        };
+        let age_after = |before: Option<TenantRow>, read| {
+            let token = with_age_of(&before, read).unwrap().token.unwrap();
+            token
+                .modified_at
+                .unwrap()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+        };
+        assert_eq!(age_after(row("EAAGone", 1), row("EAAGone", 2)), 1);
+        assert_eq!(age_after(row("EAAGone", 1), row("EAAGtwo", 2)), 2);
+        assert_eq!(age_after(None, row("EAAGone", 2)), 2);
     }
 }

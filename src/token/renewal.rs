@@ -44,7 +44,10 @@ pub(super) async fn renew(
         );
         return Err(ObtainError::transient("token_not_extended", message));
     }
-    Ok(token)
+    Ok(Token {
+        modified_at: Some(context.now),
+        ..token
+    })
 }
 
 /// Returns whether the same token now lives longer. A known expiry is better than an unknown one.

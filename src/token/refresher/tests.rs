@@ -27,6 +27,23 @@ async fn five_hundred_waiters_are_served_by_one_renewal() {
     assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test]
+async fn a_refresher_at_rest_and_what_requests_hold_of_it_are_small() {
+    let (publisher, tokens) = channel();
+    let provider = TokenProvider::from_source(FakeSource::default());
+    let refresher = Refresher::new(
+        TenantId::default(),
+        provider,
+        publisher,
+        RefreshPolicy::default(),
+        Clock::system(),
+        Box::new(|_event| {}),
+    );
+    let size = size_of_val(&refresher.run());
+    assert!(size <= 2048, "{size}");
+    assert_eq!(size_of_val(&tokens), size_of::<usize>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_waiter_may_disconnect_without_canceling_the_renewal() {
     let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
