@@ -103,9 +103,7 @@ impl ProcessStatus {
         let tokens_ready = match **admin.readiness.load() {
             ReadinessPolicy::Any => has_any,
             // A withdrawn tenant needs no token.
-            ReadinessPolicy::All => {
-                has_any && states().all(|state| is_usable(state) || state == TokenState::Withdrawn)
-            }
+            ReadinessPolicy::All => has_any && states().all(|state| is_usable(state) || state == TokenState::Withdrawn),
             ReadinessPolicy::Ignore => true,
         };
         Self {

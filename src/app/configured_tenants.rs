@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::context::{BuildContext, UpstreamError};
 use super::error::StartError;
@@ -208,7 +210,10 @@ impl ConfiguredTenants {
 
     fn row_source(&self, tenant: &ConfiguredTenant) -> Option<RowSource> {
         let (row, table) = (tenant.row.as_ref()?, self.table.as_ref()?);
-        Some(RowSource::new(Arc::new(RowCell::new(row.clone())), table.rows()))
+        Some(RowSource::new(
+            Arc::new(RowCell::new(row.clone(), Instant::now())),
+            table.rows(),
+        ))
     }
 
     /// A hash of the first tenant's sources, which a running process with the same configuration has, too; empty if all
@@ -238,7 +243,7 @@ impl ConfiguredTenants {
         let destinations = self.context.destinations.clone().with_token_family(config.token.family);
         let me = MeRequest::new(self.context.graph_client.clone(), destinations, known);
         GraphQuestions {
-            inspector: DebugTokenInspector::new(me.clone(), app.clone()),
+            inspector: DebugTokenInspector::new(Arc::clone(&me), app.clone()),
             accounts: AccountReader::new(me),
             app: secret.map(|_| app),
         }
@@ -281,7 +286,9 @@ impl ConfiguredTenants {
         (config.token.renew, config.token.cache) = (None, None);
         let secret = secrets::app_secret(&config.app).map_err(StartError::from)?;
         let provider = match self.row_source(tenant) {
-            Some(source) => self.context.row_provider(&config, source, secret),
+            Some(source) => self
+                .context
+                .row_provider(&config, source, secret, &Arc::new(Semaphore::new(1))),
             None => self.context.token_provider(&config, secret),
         };
         let mut provider = provider.map_err(StartError::from)?;

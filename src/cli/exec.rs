@@ -96,7 +96,7 @@ fn start(args: &ExecArgs) -> Result<ExitCode, ExitCode> {
     let dir = tempfile::Builder::new().prefix("graphward-exec-").tempdir();
     let dir = dir.map_err(ExecError::Files)?;
     prepare_listener(&mut loaded, dir.path())?;
-    let mut environment = ChildEnvironment::new(&args.url_env, &args.keep_env, &loaded.secret_vars);
+    let mut environment = ChildEnvironment::new(&args.url_env, &args.keep_env, &loaded.config.secret_vars);
     let tls = loaded.config.listen.tls.as_ref();
     environment.trust(tls, dir.path()).map_err(ExecError::Files)?;
     let prepared = PreparedSidecar::new(&args.serve, loaded, LogOutput::Stderr)?;

@@ -82,8 +82,6 @@ pub struct LoadedConfig {
     pub warnings: Vec<String>,
     /// The settings as they are written, in the order of `config/sidecar.toml`.
     pub settings: Vec<Setting>,
-    /// The variables that the settings name as the places of secrets.
-    pub secret_vars: BTreeSet<String>,
 }
 
 impl Config {
@@ -198,7 +196,6 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
         file: path,
         warnings,
         settings: written_settings(layers, &merged),
-        secret_vars: checker.secret_vars,
     })
 }
 

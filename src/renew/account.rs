@@ -1,5 +1,7 @@
 //! Graph's statements about an app and about WhatsApp phone numbers, for commands that check a configuration.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::graph::{Origin, PhoneNumber};
@@ -13,7 +15,7 @@ use super::response::{Remediations, send};
 
 /// Asks Graph about an app and its phone numbers.
 #[derive(Clone, Debug)]
-pub struct AccountReader(MeRequest);
+pub struct AccountReader(Arc<MeRequest>);
 
 const REMEDIATIONS: Remediations = Remediations {
     token_dead: "Operator action: put a valid token into the token source.",
@@ -23,7 +25,7 @@ const REMEDIATIONS: Remediations = Remediations {
 impl AccountReader {
     /// Asks through the client of this request, and with its proofs.
     #[must_use]
-    pub const fn new(me: MeRequest) -> Self {
+    pub const fn new(me: Arc<MeRequest>) -> Self {
         Self(me)
     }
 

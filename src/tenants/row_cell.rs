@@ -236,7 +236,8 @@ impl Source for RowSource {
                 && let Some(row) = &*self.cell.row()
             {
                 let token = Ok(token.clone());
-                self.cell.write(Some(TenantRow { token, ..row.clone() }), Instant::now());
+                self.cell
+                    .write(Some(TenantRow { token, ..row.clone() }), Instant::now());
                 self.returned = Some(self.cell.row());
             }
             Ok(outcome)
@@ -331,6 +332,7 @@ mod tests {
         };
         let (loaded, ()) = tokio::join!(load(&mut source), table_read);
         assert_eq!(loaded, "EAAGnew");
+    }
 
     #[test]
     fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {

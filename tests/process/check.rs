@@ -61,7 +61,8 @@ impl Place {
     /// Checks, and returns the codes of what is not good, with the exit code.
     fn check(&self, args: &[&str]) -> (Vec<String>, Option<i32>) {
         let output = self.run(&[&["check", "--json"], args].concat(), "");
-        let report: Value = serde_json::from_slice(&output.stdout).expect(&text(&output.stderr));
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
         (codes(&report), output.status.code())
     }
 }
@@ -344,7 +345,7 @@ async fn the_token_of_a_tenant_is_shown_and_set_where_it_is() {
     );
     for (name, file) in [("acme", "acme"), ("row", "tokens/row")] {
         let shown = place.run(&["token", "show", "--tenant", name, "--json"], "");
-        let report: Value = serde_json::from_slice(&shown.stdout).expect(&text(&shown.stderr));
+        let report: Value = serde_json::from_slice(&shown.stdout).unwrap_or_else(|_| panic!("{}", text(&shown.stderr)));
         let facts = &report["sections"][0]["facts"];
         assert_eq!(facts["kind"][0], "system user");
         assert!(!text(&shown.stdout).contains(&acme));
