@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
@@ -73,9 +74,9 @@ pub enum ConfiguredTenantError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Build(#[from] StartError),
-    /// No tenant has this name.
-    #[error("there is no tenant {0}; the tenants of the configuration are: {1}")]
-    Unknown(TenantId, String),
+    /// No tenant has this name, which is not shown: it may be a token in the wrong place.
+    #[error("no tenant has this name; those of the configuration are: {0}")]
+    Unknown(String),
     /// No name was given, and there are several tenants.
     #[error("there are several tenants; name one with --tenant: {0}")]
     Ambiguous(String),
@@ -86,6 +87,9 @@ pub enum ConfiguredTenantError {
     #[error("the token was not changed")]
     Change(#[source] ObtainError),
 }
+
+/// The longest call of Graph: a person waits for it, and no request does.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 // === impl ConfiguredTenants ===
 
@@ -177,7 +181,7 @@ impl ConfiguredTenants {
             Some(table) => table.rows().read_row(id).await?,
             None => None,
         };
-        let row = row.ok_or_else(|| ConfiguredTenantError::Unknown(id.clone(), names))?;
+        let row = row.ok_or(ConfiguredTenantError::Unknown(names))?;
         let config = self.config_of_app(row.app.as_deref());
         Ok(ConfiguredTenant::of_row(row, config))
     }
@@ -241,7 +245,8 @@ impl ConfiguredTenants {
         let app = config.app.id.clone().zip(known.clone());
         let app = app.map(|(id, secret)| AppCredentials { id, secret });
         let destinations = self.context.destinations.clone().with_token_family(config.token.family);
-        let me = MeRequest::new(self.context.graph_client.clone(), destinations, known);
+        let client = self.context.graph_client.with_timeout(QUESTION_TIMEOUT);
+        let me = MeRequest::new(client, destinations, known);
         GraphQuestions {
             inspector: DebugTokenInspector::new(Arc::clone(&me), app.clone()),
             accounts: AccountReader::new(me),

@@ -12,7 +12,7 @@ use crate::app::{ConfiguredTenantError, ConfiguredTenants};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode_token};
 use crate::token::Token;
-use crate::types::{Clock, TenantId};
+use crate::types::{Clock, TenantId, is_token};
 
 /// Where the token is configured.
 #[derive(Args, Debug)]
@@ -24,7 +24,7 @@ pub(super) struct TokenPlace {
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
     /// The tenant, if there are several
-    #[arg(long, value_name = "NAME", value_parser = TenantId::new)]
+    #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
     pub(super) tenant: Option<TenantId>,
 }
 
@@ -45,6 +45,12 @@ pub(super) enum InputError {
 
 /// Graph has issued no shorter token.
 const SHORTEST_TOKEN: usize = 100;
+
+/// Reads the name of a tenant, which errors may show.
+fn parse_tenant(name: &str) -> Result<TenantId, &'static str> {
+    let tenant = TenantId::new(name).ok().filter(|_| !is_token(name));
+    tenant.ok_or("it is not the name of a tenant")
+}
 
 // === impl TokenPlace ===
 
@@ -98,7 +104,7 @@ impl InputError {
         use ConfiguredTenantError::{Ambiguous, Build, Change, Read, Unknown};
         match self {
             Self::Tenant(Change(error)) if error.reason() == "not_writable" => Exit::Usage,
-            Self::Config(_) | Self::Tenant(Build(_) | Unknown(..) | Ambiguous(_)) => Exit::Usage,
+            Self::Config(_) | Self::Tenant(Build(_) | Unknown(_) | Ambiguous(_)) => Exit::Usage,
             Self::Tenant(Change(_) | Read(_)) | Self::Process(_) | Self::Read(_) | Self::Token(_) => Exit::Failed,
         }
     }

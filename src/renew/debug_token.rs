@@ -80,8 +80,12 @@ impl DebugTokenInspector {
     }
 
     /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
-    /// others are asked: the one that calls it valid is right.
-    async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
+    /// others are asked: the one that calls it valid is right. Each call is bounded, and [`Inspector::inspect`] bounds all.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if Graph could not be asked.
+    pub async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
         let me = Arc::clone(&self.me);
         let destinations = &me.destinations;
         let known = request::token_family(&token.secret).or_else(|| destinations.configured_family());

@@ -8,7 +8,7 @@ use std::process::Output;
 use fake_graph::{TokenChange, TokenType};
 use serde_json::Value;
 
-use crate::support::{APP_SECRET, Graph, graphward_command, settings, together};
+use crate::support::{APP_SECRET, Graph, Sidecar, graphward_command, settings, together};
 
 const NUMBER: &str = "106540352242922";
 const APP: &str = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
@@ -355,4 +355,29 @@ async fn the_token_of_a_tenant_is_shown_and_set_where_it_is() {
         let unknown = place.run(&["token", "set", "--tenant", "nowhere"], &next);
         assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_sidecar_sets_the_token_of_a_tenant() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let (acme, next) = (place.graph.sim.issue(None), place.graph.sim.issue(None));
+    place.write("acme", &acme);
+    let admin = format!("admin = \"unix:{}\"", place.dir.path().join("admin.sock").display());
+    let config = settings(
+        &place.graph,
+        "file = \"token\"",
+        &format!("{APP}[tenants.acme]\nsource = {{ file = \"acme\" }}\n"),
+    );
+    let config = config.replace("admin = \"127.0.0.1:0\"", &admin);
+    let _sidecar = Sidecar::start(place.dir.path(), &config).await;
+    let set = place.run(&["token", "set", "--tenant", "acme"], &next);
+    assert!(
+        text(&set.stdout).contains("by the sidecar at unix:"),
+        "{}{}",
+        text(&set.stdout),
+        text(&set.stderr)
+    );
+    assert_eq!(fs::read_to_string(place.dir.path().join("acme")).unwrap().trim(), next);
+    assert_eq!(fs::read_to_string(place.dir.path().join("token")).unwrap(), place.token);
 }

@@ -10,4 +10,5 @@ mod tables;
 mod tenant_rows;
 mod tenant_table;
 mod tls;
+mod token_set;
 mod writes;

@@ -49,16 +49,22 @@ fn source_finding(SourceFacts { source, loaded }: &SourceFacts) -> Finding {
 fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<Finding> {
     let fingerprint = token.token.secret.fingerprint();
     let end = match token.end() {
-        Expiry::At(at) => format!("expires {}, in {} days", Rfc3339Timestamp(at), days_until(at, now)),
+        Expiry::At(at) => match at.duration_since(now) {
+            Ok(left) => format!("expires {}, in {} days", Rfc3339Timestamp(at), left.as_secs() / DAY),
+            Err(_past) => format!("expired {}", Rfc3339Timestamp(at)),
+        },
         Expiry::Never => "never expires".to_owned(),
         Expiry::Unknown => "its end is unknown".to_owned(),
     };
+    let is_near = |end: Expiry| end.as_system_time().is_some_and(|at| at < now + SOON);
     let inspection = match &token.inspection {
         None => {
-            return vec![Finding::good(
-                "token",
-                format!("{fingerprint}, Graph was not asked about it, {end}"),
-            )];
+            let message = format!("{fingerprint}, Graph was not asked about it, {end}");
+            return vec![if is_near(token.end()) {
+                Finding::new(Level::Warning, "token", "expires_soon", message)
+            } else {
+                Finding::good("token", message)
+            }];
         }
         Some(Err(error)) => {
             let message = format!(
@@ -89,7 +95,6 @@ fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<F
         findings
             .push(finding.advise("Set app.id and app.secret to those of its app, or generate a token for this app."));
     }
-    let is_near = |end: Expiry| end.as_system_time().is_some_and(|at| at < now + SOON);
     if is_near(token.end()) && config.token.renew.is_none() {
         let finding = Finding::new(
             Level::Warning,
@@ -105,10 +110,6 @@ fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<F
         findings.push(finding.advise("The token's user must log in to the app again, or use a system user's token."));
     }
     findings
-}
-
-fn days_until(at: SystemTime, now: SystemTime) -> u64 {
-    at.duration_since(now).unwrap_or_default().as_secs() / DAY
 }
 
 /// What is wrong with the kind of a token.

@@ -160,7 +160,7 @@ impl TokenFacts {
         facts.is_of_other_app = matches!(&for_app, Some(Err(error)) if error.reason() == "app_refused");
         let inspected = match for_app {
             Some(Ok(inspection)) => Ok(inspection),
-            Some(Err(_)) | None => questions.inspector.inspect(token).await,
+            Some(Err(_)) | None => questions.inspector.inspect_token(token).await,
         };
         let accounts = match facts.inspection.insert(inspected) {
             Ok(inspection) if inspection.error.is_none() && depth == Depth::All => &inspection.whatsapp_accounts,

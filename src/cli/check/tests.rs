@@ -226,6 +226,22 @@ fn a_token_is_judged_by_its_kind_app_end_and_permissions() {
 }
 
 #[test]
+fn without_graph_the_date_of_the_source_counts() {
+    let now = Clock::system().now();
+    for (expires_at, code, words) in [
+        (None, vec![], "its end is unknown"),
+        (Some(now + DAY * 30), vec![], "in 29 days"),
+        (Some(now - DAY), vec!["expires_soon"], "expired "),
+    ] {
+        let mut facts = TokenFacts::unasked(Token::without_expiry(Secret::new("EAAGone").unwrap()));
+        facts.token.expires_at = expires_at;
+        let found = findings(facts);
+        assert_eq!(codes(&found), code);
+        assert!(found[0].message.contains(words), "{}", found[0].message);
+    }
+}
+
+#[test]
 fn a_token_that_breaks_what_works_needs_force_and_its_successor_does_not() {
     let works = |id: &str| named(id, Ok(FoundObject::Phone(phone(id, "+1"))));
     let current = || TokenFacts {
