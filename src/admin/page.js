@@ -9,10 +9,11 @@ const SHOWN_LIMITS = 6;
 
 const find = (id) => document.getElementById(id);
 
-/** Shows a text, or hides its element if it is empty. */
+/** Shows a text, or hides its element if it is empty. A screen reader reads it again only if it has changed. */
 function show(id, text) {
-  find(id).textContent = text;
-  find(id).hidden = !text;
+  const element = find(id);
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = !text;
 }
 
 // === the listener ===
@@ -193,7 +194,7 @@ function showTenants(tokens) {
 
 function showPages(count, next) {
   const first = (pages.length - 1) * PAGE_SIZE;
-  find("range").textContent = count ? `${formatNumber(first + 1)} to ${formatNumber(first + count)}` : "";
+  show("range", count ? `${formatNumber(first + 1)} to ${formatNumber(first + count)}` : "");
   find("previous").disabled = pages.length === 1;
   find("next").disabled = !next;
   find("next").value = next ?? "";
@@ -210,11 +211,17 @@ function createRow(tenant) {
   const summary = create("summary", { ariaLabel: `Details: ${tenant}` }, "Details");
   const buttons = create("div", { className: "actions" }, look, replace);
   const element = create("li", {}, name, life, buttons, create("details", {}, summary, facts));
+  let shown;
   const update = (token) => {
+    const limit = usage.get(tenant);
+    const next = JSON.stringify([token, limit, isWritable]);
+    // What has not changed stays, and so does a selection in it.
+    if (next === shown) return;
+    shown = next;
     const [text, tone] = STATES[token.state] ?? [token.state, "warn"];
     Object.assign(badge, { textContent: text, className: `badge ${tone}` });
     life.replaceChildren(...describeLife(token));
-    facts.replaceChildren(...describeFacts(token, usage.get(tenant)));
+    facts.replaceChildren(...describeFacts(token, limit));
     if (look.textContent === "Look now") look.disabled = !isWritable;
     replace.disabled = !isWritable;
   };

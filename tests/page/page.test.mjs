@@ -155,6 +155,14 @@ describe("the status page of one token", () => {
     assert.equal(await page.locator("#token").inputValue(), "");
     await page.locator("summary").click();
     await sees(text("dl"), /Generation\s*2/);
+    // A selection outlasts what the page reads again.
+    await page.locator("dd").nth(2).selectText();
+    const selected = () => page.evaluate(() => String(getSelection()));
+    const fingerprint = await selected();
+    await page.waitForResponse(/token-status/);
+    await page.waitForResponse(/token-status/);
+    assert.ok(fingerprint);
+    assert.equal(await selected(), fingerprint);
   });
 
   test("has graphward look at the sources", async () => {
