@@ -1,6 +1,7 @@
 //! The command line: its commands, each in a file of its own.
 
 mod admin_client;
+mod banner;
 mod ca;
 mod check;
 #[cfg(feature = "fake")]
@@ -15,7 +16,11 @@ mod file;
 mod healthcheck;
 mod manual;
 mod print_config;
+mod runtime;
+mod send_test;
 mod serve;
+mod status;
+mod table;
 mod token;
 mod token_input;
 mod usage;
@@ -26,6 +31,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use exit::print_lines;
 
+pub use admin_client::AdminArgs;
 pub use ca::CaArgs;
 pub use check::CheckArgs;
 #[cfg(feature = "fake")]
@@ -35,10 +41,11 @@ pub use exit::Exit;
 pub use explain::ExplainArgs;
 #[cfg(feature = "fake")]
 pub use fake_graph::FakeGraphArgs;
-pub use healthcheck::HealthcheckArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use print_config::PrintConfigArgs;
+pub use send_test::SendTestArgs;
 pub use serve::ServeArgs;
+pub use status::{RefreshArgs, StatusArgs};
 pub use token::TokenArgs;
 
 /// Runs the command line.
@@ -65,7 +72,10 @@ fn run(cli: Cli) -> ExitCode {
         CliCommand::FakeGraph(args) => fake_graph::run(&args),
         CliCommand::Ca(args) => ca::run(&args),
         CliCommand::Check(args) => check::run(&args),
-        CliCommand::Healthcheck(args) => healthcheck::run(args),
+        CliCommand::Healthcheck(args) => healthcheck::run(&args),
+        CliCommand::Status(args) => status::run(&args),
+        CliCommand::Refresh(args) => status::refresh(&args),
+        CliCommand::SendTest(args) => send_test::run(&args),
         CliCommand::Explain(args) => explain::run(&args),
         CliCommand::Token(args) => token::run(args),
         CliCommand::PrintConfig(args) => print_config::run(args),
@@ -114,7 +124,16 @@ enum CliCommand {
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
     /// Check readiness: exit 0 if the sidecar is ready, 1 if not, within 2 seconds
-    Healthcheck(HealthcheckArgs),
+    Healthcheck(AdminArgs),
+    /// Show the tokens of a running sidecar: state, expiry, source, and what to do
+    #[command(after_help = STATUS_HELP)]
+    Status(StatusArgs),
+    /// Let a running sidecar look at its token sources now, and renew what is due
+    #[command(after_help = REFRESH_HELP)]
+    Refresh(RefreshArgs),
+    /// Send a WhatsApp message through a running sidecar and print its id
+    #[command(after_help = SEND_TEST_HELP)]
+    SendTest(SendTestArgs),
     /// Explain a Graph API error and how to fix it
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
@@ -167,6 +186,32 @@ the configuration.
 
 Exit codes: that of the command, or 128 plus the signal that ended it; 126 the command cannot be
 executed, 127 it does not exist. Before the command starts, as `serve`: 1, 2, 3, 4.";
+
+const STATUS_HELP: &str = "\
+Examples:
+  graphward status
+  graphward status --tenant acme --json
+  graphward status --state expired
+
+Exit codes: 0 the sidecar is ready and all tokens shown are usable, 1 not so, or no answer, 2 usage
+or configuration.";
+
+const REFRESH_HELP: &str = "\
+Answers when the sidecar is done, and shows the new status.
+
+Examples:
+  graphward refresh
+  graphward refresh --tenant acme
+
+Exit codes: as of `status`.";
+
+const SEND_TEST_HELP: &str = "\
+Examples:
+  graphward send-test --to +15550100 --phone-number-id 106540352242922
+  graphward send-test --to +15550100 --phone-number-id 106540352242922 --text 'Hello'
+
+A text arrives only within 24 hours of the recipient's last message; outside of them Graph accepts
+it, and it never arrives. Exit codes: 0 accepted, 1 not accepted, 2 usage or configuration.";
 
 const PRINT_CONFIG_HELP: &str = "\
 Takes the flags of `serve`. Secrets are never in the configuration: it names where they are.

@@ -1,15 +1,45 @@
 //! Requests to the admin listener of a running sidecar.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::Args;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
+use super::table::printable;
+use crate::config::{Config, Overrides, env_vars};
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
 use crate::source::encode_token;
 use crate::token::{OperatorCommand, TokenChange};
 use crate::types::{TenantId, error_chain};
+
+/// The flags that say which sidecar is asked.
+#[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
+pub struct AdminArgs {
+    /// The sidecar's configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The sidecar's admin address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+}
+
+/// The reason why a sidecar did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminError {
+    #[error("cannot query the sidecar at {0}")]
+    Unreachable(ListenAddr, #[source] HttpClientError),
+    #[error("the sidecar at {address} answered {}: {message}", status.as_u16())]
+    Refused {
+        address: ListenAddr,
+        status: StatusCode,
+        message: String,
+    },
+    #[error("what listens at {0} is not a graphward of this version")]
+    Foreign(ListenAddr),
+}
 
 /// A client of one admin listener on this machine.
 pub(super) struct AdminClient {
@@ -17,6 +47,27 @@ pub(super) struct AdminClient {
     authority: String,
     client: HttpClient,
 }
+
+// === impl AdminArgs ===
+
+impl AdminArgs {
+    /// The admin address to ask. The flag comes first and needs no configuration: the rest of it might not even be valid
+    /// without the flags that the sidecar itself was given.
+    pub(super) fn address(&self) -> Result<ListenAddr, String> {
+        if let Some(admin) = &self.admin {
+            let admin = admin.parse::<ListenAddr>();
+            return admin.map_err(|error| format!("--admin: {error}"));
+        }
+        let flags = Overrides {
+            config: self.config.clone(),
+            ..Overrides::default()
+        };
+        let loaded = Config::load(flags, &env_vars()).map_err(|error| error.to_string())?;
+        Ok(loaded.config.listen.admin)
+    }
+}
+
+// === impl AdminClient ===
 
 impl AdminClient {
     /// Creates a client whose requests take no longer than this.
@@ -56,10 +107,34 @@ impl AdminClient {
     }
 }
 
+impl AdminClient {
+    /// Sends a request and returns the JSON of a successful answer.
+    pub(super) async fn request(&self, method: Method, path: &str) -> Result<Value, AdminError> {
+        let address = || self.address.clone();
+        let answer = self.send(method, path, Bytes::new()).await;
+        let answer = answer.map_err(|error| AdminError::Unreachable(address(), error))?;
+        let (status, body) = (answer.status(), answer.body());
+        let json: Option<Value> = serde_json::from_slice(body).ok();
+        if status.is_success() {
+            return json.ok_or_else(|| AdminError::Foreign(address()));
+        }
+        let message = json.as_ref().and_then(|json| json.pointer("/error/message")?.as_str());
+        let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+        let message = printable(&message).chars().take(MAX_MESSAGE).collect();
+        Err(AdminError::Refused {
+            address: address(),
+            status,
+            message,
+        })
+    }
+}
+
+/// The most that is shown of an answer, in characters.
+const MAX_MESSAGE: usize = 800;
 /// The longest wait for an answer to the question whether a sidecar runs.
-const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for a change: longer than a sidecar waits for one.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Finds out whether a sidecar with the same token sources listens there and changes tokens; the error says why not.
 pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> Result<(), String> {

@@ -28,7 +28,7 @@ use self::rotation::{Rotation, put_token};
 use self::screen::{Color, line};
 use super::exit::{Exit, print_error};
 use super::fake_graph::{FakeGraphError, tls_acceptor};
-use super::serve::build_runtime;
+use super::runtime::build_runtime;
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{Config, ConfigError, EnvVars, Overrides};
 use crate::net::Tasks;

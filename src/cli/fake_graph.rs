@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::exit::{Exit, print_error, print_message};
 use super::file::write_file;
-use super::serve::build_runtime;
+use super::runtime::build_runtime;
 use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks};

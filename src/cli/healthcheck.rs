@@ -1,35 +1,21 @@
 //! `graphward healthcheck`: requests `/readyz`, for images without a shell.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
 use http::{Method, StatusCode};
 
-use super::admin_client::AdminClient;
+use super::admin_client::{AdminArgs, AdminClient};
 use super::exit::{Exit, print_lines, print_message};
-use super::serve::build_runtime;
-use crate::config::{Config, Overrides, env_vars};
+use super::runtime::build_runtime;
 use crate::net::{HttpClientError, ListenAddr};
 use crate::types::error_chain;
-
-/// The flags of `healthcheck`.
-#[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
-pub struct HealthcheckArgs {
-    /// The sidecar's configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The sidecar's admin address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
-    #[arg(long, value_name = "ADDRESS")]
-    pub admin: Option<String>,
-}
 
 /// Asks the sidecar of this configuration whether it is ready, and prints one line.
 ///
 /// The exit code is always 0 or 1, even if the configuration is invalid: Docker reserves the other codes, and a sidecar with
 /// such a configuration is not ready.
-pub(super) fn run(args: HealthcheckArgs) -> Exit {
+pub(super) fn run(args: &AdminArgs) -> Exit {
     match check(args) {
         Ok(()) => {
             // The exit code holds even if the line cannot be written.
@@ -43,25 +29,10 @@ pub(super) fn run(args: HealthcheckArgs) -> Exit {
     }
 }
 
-fn check(args: HealthcheckArgs) -> Result<(), String> {
-    let admin = admin_address(args)?;
+fn check(args: &AdminArgs) -> Result<(), String> {
+    let admin = args.address()?;
     let runtime = build_runtime().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(check_ready(&admin))
-}
-
-/// The admin address to ask. The flag comes first and needs no configuration: the rest of it might not even be valid
-/// without the flags that the sidecar itself was given.
-fn admin_address(args: HealthcheckArgs) -> Result<ListenAddr, String> {
-    if let Some(admin) = args.admin {
-        let admin = admin.parse::<ListenAddr>();
-        return admin.map_err(|error| format!("--admin: {error}"));
-    }
-    let flags = Overrides {
-        config: args.config,
-        ..Overrides::default()
-    };
-    let loaded = Config::load(flags, &env_vars()).map_err(|error| error.to_string())?;
-    Ok(loaded.config.listen.admin)
 }
 
 /// A sidecar that does not answer within this time is not ready.

@@ -1,18 +1,18 @@
 //! `graphward serve`: the sidecar.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use tokio::sync::Notify;
 
+use super::banner::Banner;
 use super::exit::{Exit, print_error};
 use super::exposure::warn_of_exposure;
+use super::runtime::{block_on_and_detach, build_runtime};
 use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, ServiceManager, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
-use crate::proxy::SpoolThreads;
 use crate::telemetry::{LogOutput, install_logger};
 
 /// The flags of `graphward serve`.
@@ -53,10 +53,13 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     }
     set_limits();
     let reload = Some(reload).filter(|_| !app::has_terminal());
+    let banner = Banner::new(&config, &args.overrides);
     let server = async {
+        let tasks = Tasks::default();
         // Signals first: from here on only `app::run` ends the process.
-        let stops = app::stop_signals(&Tasks::default(), reload)?;
-        Ok(Box::pin(app::run(config, deps, missing_token, stops, drop)).await)
+        let stops = app::stop_signals(&tasks, reload)?;
+        let on_start = |handle| drop(banner.map(|banner| tasks.spawn(banner.print(handle))));
+        Ok(Box::pin(app::run(config, deps, missing_token, stops, on_start)).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {
         Ok(outcome) => exit_of(outcome),
@@ -123,28 +126,6 @@ impl PreparedSidecar {
     }
 }
 
-/// Runs the future to its end and leaves threads behind that are still blocked then: a file on a hanging network
-/// filesystem, or a name server that does not answer, must not keep the process from stopping.
-pub(super) fn block_on_and_detach<F: Future>(runtime: tokio::runtime::Runtime, future: F) -> F::Output {
-    let output = runtime.block_on(future);
-    runtime.shutdown_background();
-    output
-}
-
-/// Builds a runtime with one thread, and blocking threads for files, which come and go as they are needed.
-///
-/// One thread forwards some fifty thousand small requests a second, about a hundred times what Graph lets one phone
-/// number send. A second thread would only add the cost of waking it.
-pub(super) fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(SpoolThreads::MAX + OTHER_BLOCKING_THREADS)
-        .build()
-}
-
-/// The blocking threads for everything but the spool: a file on a network filesystem that hangs holds one of them.
-const OTHER_BLOCKING_THREADS: usize = 56;
-
 /// Keeps other processes of the same user from attaching, and the memory, which has the tokens, out of core dumps. What this
 /// process executes is not affected.
 fn forbid_attaching() {
@@ -172,28 +153,5 @@ pub(super) fn set_limits() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "cannot raise the open-file limit; keeping the current one");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_thread_that_is_blocked_is_not_waited_for() {
-        let (release, blocked) = mpsc::channel::<()>();
-        let (ended, end) = mpsc::channel();
-        std::thread::spawn(move || {
-            block_on_and_detach(build_runtime().unwrap(), async move {
-                drop(tokio::task::spawn_blocking(move || blocked.recv()));
-                tokio::task::yield_now().await;
-            });
-            ended.send(()).unwrap();
-        });
-        end.recv_timeout(Duration::from_secs(60)).unwrap();
-        drop(release);
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, print_message};
-use super::serve::build_runtime;
+use super::runtime::build_runtime;
 use crate::app::{ConfiguredTenantError, ConfiguredTenants};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode_token};
@@ -47,7 +47,7 @@ pub(super) enum InputError {
 const SHORTEST_TOKEN: usize = 100;
 
 /// Reads the name of a tenant, which errors may show.
-fn parse_tenant(name: &str) -> Result<TenantId, &'static str> {
+pub(super) fn parse_tenant(name: &str) -> Result<TenantId, &'static str> {
     let tenant = TenantId::new(name).ok().filter(|_| !is_token(name));
     tenant.ok_or("it is not the name of a tenant")
 }

@@ -6,12 +6,15 @@
 //! file descriptor. Commands that print for a person (`demo`) do not log, so the two do not mix. The stdout of `exec` is
 //! that of its command, so its log goes to stderr.
 //!
+//! A line on a terminal is short: the time without the day, and no target. The reader is there while it is written.
+//!
 //! graphward's own events follow the configured level. Those of other crates are at most `info`, whatever is configured: at
 //! `debug` and `trace`, HTTP and TLS libraries log headers and frames, which contain the token.
 
 mod lossy_writer;
 mod output;
 mod tenant_json;
+mod time_of_day;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,6 +33,7 @@ use tracing_subscriber::reload;
 use lossy_writer::{LineEncoding, LossyWriter};
 pub use output::LogOutput;
 use tenant_json::TenantJson;
+use time_of_day::TimeOfDay;
 
 /// The format and the level of the log (`[log]`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -144,7 +148,12 @@ where
                 .with_writer(writer),
         ),
         LineEncoding::Text => Box::new(fmt::layer().with_ansi(false).with_writer(writer)),
-        LineEncoding::ColoredText => Box::new(fmt::layer().with_writer(writer)),
+        LineEncoding::ColoredText => Box::new(
+            fmt::layer()
+                .with_target(false)
+                .with_timer(TimeOfDay)
+                .with_writer(writer),
+        ),
     }
 }
 

@@ -23,6 +23,7 @@ mod first_notices;
 mod hidden_errors;
 mod https;
 mod memory;
+mod operator_commands;
 mod postgres;
 mod print_config;
 mod process_lifecycle;

@@ -1,10 +1,11 @@
 //! The report of a check: findings with a level, for people and for machines.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use super::super::table::{Colors, Tone};
 
 /// How a finding is to be taken. The worst one of a report is its exit code.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -145,18 +146,18 @@ impl Report {
 
     /// The report for people, with colors for a terminal unless `NO_COLOR` is set.
     pub(super) fn to_text(&self) -> String {
-        let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let has_colors = std::io::stdout().is_terminal() && !is_refused;
+        let colors = Colors::of_stdout();
         let mut lines = Vec::new();
         for Section { title, findings, .. } in &self.sections {
             lines.push(title.clone());
             for finding in findings {
                 let level = format!("{:<7}", finding.level.word());
-                let level = match finding.level {
-                    Level::Warning if has_colors => format!("\u{1b}[33m{level}\u{1b}[0m"),
-                    Level::Bad if has_colors => format!("\u{1b}[31m{level}\u{1b}[0m"),
-                    Level::Good | Level::Note | Level::Warning | Level::Bad => level,
+                let tone = match finding.level {
+                    Level::Warning => Tone::Warning,
+                    Level::Bad => Tone::Bad,
+                    Level::Good | Level::Note => Tone::Plain,
                 };
+                let level = colors.paint(tone, &level);
                 lines.push(format!("  {level}  {:<8} {}", finding.topic, finding.message));
                 lines.extend(finding.advice.iter().map(|advice| format!("{:20} {advice}", "")));
             }

@@ -1,0 +1,120 @@
+//! The lines that `graphward serve` prints on a terminal once it serves: the address, the token, and what to do with both.
+//!
+//! # Why
+//!
+//! The log says the same in more words. A person who starts graphward for the first time needs the address for the app, and a
+//! command to see that it works. What is said of the token is what the sidecar's own admin listener answers, as for
+//! `graphward status`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use http::Method;
+
+use super::admin_client::{AdminClient, FIND_TIMEOUT};
+use super::status::Answer;
+use super::table::{Colors, Tone};
+use crate::app::ServerHandle;
+use crate::config::{Config, Overrides};
+use crate::net::{ListenAddr, Stage};
+use crate::telemetry::LogFormat;
+
+/// What the banner says besides the state of the token.
+#[derive(Clone, Debug)]
+pub(super) struct Banner {
+    proxy: ListenAddr,
+    admin: ListenAddr,
+    origin: String,
+    /// The command that replaces the token.
+    replace: String,
+}
+
+impl Banner {
+    /// The banner of a sidecar, unless its log is not for a person.
+    pub(super) fn new(config: &Config, flags: &Overrides) -> Option<Self> {
+        let is_for_person = std::io::stdout().is_terminal() && config.log.output.format != LogFormat::Json;
+        let proxy = config.listen.proxy.first()?.clone();
+        let paths = [
+            ("--config", flags.config.as_deref()),
+            ("--token-file", flags.token_file.as_deref().map(Path::new)),
+        ];
+        let shown = paths
+            .into_iter()
+            .filter_map(|(flag, path)| Some(format!(" {flag} {}", path?.display())));
+        let tenant = if config.serves_unnamed { "" } else { " --tenant NAME" };
+        is_for_person.then(|| Self {
+            proxy,
+            admin: config.listen.admin.clone(),
+            origin: config.upstream.origin.clone(),
+            replace: format!("graphward token set{}{tenant}", shown.collect::<String>()),
+        })
+    }
+
+    /// Prints the banner once requests are served.
+    pub(super) async fn print(self, handle: ServerHandle) {
+        handle.lifecycle.wait_for(Stage::Serving).await;
+        let bound = |address: Option<SocketAddr>, configured| address.map_or(configured, ListenAddr::Tcp);
+        let admin = bound(handle.admin, self.admin.clone());
+        let answer = async {
+            let client = AdminClient::new(&admin, FIND_TIMEOUT).ok()?;
+            let answer = client.request(Method::GET, "/admin/token-status?limit=1").await;
+            Answer::new(&answer.ok()?)
+        };
+        let token = answer.await.map(|answer| answer.summary());
+        let token = token.unwrap_or_else(|| "unknown: see `graphward status`".to_owned());
+        let proxy = bound(handle.proxy.first().copied(), self.proxy.clone());
+        let text = self.text(&proxy.local_dial_address(), &token, Colors::of_stdout());
+        // A terminal that is gone reads no banner.
+        drop(std::io::stdout().write_all(text.as_bytes()));
+    }
+
+    fn text(&self, proxy: &ListenAddr, token: &str, colors: Colors) -> String {
+        let (url, curl) = match proxy {
+            ListenAddr::Tcp(address) => (format!("http://{address}"), format!("curl http://{address}")),
+            ListenAddr::Unix(path) => {
+                let path = path.display();
+                (
+                    format!("unix:{path}"),
+                    format!("curl --unix-socket {path} http://localhost"),
+                )
+            }
+        };
+        let lines = [
+            ("address:", format!("{url} instead of {}", self.origin)),
+            ("token:", token.to_owned()),
+            ("try:", format!("{curl}/v25.0/me")),
+            ("replace it:", self.replace.clone()),
+        ];
+        let line = |(label, text)| format!("{} {text}\n", colors.paint(Tone::Heading, &format!("{label:<11}")));
+        lines.map(line).concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_banner_has_four_lines() {
+        let banner = Banner {
+            proxy: ListenAddr::Unix("/run/p.sock".into()),
+            admin: ListenAddr::Unix("/run/a.sock".into()),
+            origin: "https://graph.facebook.com".to_owned(),
+            replace: "graphward token set --token-file token".to_owned(),
+        };
+        let text = banner.text(&"127.0.0.1:8080".parse().unwrap(), "da273344", Colors::Off);
+        let expected = "\
+address:    http://127.0.0.1:8080 instead of https://graph.facebook.com
+token:      da273344
+try:        curl http://127.0.0.1:8080/v25.0/me
+replace it: graphward token set --token-file token
+";
+        assert_eq!(text, expected);
+        let text = banner.text(&banner.proxy, "da273344", Colors::Off);
+        assert!(
+            text.contains("curl --unix-socket /run/p.sock http://localhost/v25.0/me\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,299 @@
+//! `graphward send-test`: sends a WhatsApp message through a running sidecar, as the app would.
+//!
+//! # Why
+//!
+//! The message is a template unless a text is asked for: outside the 24 hours after the recipient's last message, Graph accepts
+//! a text, answers with an id, and never delivers it. A test that cannot arrive says nothing.
+//!
+//! Graph's message is not repeated if it refuses one, since it may have the token in it; the codes are explained instead.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use super::exit::{Exit, print_error, print_lines, print_message};
+use super::runtime::build_runtime;
+use super::table::printable;
+use super::token_input::parse_tenant;
+use crate::app::{ConfiguredTenants, StartError};
+use crate::config::{Config, ConfigError, Overrides, env_vars};
+use crate::graph::{Explanation, GraphError, explain};
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
+use crate::types::{Clock, TenantId, error_chain};
+
+/// The flags of `graphward send-test`.
+#[derive(Args, Clone, Debug)]
+pub struct SendTestArgs {
+    /// The recipient's number with its country code, such as +15550100
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
+    to: String,
+    /// The id of the sending phone number, which is not the number itself [default: check.phone_number_id]
+    #[arg(long, value_name = "ID", value_parser = id)]
+    phone_number_id: Option<String>,
+    /// The template to send
+    #[arg(long, value_name = "NAME", default_value = "hello_world", conflicts_with = "text")]
+    template: String,
+    /// The template's language
+    #[arg(long, value_name = "CODE", default_value = "en_US", conflicts_with = "text")]
+    language: String,
+    /// A text to send instead of a template; it arrives only within 24 hours of the recipient's last message
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+    /// Send it as this tenant, if the sidecar has several
+    #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
+    tenant: Option<TenantId>,
+    /// The sidecar's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The sidecar's proxy address: IP:PORT or unix:/PATH [default: the first of listen.proxy]
+    #[arg(long, value_name = "ADDRESS", value_parser = str::parse::<ListenAddr>)]
+    proxy: Option<ListenAddr>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The reason why the message was not accepted.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Build(#[from] StartError),
+    #[error("which phone number is to send it? Pass --phone-number-id, or set [check] phone_number_id")]
+    NoPhoneNumber,
+    #[error("cannot start")]
+    Start(#[from] std::io::Error),
+    #[error("cannot prepare the request")]
+    Request(#[from] http::Error),
+    #[error("cannot send the request to the sidecar at {0}; is it running?")]
+    Unreachable(ListenAddr, #[source] HttpClientError),
+    #[error("the sidecar refused the message: {0}")]
+    Sidecar(String),
+    #[error("Graph refused the message. {} {}", .0.summary, .0.remediation)]
+    Graph(Explanation),
+    #[error("the answer, with status {0}, is not that of Graph to a message")]
+    Foreign(u16),
+}
+
+/// A message that Graph accepted.
+#[derive(Debug, Eq, PartialEq)]
+struct Accepted {
+    id: String,
+    status: Option<String>,
+}
+
+/// The version of Graph's API.
+const VERSION: &str = "v25.0";
+/// The longest wait: longer than a sidecar takes for a request, a replay included.
+const TIMEOUT: Duration = Duration::from_secs(150);
+/// The codes of graphward's own answers begin here.
+const OWN_CODES: i64 = 990_001;
+const TEXT_NOTE: &str = "A text arrives only within 24 hours of the recipient's last message. Outside of them, Graph accepts it \
+                         all the same, and it never arrives: send a template instead.";
+
+/// Sends the message and prints its id.
+pub(super) fn run(args: &SendTestArgs) -> Exit {
+    if args.text.is_some() {
+        print_message(TEXT_NOTE);
+    }
+    let answer = send(args);
+    if args.json {
+        let (json, exit) = match &answer {
+            Ok(accepted) => {
+                let Accepted { id, status } = accepted;
+                (
+                    json!({ "message_id": id, "message_status": status, "to": args.to }),
+                    Exit::Success,
+                )
+            }
+            Err(error) => (json!({ "error": error_chain(error) }), error.exit()),
+        };
+        let printed = print_lines(&format!("{json:#}"));
+        return if printed == Exit::Success { exit } else { printed };
+    }
+    match answer {
+        Ok(Accepted { id, status }) => {
+            let status = status.map_or_else(String::new, |status| format!(" ({})", printable(&status)));
+            print_lines(&format!(
+                "Graph accepted the message to {}{status}: {}",
+                args.to,
+                printable(&id)
+            ))
+        }
+        Err(error) => print_error(&error, error.exit()),
+    }
+}
+
+fn send(args: &SendTestArgs) -> Result<Accepted, SendError> {
+    let (address, path) = (args.proxy_address()?, args.path()?);
+    let runtime = build_runtime()?;
+    runtime.block_on(async {
+        let unreachable = |error| SendError::Unreachable(address.clone(), error);
+        let (authority, unix_socket) = match &address {
+            ListenAddr::Tcp(address) => (address.to_string(), None),
+            ListenAddr::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
+        };
+        let config = HttpClientConfig {
+            schemes: AllowedSchemes::HttpAndHttps,
+            unix_socket,
+            ..HttpClientConfig::default()
+        };
+        let client = HttpClient::new(config, TIMEOUT);
+        let client = client.map_err(|error| unreachable(HttpClientError::InvalidUrl(error.into())))?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{authority}{path}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Bytes::from(args.message().to_string()))?;
+        let answer = client.send(request).await.map_err(unreachable)?;
+        read_answer(answer.status().as_u16(), answer.body())
+    })
+}
+
+/// Reads the id of an accepted message, or the reason why it was not accepted.
+fn read_answer(status: u16, body: &[u8]) -> Result<Accepted, SendError> {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |path: &str| json.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    if let Some(id) = text("/messages/0/id") {
+        let status = text("/messages/0/message_status");
+        return Ok(Accepted { id, status });
+    }
+    let Some(error) = json.get("error").and_then(Value::as_object) else {
+        return Err(SendError::Foreign(status));
+    };
+    let own = error
+        .get("code")
+        .and_then(Value::as_i64)
+        .filter(|code| *code >= OWN_CODES);
+    Err(match (own, text("/error/message")) {
+        (Some(code), Some(message)) => SendError::Sidecar(format!("{} (code {code})", printable(&message))),
+        (Some(_), None) | (None, _) => SendError::Graph(explain(&GraphError::from_object(error))),
+    })
+}
+
+fn number(text: &str) -> Result<String, &'static str> {
+    let digits: String = text.chars().filter(|letter| !"+ -().".contains(*letter)).collect();
+    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number {
+        Ok(digits)
+    } else {
+        Err("must be a number with its country code: 7 to 15 digits")
+    }
+}
+
+fn id(text: &str) -> Result<String, &'static str> {
+    let is_id = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let error = "must be the numeric id of the phone number, which API setup of the app shows below the number";
+    is_id.then(|| text.to_owned()).ok_or(error)
+}
+
+// === impl SendTestArgs ===
+
+impl SendTestArgs {
+    fn load_config(&self) -> Result<Config, ConfigError> {
+        let flags = Overrides {
+            config: self.config.clone(),
+            ..Overrides::default()
+        };
+        Ok(Config::load(flags, &env_vars())?.config)
+    }
+
+    /// The address of the sidecar. The flag needs no configuration.
+    fn proxy_address(&self) -> Result<ListenAddr, SendError> {
+        if let Some(address) = &self.proxy {
+            return Ok(address.local_dial_address());
+        }
+        let listen = self.load_config()?.listen;
+        // The configuration has at least one address.
+        Ok(listen.proxy.first().unwrap_or(&listen.admin).local_dial_address())
+    }
+
+    /// The path of the request. The flag needs no configuration.
+    fn path(&self) -> Result<String, SendError> {
+        let id = match &self.phone_number_id {
+            Some(id) => Some(id.clone()),
+            None => self.configured_number_id()?,
+        };
+        let id = id.ok_or(SendError::NoPhoneNumber)?;
+        let tenant = self.tenant.as_ref().map(|tenant| format!("/-/{tenant}"));
+        Ok(format!("{}/{VERSION}/{id}/messages", tenant.unwrap_or_default()))
+    }
+
+    fn configured_number_id(&self) -> Result<Option<String>, SendError> {
+        let tenants = ConfiguredTenants::new(self.load_config()?, Clock::system())?;
+        let mut named = tenants.named().into_iter();
+        let tenant = named.find(|tenant| self.tenant.as_ref().is_none_or(|id| tenant.id == *id));
+        let id = tenant.map(|tenant| tenants.phone_number_id(&tenant)).transpose()?;
+        Ok(id.flatten())
+    }
+
+    fn message(&self) -> Value {
+        let (kind, content) = match &self.text {
+            Some(text) => ("text", json!({ "body": text })),
+            None => (
+                "template",
+                json!({ "name": self.template, "language": { "code": self.language } }),
+            ),
+        };
+        json!({ "messaging_product": "whatsapp", "to": self.to, "type": kind, kind: content })
+    }
+}
+
+// === impl SendError ===
+
+impl SendError {
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Build(_) | Self::NoPhoneNumber => Exit::Usage,
+            Self::Start(_)
+            | Self::Request(_)
+            | Self::Unreachable(..)
+            | Self::Sidecar(_)
+            | Self::Graph(_)
+            | Self::Foreign(_) => Exit::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_digits_however_it_is_written() {
+        for text in ["+1 (555) 010-0199", "15550100199", "+1.555.010.0199"] {
+            assert_eq!(number(text).as_deref(), Ok("15550100199"), "{text}");
+        }
+        for text in ["", "555", "+1555010019912345", "EAAGhunter2", "1555x0100199"] {
+            assert!(number(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_explained_without_graphs_message() {
+        let graph = r#"{"error":{"message":"Malformed access token EAAGhunter2","type":"OAuthException","code":190}}"#;
+        let Err(error) = read_answer(401, graph.as_bytes()) else {
+            panic!("accepted");
+        };
+        let text = error.to_string();
+        assert!(text.contains("(code 190)") && !text.contains("hunter2"), "{text}");
+        let own = r#"{"error":{"message":"There is no token yet.","type":"GraphwardException","code":990003}}"#;
+        let text = read_answer(503, own.as_bytes()).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "the sidecar refused the message: There is no token yet. (code 990003)"
+        );
+        for other in ["<html>", "{}", r#"{"messages":[]}"#, r#"{"error":"x"}"#] {
+            assert!(
+                matches!(read_answer(200, other.as_bytes()), Err(SendError::Foreign(200))),
+                "{other}"
+            );
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! `graphward status` and `graphward refresh`: the tokens of a running sidecar, as its admin listener reports them.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::admin_client::{AdminArgs, AdminClient, AdminError, CHANGE_TIMEOUT};
+use super::exit::{Exit, print_error, print_lines, print_message};
+use super::runtime::build_runtime;
+use super::table::{Cell, Colors, Table, Tone, printable};
+use crate::net::ListenAddr;
+
+/// The flags of `graphward status`.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Show this tenant only
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Show the tenants whose token is in this state, such as usable, expired or rejected
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Show the tenants whose names come after this one
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The flags of `graphward refresh`.
+#[derive(Args, Clone, Debug)]
+pub struct RefreshArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Look at the sources of this tenant only
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The form of the output.
+#[derive(Args, Clone, Copy, Debug)]
+struct OutputArgs {
+    /// Print the sidecar's answer, which is JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer to `GET /admin/token-status`.
+#[derive(Deserialize)]
+pub(super) struct Answer {
+    stage: String,
+    ready: bool,
+    tenants: Vec<TokenReport>,
+    counts: BTreeMap<String, u64>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TokenReport {
+    tenant: String,
+    usable: bool,
+    state: String,
+    reason: String,
+    advice: Option<String>,
+    fingerprint: Option<String>,
+    source: Option<String>,
+    expires_at: Option<String>,
+    days_left: Option<f64>,
+}
+
+/// The tenants of an answer, which is read up to 64 KiB.
+const PAGE: u32 = 50;
+/// A token with fewer days left is shown as a warning.
+const FEW_DAYS: f64 = 7.0;
+
+/// Prints the status of the tokens.
+pub(super) fn run(args: &StatusArgs) -> Exit {
+    let filters = [("tenant", &args.tenant), ("state", &args.state), ("after", &args.after)];
+    let mut path = format!("/admin/token-status?limit={PAGE}");
+    for (name, value) in filters {
+        if let Some(value) = value {
+            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+            path += &format!("&{name}={value}");
+        }
+    }
+    show(&args.admin, None, &path, args.tenant.as_deref(), args.output)
+}
+
+/// Lets the sidecar look at the sources, and prints the status of the tokens.
+pub(super) fn refresh(args: &RefreshArgs) -> Exit {
+    let tenant = args.tenant.as_ref();
+    let query = tenant.map(|tenant| format!("tenant={}", utf8_percent_encode(tenant, NON_ALPHANUMERIC)));
+    let (refresh, status) = match query {
+        Some(query) => (
+            format!("/admin/refresh-token?{query}"),
+            format!("/admin/token-status?{query}"),
+        ),
+        None => (
+            "/admin/refresh-token".to_owned(),
+            format!("/admin/token-status?limit={PAGE}"),
+        ),
+    };
+    show(
+        &args.admin,
+        Some(&refresh),
+        &status,
+        args.tenant.as_deref(),
+        args.output,
+    )
+}
+
+fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&str>, output: OutputArgs) -> Exit {
+    let client = admin
+        .address()
+        .and_then(|address| AdminClient::new(&address, CHANGE_TIMEOUT));
+    let client = match client {
+        Ok(client) => client,
+        Err(message) => {
+            print_message(&message);
+            return Exit::Usage;
+        }
+    };
+    let runtime = match build_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return print_error(&error, Exit::Failed),
+    };
+    let answer = runtime.block_on(async {
+        if let Some(path) = refresh {
+            client.request(Method::POST, path).await?;
+        }
+        let json = client.request(Method::GET, status).await?;
+        let answer = Answer::new(&json).ok_or_else(|| AdminError::Foreign(client.address.clone()))?;
+        Ok::<_, AdminError>((json, answer))
+    });
+    let (json, answer) = match answer {
+        Ok(answer) => answer,
+        Err(error) => return print_error(&error, Exit::Failed),
+    };
+    if let Some(tenant) = tenant.filter(|_| answer.tenants.is_empty()) {
+        print_message(&format!(
+            "the sidecar at {} has no tenant {tenant} in that state",
+            client.address
+        ));
+        return Exit::Failed;
+    }
+    let text = if output.json {
+        format!("{json:#}")
+    } else {
+        answer.to_text(&client.address, Colors::of_stdout())
+    };
+    let printed = print_lines(&text);
+    if answer.is_good() { printed } else { Exit::Failed }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Reads the JSON of a graphward.
+    pub(super) fn new(json: &Value) -> Option<Self> {
+        Self::deserialize(json).ok()
+    }
+
+    /// The state of the token, or of the tokens, in one line.
+    pub(super) fn summary(&self) -> String {
+        match &*self.tenants {
+            [tenant] if self.next.is_none() => tenant.summary(),
+            _ => self.shown_counts(),
+        }
+    }
+
+    fn shown_counts(&self) -> String {
+        let counts = self.counts.iter().filter(|(_, count)| **count > 0);
+        let counts: Vec<_> = counts.map(|(state, count)| format!("{count} {state}")).collect();
+        printable(&counts.join(", "))
+    }
+
+    /// Whether the sidecar is ready and all tokens that are shown are usable.
+    fn is_good(&self) -> bool {
+        self.ready && self.tenants.iter().all(|tenant| tenant.usable)
+    }
+
+    fn to_text(&self, address: &ListenAddr, colors: Colors) -> String {
+        let (ready, tone) = if self.ready {
+            ("ready", Tone::Good)
+        } else {
+            ("not ready", Tone::Bad)
+        };
+        let mut text = format!(
+            "sidecar at {address}: {}, {}; tokens: {}\n",
+            printable(&self.stage),
+            colors.paint(tone, ready),
+            self.shown_counts(),
+        );
+        let mut table = Table::new(&["TENANT", "STATE", "TOKEN", "DAYS LEFT", "EXPIRES", "SOURCE"]);
+        for tenant in &self.tenants {
+            table.push(tenant.to_row());
+        }
+        text += &table.to_text(colors);
+        for tenant in &self.tenants {
+            if !tenant.usable {
+                text += &format!("\n{}: {}", printable(&tenant.tenant), printable(&tenant.reason));
+            }
+            if let Some(advice) = &tenant.advice {
+                text += &format!("\n{}: {}", printable(&tenant.tenant), printable(advice));
+            }
+        }
+        if let Some(next) = &self.next {
+            text += &format!("\nMore: --after {}", printable(next));
+        }
+        text
+    }
+}
+
+// === impl TokenReport ===
+
+impl TokenReport {
+    /// The token and its end, or the reason why there is none.
+    fn summary(&self) -> String {
+        let Some(fingerprint) = self.fingerprint.as_ref().filter(|_| self.usable) else {
+            let advice = self.advice.as_deref().unwrap_or_default();
+            return printable(&format!("{}. {advice}", self.reason));
+        };
+        let source = self.source.as_ref().map(|source| format!(" from {source}"));
+        let end = match (&self.expires_at, self.days_left) {
+            (Some(end), Some(days)) => format!("expires {end} (in {days:.1} days)"),
+            (_, _) => "no known end".to_owned(),
+        };
+        printable(&format!("{fingerprint}{}, {end}", source.unwrap_or_default()))
+    }
+
+    fn to_row(&self) -> Vec<Cell> {
+        let unknown = || "-".to_owned();
+        let days = self.days_left.map_or_else(unknown, |days| format!("{days:.1}"));
+        let few = match self.days_left {
+            Some(days) if days <= 0.0 => Tone::Bad,
+            Some(days) if days < FEW_DAYS => Tone::Warning,
+            Some(_) | None => Tone::Plain,
+        };
+        let state = if self.usable { Tone::Good } else { Tone::Bad };
+        let plain = |text: &Option<String>| Cell::new(Tone::Plain, text.as_deref().unwrap_or("-"));
+        vec![
+            Cell::new(Tone::Plain, &self.tenant),
+            Cell::new(state, &self.state),
+            plain(&self.fingerprint),
+            Cell::new(few, &days),
+            plain(&self.expires_at),
+            plain(&self.source),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_row_for_each_tenant_and_what_to_do_below() {
+        let tenant = |name: &str, usable: bool| {
+            json!({
+                "tenant": name, "usable": usable, "state": if usable { "usable" } else { "expired" },
+                "reason": "the token has expired", "advice": (!usable).then_some("Put a valid token into its source."),
+                "generation": 1, "fingerprint": "da273344", "source": "file `/t`", "expires_at": null,
+                "days_left": usable.then_some(2.2), "scopes": null,
+            })
+        };
+        let answer = json!({
+            "stage": "serving", "ready": true, "counts": { "usable": 1, "expired": 1, "missing": 0 },
+            "tenants": [tenant("acme", true), tenant("shop\u{1b}[2J", false)], "next": "shop",
+        });
+        let summary = |days: Option<f64>| {
+            let mut one = answer.clone();
+            one["next"] = Value::Null;
+            one["tenants"] = json!([tenant("acme", days.is_some())]);
+            one["tenants"][0]["expires_at"] = days.map(|_| "2026-12-01T00:00:00Z").into();
+            Answer::new(&one).unwrap().summary()
+        };
+        assert_eq!(
+            summary(Some(2.2)),
+            "da273344 from file `/t`, expires 2026-12-01T00:00:00Z (in 2.2 days)"
+        );
+        assert_eq!(
+            summary(None),
+            "the token has expired. Put a valid token into its source."
+        );
+        let answer = Answer::new(&answer).unwrap();
+        assert_eq!(answer.summary(), "1 expired, 1 usable");
+        assert!(!answer.is_good());
+        let text = answer.to_text(&"127.0.0.1:9080".parse().unwrap(), Colors::Off);
+        let expected = "\
+sidecar at 127.0.0.1:9080: serving, ready; tokens: 1 expired, 1 usable
+TENANT    STATE    TOKEN     DAYS LEFT  EXPIRES  SOURCE
+acme      usable   da273344  2.2        -        file `/t`
+shop [2J  expired  da273344  -          -        file `/t`
+shop [2J: the token has expired
+shop [2J: Put a valid token into its source.
+More: --after shop";
+        assert_eq!(text, expected);
+    }
+}
