@@ -6,6 +6,7 @@ mod access;
 mod changes;
 mod events;
 mod history;
+mod openapi;
 mod page;
 mod probes;
 mod query;
@@ -16,6 +17,7 @@ mod state;
 mod status;
 mod table;
 mod tenant;
+mod tenant_changes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,17 +32,20 @@ use hyper::service::{Service, service_fn};
 use crate::net::ConnectionInfo;
 use crate::types::TenantId;
 
-use access::check_write;
+use access::Guard;
 use changes::{Asked, Change, ChangeError, Target, refuse, tenant_name};
 use events::{EventQuery, events};
+use openapi::description;
 use page::page;
 use probes::{readiness, startup};
 use query::Listing;
 use response::{TEXT, error_response, json_response, not_allowed, respond};
-use routes::{Access, Endpoint, Found, find, paths};
+use routes::{Endpoint, Found, find, paths};
 use scrape::metrics;
 use status::{tenants, token_status};
+use tenant_changes::{put_tenant, withdraw_tenant};
 
+pub use access::{AccessPolicy, AdminAddress, AdminConfig};
 pub use history::TokenHistory;
 pub use state::{Admin, ReadinessPolicy, ReadyConfig};
 pub use table::{ReadFailure, TableState, TableTenant, TableTenants, TableToken};
@@ -73,16 +78,26 @@ impl Admin {
                 return respond(StatusCode::NOT_FOUND, TEXT, message);
             }
         };
-        if route.access == Access::Write
-            && let Err(error) = check_write(self.exposed_on, &request)
-        {
-            return refuse(&error.into(), None, peer);
+        let policy = self.access.load_full();
+        let guard = Guard {
+            policy: &policy,
+            address: &self.address,
+        };
+        if let Err(error) = guard.check(route, &request) {
+            tracing::warn!(reason = %error, peer, "refused a request to the admin listener");
+            return guard.refuse(error, route);
         }
+        let asked = Asked {
+            peer,
+            audit: &self.audit,
+            events: &self.events,
+        };
         match route.endpoint {
             Endpoint::Liveness => respond(StatusCode::OK, TEXT, "ok\n"),
             Endpoint::Startup => startup(self),
             Endpoint::Readiness => readiness(self),
             Endpoint::Metrics => metrics(self, request.headers()),
+            Endpoint::Description => description(),
             Endpoint::TokenStatus => self.list(request.uri().query(), token_status),
             Endpoint::Tenants => self.list(request.uri().query(), tenants),
             Endpoint::Events => match EventQuery::parse(request.uri().query()) {
@@ -91,9 +106,11 @@ impl Admin {
             },
             Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
             Endpoint::Page => page(request.uri().path()),
-            Endpoint::SetToken => self.change(Change::Set, request, peer).await,
-            Endpoint::RollBack => self.change(Change::RollBack, request, peer).await,
+            Endpoint::SetToken => self.change(Change::Set, request, asked).await,
+            Endpoint::RollBack => self.change(Change::RollBack, request, asked).await,
             Endpoint::Refresh => self.refresh(request.uri().query(), peer).await,
+            Endpoint::PutTenant => put_tenant(self, request, asked).await,
+            Endpoint::WithdrawTenant => withdraw_tenant(self, request.uri().path(), asked).await,
         }
     }
 
@@ -108,17 +125,12 @@ impl Admin {
         }
     }
 
-    async fn change(&self, change: Change, request: Request<Incoming>, peer: &str) -> Response<Full<Bytes>> {
+    async fn change(&self, change: Change, request: Request<Incoming>, asked: Asked<'_>) -> Response<Full<Bytes>> {
         let tenants = self.open_tenants(request.uri().query().and_then(tenant_name).as_deref());
         let targets = tenants.iter().map(|tenant| Target {
             id: &tenant.id,
             operator: &tenant.operator,
         });
-        let asked = Asked {
-            peer,
-            audit: &self.audit,
-            events: &self.events,
-        };
         change.respond(targets.collect(), asked, request).await
     }
 

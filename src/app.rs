@@ -15,6 +15,7 @@ mod event_sink;
 mod known_rows;
 mod open_rows;
 mod reload;
+mod row_changes;
 mod row_settings;
 mod row_tenants;
 mod run;
@@ -39,7 +40,7 @@ pub use configured_tenants::{
 pub use context::UpstreamError;
 pub use error::StartError;
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
-pub use secrets::SecretLoadError;
+pub use secrets::{SecretLoadError, admin_authorization};
 pub use service_manager::ServiceManager;
 pub use signal::{StopSignal, has_terminal, stop_signals};
 pub use token_provider::TokenProviderError;

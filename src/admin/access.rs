@@ -1,55 +1,316 @@
-//! Who may change something through the admin listener.
+//! Who may look, and who may change something, through the admin listener.
 //!
 //! # Why
 //!
-//! There is no key, so only what proves to come from this machine is accepted: every address of the listener is loopback or
-//! a Unix socket. A web page in a browser on this machine is no exception to distrust: it can send a request anywhere, but
-//! not with a header of its own, unless the answer to a preflight request allows it, and no answer here does. A page that
-//! made its own name resolve to loopback could, but then names itself in `Host`.
+//! With a key, a request proves itself. Without one, changes are accepted only from what proves to come from this machine: every
+//! address of the listener is loopback or a Unix socket. A web page in a browser on this machine is no exception to distrust: it
+//! can send a request anywhere, but not with a header of its own, unless the answer to a preflight request allows it, and no answer
+//! here does. A page that made its own name resolve to loopback could, but then names itself in `Host`; it could also read, so
+//! that counts for reads as well. Browsers say besides which page a request is from, in `Origin` and `Sec-Fetch-Site`.
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::Request;
-use http::header::HOST;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::response::error_response;
+use super::routes::{Access, Route};
+use crate::types::{Secret, SecretRef};
+
+/// Who may use the admin listener, and for what.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where the key is that requests to `/admin/` need, as `Authorization: Bearer KEY`.
+    pub key: Option<SecretRef>,
+    /// Whether requests may change anything.
+    pub writes: bool,
+}
+
+/// Who may use the admin listener, and for what.
+#[derive(Debug)]
+pub struct AccessPolicy {
+    /// The key that a request to `/admin/` needs, if one is configured.
+    pub key: Option<Secret>,
+    /// Whether requests may change anything.
+    pub writes: bool,
+}
+
+/// The listener, as its clients reach it.
+#[derive(Clone, Debug)]
+pub struct AdminAddress {
+    /// Its URL, or `unix:/path`.
+    pub url: String,
+    /// Its address, if other machines can reach it: then it changes nothing without a key.
+    pub exposed: Option<SocketAddr>,
+}
+
+/// Checks requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guard<'a> {
+    pub(super) policy: &'a AccessPolicy,
+    pub(super) address: &'a AdminAddress,
+}
 
 /// The reason why a request is not accepted. No message repeats anything of the request.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum AccessError {
     #[error(
         "other machines can reach the admin listener, on {0}, so it changes no token; set listen.admin to a loopback \
-         address or to unix:/PATH, or replace the token in its source"
+         address or to unix:/PATH, or set admin.key, or replace the token in its source"
     )]
     Exposed(SocketAddr),
-    #[error("a change of the token needs the header `Graphward-Admin: yes`, which no web page can send")]
+    #[error("admin.writes = false: requests change nothing here")]
+    ReadOnly,
+    #[error("the request needs the key of admin.key, as `Authorization: Bearer KEY`")]
+    NoKey,
+    #[error("a change needs the header `Graphward-Admin: yes`, which no web page can send")]
     NoHeader,
-    #[error("a change of the token needs the Host localhost, 127.0.0.1 or [::1]")]
+    #[error("the request needs the Host localhost, 127.0.0.1 or [::1]")]
     ForeignHost,
+    #[error("the request is from a web page of another origin")]
+    ForeignOrigin,
 }
 
 /// The header that a change needs, with the value `yes`.
 const ADMIN_HEADER: &str = "graphward-admin";
+/// The header in which a browser says how the page that sent a request is related to this origin.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Checks whether a request may change something.
-pub(super) fn check_write<B>(exposed_on: Option<SocketAddr>, request: &Request<B>) -> Result<(), AccessError> {
-    if let Some(address) = exposed_on {
-        return Err(AccessError::Exposed(address));
+// === impl Guard ===
+
+impl Guard<'_> {
+    /// Returns whether changes are accepted at all.
+    pub(super) const fn accepts_changes(&self) -> bool {
+        self.policy.writes && (self.policy.key.is_some() || self.address.exposed.is_none())
     }
-    if request.headers().get(ADMIN_HEADER).is_none_or(|value| value != "yes") {
-        return Err(AccessError::NoHeader);
+
+    /// Checks whether a request may do what its route does.
+    pub(super) fn check<B>(&self, route: &Route, request: &Request<B>) -> Result<(), AccessError> {
+        let headers = request.headers();
+        let is_write = match route.access {
+            Access::Open => return Ok(()),
+            Access::Read => false,
+            Access::Write => true,
+        };
+        if is_write && !self.policy.writes {
+            return Err(AccessError::ReadOnly);
+        }
+        match (&self.policy.key, self.address.exposed) {
+            (Some(key), _) if has_key(key, headers) => {}
+            (Some(_), _) => return Err(AccessError::NoKey),
+            (None, Some(address)) if is_write => return Err(AccessError::Exposed(address)),
+            (None, Some(_)) => {}
+            (None, None) if is_write && headers.get(ADMIN_HEADER).is_none_or(|value| value != "yes") => {
+                return Err(AccessError::NoHeader);
+            }
+            (None, None) if has_loopback_host(request) => {}
+            (None, None) => return Err(AccessError::ForeignHost),
+        }
+        if is_of_other_page(headers) {
+            return Err(AccessError::ForeignOrigin);
+        }
+        Ok(())
     }
+
+    /// Answers why a request is not accepted, with a command line that is.
+    pub(super) fn refuse(&self, error: AccessError, route: &Route) -> Response<Full<Bytes>> {
+        let message = match error {
+            AccessError::Exposed(_) | AccessError::ReadOnly => error.to_string(),
+            AccessError::NoKey | AccessError::NoHeader | AccessError::ForeignHost | AccessError::ForeignOrigin => {
+                format!("{error}; for example: {}", self.command_line(route))
+            }
+        };
+        let mut response = error_response(StatusCode::FORBIDDEN, &message);
+        if matches!(error, AccessError::NoKey) {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            let scheme = HeaderValue::from_static("Bearer realm=\"graphward\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+
+    /// The command line that sends a request which is accepted.
+    fn command_line(&self, route: &Route) -> String {
+        let method = match route.method {
+            Method::GET => String::new(),
+            ref other => format!(" -X {other}"),
+        };
+        let proof = match (&self.policy.key, route.access) {
+            (Some(_), _) => " -H \"Authorization: Bearer $KEY\"",
+            (None, Access::Write) => " -H 'Graphward-Admin: yes'",
+            (None, Access::Open | Access::Read) => "",
+        };
+        let body = if route.has_body() { " -d @body.json" } else { "" };
+        let path = route.path;
+        let url = match self.address.url.strip_prefix("unix:") {
+            Some(socket) => format!("--unix-socket {socket} http://localhost{path}"),
+            None => format!("{}{path}", self.address.url),
+        };
+        format!("curl{method}{proof}{body} {url}")
+    }
+}
+
+fn has_key(key: &Secret, headers: &HeaderMap) -> bool {
+    const SCHEME: &[u8] = b"Bearer ";
+    let field = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let parts = field.and_then(|field| field.split_at_checked(SCHEME.len()));
+    parts.is_some_and(|(scheme, presented)| {
+        scheme.eq_ignore_ascii_case(SCHEME) && key.is_presented_as(presented.trim_ascii())
+    })
+}
+
+fn has_loopback_host<B>(request: &Request<B>) -> bool {
     let fields = request.headers().get_all(HOST).iter();
     let fields = fields.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
     let mut hosts = fields.chain(request.uri().authority().cloned().map(Some)).peekable();
-    let has_host = hosts.peek().is_some();
-    if !has_host || !hosts.all(|host| host.as_ref().is_some_and(is_loopback)) {
-        return Err(AccessError::ForeignHost);
-    }
-    Ok(())
+    hosts.peek().is_some() && hosts.all(|host| host.as_ref().is_some_and(is_loopback))
 }
 
 fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     address.map_or_else(|_name| host.eq_ignore_ascii_case("localhost"), |it| it.is_loopback())
+}
+
+/// Returns whether a browser says that another page than one of this listener sent the request.
+fn is_of_other_page(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|field| field.to_str().ok());
+    let host = text(HOST).unwrap_or_default();
+    let is_own = |origin: &str| {
+        let authority = origin.split_once("://").map(|(_scheme, authority)| authority);
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    };
+    headers.contains_key(ORIGIN) && !text(ORIGIN).is_some_and(is_own)
+        || text(FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::routes::{Found, find};
+    use super::*;
+
+    const KEY: &str = "a-key-of-the-operators";
+
+    fn guarded(policy: &AccessPolicy, exposed: Option<SocketAddr>, request: &[(&str, &str)]) -> [&'static str; 2] {
+        let address = AdminAddress {
+            url: "http://127.0.0.1:9080".to_owned(),
+            exposed,
+        };
+        let guard = Guard {
+            policy,
+            address: &address,
+        };
+        [(Method::GET, "/admin/events"), (Method::PUT, "/admin/token")].map(|(method, path)| {
+            let Found::Route(route) = find(&method, path) else {
+                panic!("{path}");
+            };
+            let mut builder = Request::builder().method(method).uri(path);
+            for (name, value) in request {
+                builder = builder.header(*name, *value);
+            }
+            match guard.check(route, &builder.body(()).unwrap()) {
+                Ok(()) => "yes",
+                Err(AccessError::Exposed(_)) => "exposed",
+                Err(AccessError::ReadOnly) => "read-only",
+                Err(AccessError::NoKey) => "key",
+                Err(AccessError::NoHeader) => "header",
+                Err(AccessError::ForeignHost) => "host",
+                Err(AccessError::ForeignOrigin) => "origin",
+            }
+        })
+    }
+
+    const LOCAL: (&str, &str) = ("host", "localhost:9080");
+    const YES: (&str, &str) = ("graphward-admin", "yes");
+
+    #[test]
+    fn without_a_key_looks_and_changes_are_of_this_machine_and_of_no_other_page() {
+        let policy = AccessPolicy {
+            key: None,
+            writes: true,
+        };
+        for (headers, expected) in [
+            (vec![LOCAL, YES], ["yes", "yes"]),
+            (vec![LOCAL], ["yes", "header"]),
+            (vec![YES], ["host", "host"]),
+            (vec![("host", "[::1]:9080"), YES], ["yes", "yes"]),
+            (vec![("host", "rebound.example"), YES], ["host", "host"]),
+            (vec![("host", "127.0.0.1.nip.io"), YES], ["host", "host"]),
+            (vec![LOCAL, ("host", "evil.example"), YES], ["host", "host"]),
+            (vec![LOCAL, YES, ("origin", "http://localhost:9080")], ["yes", "yes"]),
+            (
+                vec![LOCAL, YES, ("origin", "http://localhost:3000")],
+                ["origin", "origin"],
+            ),
+            (
+                vec![LOCAL, YES, ("origin", "https://evil.example")],
+                ["origin", "origin"],
+            ),
+            (vec![LOCAL, YES, ("origin", "null")], ["origin", "origin"]),
+            (vec![LOCAL, YES, ("sec-fetch-site", "cross-site")], ["origin", "origin"]),
+            (vec![LOCAL, YES, ("sec-fetch-site", "same-site")], ["origin", "origin"]),
+            (vec![LOCAL, YES, ("sec-fetch-site", "same-origin")], ["yes", "yes"]),
+            (vec![LOCAL, YES, ("sec-fetch-site", "none")], ["yes", "yes"]),
+        ] {
+            assert_eq!(guarded(&policy, None, &headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_shows_and_changes_nothing_without_its_key() {
+        let open = AccessPolicy {
+            key: None,
+            writes: true,
+        };
+        let exposed = Some(SocketAddr::from(([0, 0, 0, 0], 9080)));
+        assert_eq!(guarded(&open, exposed, &[LOCAL, YES]), ["yes", "exposed"]);
+        assert_eq!(
+            guarded(&open, exposed, &[("host", "graphward:9080"), YES]),
+            ["yes", "exposed"]
+        );
+        let locked = AccessPolicy {
+            key: Some(Secret::new(KEY).unwrap()),
+            writes: true,
+        };
+        let right = format!("Bearer {KEY}");
+        for exposed in [exposed, None] {
+            for wrong in [
+                "",
+                "Bearer",
+                "Bearer ",
+                "Bearer a-key-of-the-operator",
+                "Basic YTpi",
+                KEY,
+            ] {
+                let headers = [LOCAL, YES, ("authorization", wrong)];
+                assert_eq!(guarded(&locked, exposed, &headers), ["key", "key"], "{wrong}");
+            }
+            assert_eq!(guarded(&locked, exposed, &[LOCAL, YES]), ["key", "key"]);
+            for scheme in ["Bearer", "bearer"] {
+                let headers = [
+                    ("host", "graphward:9080"),
+                    ("authorization", &format!("{scheme} {KEY}")),
+                ];
+                assert_eq!(guarded(&locked, exposed, &headers), ["yes", "yes"], "{scheme}");
+            }
+            let page = [LOCAL, ("authorization", &right), ("origin", "https://evil.example")];
+            assert_eq!(guarded(&locked, exposed, &page), ["origin", "origin"]);
+        }
+    }
+
+    #[test]
+    fn changes_can_be_switched_off() {
+        for key in [None, Some(Secret::new(KEY).unwrap())] {
+            let policy = AccessPolicy { key, writes: false };
+            let key = format!("Bearer {KEY}");
+            let headers = [LOCAL, YES, ("authorization", key.as_str())];
+            assert_eq!(guarded(&policy, None, &headers), ["yes", "read-only"]);
+        }
+    }
 }

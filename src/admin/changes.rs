@@ -10,12 +10,11 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use super::access::AccessError;
 use super::response::{error_response, json_response};
 use crate::source::decode::{DecodeError, Format, decode_token};
 use crate::telemetry::{AuditLog, AuditRecord, EventLog, InLog};
 use crate::token::{ObtainError, OperatorCommand, OperatorHandle, Token, TokenChange};
-use crate::types::{TenantId, error_chain};
+use crate::types::{TenantId, TenantIdError, error_chain};
 
 /// A change of the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,8 +42,6 @@ pub(super) struct Asked<'a> {
 /// The reason why a change was refused. No message repeats anything of the request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChangeError {
-    #[error(transparent)]
-    Access(#[from] AccessError),
     #[error(
         "there is no such tenant or parameter; name one by ?tenant=NAME, which may be left out if there is only one: {0}"
     )]
@@ -53,14 +50,30 @@ pub(super) enum ChangeError {
     NoSuchTenant,
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     Body,
-    #[error("the body is not JSON (line {line}, column {column}); expected {{\"access_token\": \"…\"}}")]
-    NotJson { line: usize, column: usize },
-    #[error("the body needs `access_token`, which {0}; expected {{\"access_token\": \"…\"}}")]
-    NoToken(&'static str),
-    #[error("the token of {{\"access_token\": \"…\"}} in the body was refused: {0}")]
-    Token(DecodeError),
+    #[error("the body is not JSON (line {line}, column {column}); expected {{\"{field}\": \"…\"}}")]
+    NotJson {
+        line: usize,
+        column: usize,
+        field: &'static str,
+    },
+    #[error("the body needs `{field}`, which {what}; expected {{\"{field}\": \"…\"}}")]
+    NoToken { what: &'static str, field: &'static str },
+    #[error("the token of {{\"{field}\": \"…\"}} in the body was refused: {error}")]
+    Token { error: DecodeError, field: &'static str },
+    #[error("the body has a field that is not known, or an id that is not a text of digits; expected {0}")]
+    TenantFields(&'static str),
+    #[error(transparent)]
+    TenantName(#[from] TenantIdError),
+    #[error("the tenant is in the configuration; change it there, or its token with PUT /admin/token?tenant=NAME")]
+    ConfiguredTenant,
+    #[error(
+        "the configuration has no place for further tenants; set [tenants_from], with a directory or a database table"
+    )]
+    NoTenantsFrom,
     #[error("the token was not changed: {}", error_chain(.0))]
     Obtain(#[from] ObtainError),
+    #[error("the tenant was not changed: {}", error_chain(.0))]
+    Tenant(#[source] ObtainError),
 }
 
 /// The largest body.
@@ -119,7 +132,7 @@ impl Change {
 
     async fn make(self, target: &Target<'_>, request: Request<Incoming>) -> Result<TokenChange, ChangeError> {
         let command = match self {
-            Self::Set => OperatorCommand::Set(read_token(request.into_body()).await?),
+            Self::Set => OperatorCommand::Set(token_in(&read_body(request.into_body()).await?, "access_token")?),
             Self::RollBack => OperatorCommand::RollBack,
         };
         Ok(target.operator.request(command).await?)
@@ -155,41 +168,49 @@ fn names(targets: &[Target<'_>]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// Reads the token as one in a file is read.
-async fn read_token(body: Incoming) -> Result<Token, ChangeError> {
-    let collected = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
-    let Ok(Ok(body)) = collected else {
-        return Err(ChangeError::Body);
-    };
-    let format = Format::Pointer("/access_token".to_owned());
-    Ok(decode_token(&body.to_bytes(), &format, None)?)
+/// Reads a body.
+pub(super) async fn read_body(body: Incoming) -> Result<Bytes, ChangeError> {
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) | Err(_) => Err(ChangeError::Body),
+    }
+}
+
+/// Finds the token in a field of a body, as one in a file.
+pub(super) fn token_in(body: &[u8], field: &'static str) -> Result<Token, ChangeError> {
+    let format = Format::Pointer(format!("/{field}"));
+    decode_token(body, &format, None).map_err(|error| ChangeError::of_body(error, field))
 }
 
 // === impl ChangeError ===
 
 impl ChangeError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Access(_) => StatusCode::FORBIDDEN,
-            Self::UnknownTenant(_) | Self::NoSuchTenant => StatusCode::NOT_FOUND,
-            Self::Body | Self::NotJson { .. } | Self::NoToken(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
-            Self::Obtain(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Obtain(_) => StatusCode::CONFLICT,
-        }
-    }
-}
-
-impl From<DecodeError> for ChangeError {
-    fn from(error: DecodeError) -> Self {
+    /// The reason why there is no token in the body's `field`.
+    fn of_body(error: DecodeError, field: &'static str) -> Self {
         const NO_TOKEN: [(DecodeError, &str); 3] = [
             (DecodeError::PointerNotFound, "is missing"),
             (DecodeError::Null, "is null"),
             (DecodeError::NotString, "is not a string"),
         ];
         if let DecodeError::InvalidJson { line, column } = error {
-            return Self::NotJson { line, column };
+            return Self::NotJson { line, column, field };
         }
         let missing = NO_TOKEN.iter().find(|(kind, _)| *kind == error);
-        missing.map_or(Self::Token(error), |(_, text)| Self::NoToken(text))
+        missing.map_or(Self::Token { error, field }, |(_, what)| Self::NoToken { what, field })
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownTenant(_) | Self::NoSuchTenant => StatusCode::NOT_FOUND,
+            Self::ConfiguredTenant | Self::NoTenantsFrom => StatusCode::CONFLICT,
+            Self::Body
+            | Self::NotJson { .. }
+            | Self::NoToken { .. }
+            | Self::Token { .. }
+            | Self::TenantFields(_)
+            | Self::TenantName(_) => StatusCode::BAD_REQUEST,
+            Self::Obtain(error) | Self::Tenant(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Obtain(_) | Self::Tenant(_) => StatusCode::CONFLICT,
+        }
     }
 }

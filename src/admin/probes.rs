@@ -14,6 +14,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::access::Guard;
 use super::response::{TEXT, json_response, respond};
 use super::state::{Admin, ReadinessPolicy};
 use super::table::{ReadFailure, TableTenant, is_usable};
@@ -109,7 +110,11 @@ impl ProcessStatus {
         Self {
             ready: stage == Stage::Serving && tokens_ready,
             stage: stage.label(),
-            accepts_changes: admin.exposed_on.is_none(),
+            accepts_changes: Guard {
+                policy: &admin.access.load(),
+                address: &admin.address,
+            }
+            .accepts_changes(),
             source_identity: admin.source_identity.load().to_string(),
             tenant_count: tenants.len(),
             tenants_from: table.and_then(|table| table.failure.clone()),

@@ -1,6 +1,9 @@
 //! The paths of the admin listener: one table, which the router, the answers to a wrong method and the description use.
 
+use std::borrow::Cow;
+
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 /// A method of a path.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub(super) enum Endpoint {
     Startup,
     Readiness,
     Metrics,
+    Description,
     TokenStatus,
     Tenants,
     Events,
@@ -38,15 +42,18 @@ pub(super) enum Endpoint {
     SetToken,
     RollBack,
     Refresh,
+    PutTenant,
+    WithdrawTenant,
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 16] = [
+pub(super) static ROUTES: [Route; 19] = [
     route(Method::GET, "/livez", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/healthz", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/startupz", Access::Open, Endpoint::Startup),
     route(Method::GET, "/readyz", Access::Open, Endpoint::Readiness),
     route(Method::GET, "/metrics", Access::Open, Endpoint::Metrics),
+    route(Method::GET, "/openapi.json", Access::Open, Endpoint::Description),
     route(Method::GET, "/admin/token-status", Access::Read, Endpoint::TokenStatus),
     route(Method::GET, "/admin/tenants", Access::Read, Endpoint::Tenants),
     route(Method::GET, "/admin/events", Access::Read, Endpoint::Events),
@@ -58,6 +65,18 @@ pub(super) static ROUTES: [Route; 16] = [
     route(Method::PUT, "/admin/token", Access::Write, Endpoint::SetToken),
     route(Method::POST, "/admin/rollback", Access::Write, Endpoint::RollBack),
     route(Method::POST, "/admin/refresh-token", Access::Write, Endpoint::Refresh),
+    route(
+        Method::PUT,
+        "/admin/tenants/{tenant}",
+        Access::Write,
+        Endpoint::PutTenant,
+    ),
+    route(
+        Method::DELETE,
+        "/admin/tenants/{tenant}",
+        Access::Write,
+        Endpoint::WithdrawTenant,
+    ),
 ];
 
 /// What the table has for a request.
@@ -92,6 +111,12 @@ pub(super) fn find(method: &Method, path: &str) -> Found {
     }
 }
 
+/// Returns the name of the tenant in a path, decoded.
+pub(super) fn tenant_in(path: &str) -> Cow<'_, str> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    percent_decode_str(name).decode_utf8_lossy()
+}
+
 /// All paths, for a message.
 pub(super) fn paths() -> String {
     let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
@@ -102,6 +127,11 @@ pub(super) fn paths() -> String {
 // === impl Route ===
 
 impl Route {
+    /// Returns whether its requests have a body.
+    pub(super) const fn has_body(&self) -> bool {
+        matches!(self.endpoint, Endpoint::SetToken | Endpoint::PutTenant)
+    }
+
     fn has_path(&self, path: &str) -> bool {
         match self.path.strip_suffix("{tenant}") {
             Some(start) => path

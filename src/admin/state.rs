@@ -1,10 +1,10 @@
 //! What the admin listener reports and changes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::access::{AccessPolicy, AdminAddress};
 use super::table::{TableTenant, TableTenants, TableToken};
 use super::tenant::AdminTenant;
 use crate::net::{Lifecycle, Tasks};
@@ -42,8 +42,10 @@ pub struct Admin {
     pub tenants: ArcSwap<Vec<Arc<AdminTenant>>>,
     /// The tenants of a table, if there is one.
     pub table: Option<Arc<dyn TableTenants>>,
-    /// The address of the listener, if other machines can reach it: then it changes no token.
-    pub exposed_on: Option<SocketAddr>,
+    /// The listener.
+    pub address: AdminAddress,
+    /// Who may use it, and for what.
+    pub access: ArcSwap<AccessPolicy>,
     /// Identifies the sources of the token, so that a command finds out whether it has the same configuration.
     pub source_identity: ArcSwap<String>,
     /// The readiness policy.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::tenant::{AdminTenant, TenantStatus};
+use crate::source::{NewTenant, Removal};
 use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
 use crate::types::{TenantId, unix_seconds};
@@ -24,6 +25,12 @@ pub trait TableTenants: fmt::Debug + Send + Sync {
 
     /// Returns a tenant by its name, which is opened if it was not; `None` if it does not exist, or was withdrawn.
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>>;
+
+    /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<String, ObtainError>>;
+
+    /// Removes a tenant from the table, and refuses its requests.
+    fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>>;
 }
 
 /// What is known of a table.

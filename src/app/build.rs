@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::Notify;
 
-use crate::admin::{Admin, AdminTenant, TableTenants};
+use crate::admin::{AccessPolicy, Admin, AdminAddress, AdminTenant, TableTenants};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
@@ -223,13 +223,17 @@ pub(super) fn build_admin(
     table: Option<Arc<RowTenants>>,
     listener: &Listener,
     lifecycle: &Lifecycle,
-) -> Arc<Admin> {
+) -> Result<Arc<Admin>, StartError> {
     let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-    Arc::new(Admin {
+    Ok(Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: ArcSwap::from_pointee(admin_tenants(tenants)),
         table: table.map(|table| table as Arc<dyn TableTenants>),
-        exposed_on: listener.local_addr().filter(is_exposed),
+        address: AdminAddress {
+            url: listener.to_string(),
+            exposed: listener.local_addr().filter(is_exposed),
+        },
+        access: ArcSwap::from_pointee(admin_access(config)?),
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         clock: context.clock,
@@ -237,6 +241,14 @@ pub(super) fn build_admin(
         events: context.events.clone(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
+    }))
+}
+
+/// Reads who may use the admin endpoint, and for what.
+pub(super) fn admin_access(config: &Config) -> Result<AccessPolicy, StartError> {
+    Ok(AccessPolicy {
+        key: secrets::admin_key(&config.admin)?,
+        writes: config.admin.writes,
     })
 }
 

@@ -29,7 +29,7 @@ use super::secret_files::SecretFiles;
 use super::secrets;
 use super::service_manager::ServiceManager;
 use super::tenants::{NewTenant, RunningTenant};
-use crate::admin::Admin;
+use crate::admin::{AccessPolicy, Admin};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
@@ -77,6 +77,7 @@ struct Replacement {
     alert_sender: Option<AlertSender>,
     webhook: Option<Webhook>,
     audit_file: Option<AuditFile>,
+    admin_access: AccessPolicy,
 }
 
 /// What replaces a tenant.
@@ -212,6 +213,7 @@ impl Reloader {
         self.proxy.tenants.store(Arc::new(tenants));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
+        self.admin.access.store(Arc::new(replacement.admin_access));
         self.admin.readiness.store(Arc::new(config.ready.tokens));
         let identity = build::first_source_identity(&running);
         self.admin.source_identity.store(Arc::new(identity));
@@ -324,6 +326,7 @@ impl BuildContext {
             alert_sender,
             webhook,
             audit_file: build::open_audit_file(config)?,
+            admin_access: build::admin_access(config)?,
             reloaded,
         })
     }

@@ -34,7 +34,7 @@ use crate::types::{TenantId, error_chain};
 
 /// Opens and closes the tenants of a table.
 pub(super) struct RowTenants {
-    context: BuildContext,
+    pub(super) context: BuildContext,
     pub(super) proxy: Weak<Proxy>,
     rows: ArcSwap<Arc<dyn TenantRows>>,
     alert_sender: SharedAlertSender,
@@ -58,6 +58,8 @@ pub(super) enum TableRequest {
     ReadAgain(oneshot::Sender<()>),
     /// Read another one from now on.
     Replace(Box<dyn TenantTable>),
+    /// Read the row of a tenant that the operator has changed; then send.
+    ReadRow(TenantId, oneshot::Sender<()>),
 }
 
 /// Opens one tenant.

@@ -150,7 +150,7 @@ pub async fn run(
         row_tenants.clone(),
         &listeners.admin,
         &lifecycle,
-    );
+    )?;
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     let admin_config = admin_serve_config(&context, &admin_shutdown);

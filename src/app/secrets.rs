@@ -7,7 +7,8 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::config::AppConfig;
+use crate::admin::AdminConfig;
+use crate::config::{AppConfig, Config};
 use crate::graph::ProofMode;
 use crate::source::Fernet;
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode, decode_token, locate_text};
@@ -24,6 +25,11 @@ pub struct SecretLoadError {
     /// The problem and its fix.
     pub reason: String,
 }
+
+/// The setting of the key of the admin listener.
+const ADMIN_KEY: &str = "admin.key";
+/// The fewest characters of that key.
+const SHORTEST_ADMIN_KEY: usize = 16;
 
 /// Returns a variable of the process.
 pub(super) fn env_var(name: &str) -> Option<String> {
@@ -158,6 +164,30 @@ fn load_error(key: &str, secret_ref: &SecretRef, reason: String) -> SecretLoadEr
         location: secret_ref.to_string(),
         reason,
     }
+}
+
+/// Loads the key of the admin listener, if one is configured.
+pub(super) fn admin_key(config: &AdminConfig) -> Result<Option<Secret>, SecretLoadError> {
+    let Some(key_ref) = &config.key else {
+        return Ok(None);
+    };
+    let key = load_secret(ADMIN_KEY, key_ref)?;
+    if key.is_shorter_than(SHORTEST_ADMIN_KEY) {
+        let reason = format!("a key of fewer than {SHORTEST_ADMIN_KEY} characters can be guessed; make a longer one");
+        return Err(load_error(ADMIN_KEY, key_ref, reason));
+    }
+    Ok(Some(key))
+}
+
+/// Returns the `Authorization` header by which a command proves itself to the admin listener of its configuration, if that has a key.
+///
+/// # Errors
+///
+/// [`SecretLoadError`] if the key cannot be read.
+pub fn admin_authorization(config: &Config) -> Result<Option<HeaderValue>, SecretLoadError> {
+    let key = config.admin.key.clone().map(MaybeSecret::Ref);
+    let header = key.map(|key| header_value(ADMIN_KEY, &header::AUTHORIZATION, &key));
+    header.transpose()
 }
 
 /// Loads the app's secret, if one is configured and used: for proofs, renewals or inspections.

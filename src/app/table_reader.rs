@@ -180,6 +180,14 @@ impl TableReader {
                     self.look_ups.replace_rows(other.rows());
                     table = other;
                 }
+                Some(TableRequest::ReadRow(name, reply)) => {
+                    let rows = self.tenants.rows();
+                    let read_at = Instant::now();
+                    let row = self.serve_while(rows.read_row(&name)).await;
+                    self.on_changed_row(LookedUp { name, read_at, row });
+                    // The operator may have given up.
+                    let _gone = reply.send(());
+                }
                 None => {}
             }
         }
@@ -302,9 +310,7 @@ impl TableReader {
                     }
                 }
                 for id in &withdrawn {
-                    self.visits.cancel(id);
-                    self.rows.withdraw(id);
-                    self.tenants.report_withdrawn(id);
+                    self.withdraw(id);
                 }
                 self.reports.on_change(&self.rows, &new, &withdrawn);
                 self.reports.on_hidden(&self.rows, &self.proxy.tenants.load());
@@ -342,6 +348,21 @@ impl TableReader {
                 self.rows.forget(&id);
             }
         }
+    }
+
+    /// Uses a row that the operator has put, or withdrawn.
+    fn on_changed_row(&mut self, changed: LookedUp) {
+        if matches!(changed.row, Ok(None)) {
+            self.withdraw(&changed.name);
+            self.roster.on_removed(&changed.name);
+        }
+        self.on_looked_up(changed);
+    }
+
+    fn withdraw(&mut self, id: &TenantId) {
+        self.visits.cancel(id);
+        self.rows.withdraw(id);
+        self.tenants.report_withdrawn(id);
     }
 
     fn on_looked_up(&mut self, LookedUp { name, read_at, row }: LookedUp) {

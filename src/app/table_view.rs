@@ -6,8 +6,10 @@ use tokio::sync::oneshot;
 
 use super::row_tenants::{RowTenants, TableRequest};
 use crate::admin::{AdminTenant, TableState, TableTenant, TableTenants, TableToken};
+use crate::source::{NewTenant, Removal};
 use crate::tenants::Standing;
-use crate::token::BoxFuture;
+use crate::token::{BoxFuture, ObtainError};
+use crate::types::TenantId;
 
 impl TableTenants for RowTenants {
     fn all(&self) -> Vec<TableTenant> {
@@ -40,6 +42,14 @@ impl TableTenants for RowTenants {
             drop(self.requests.send(TableRequest::ReadAgain(reply)).await);
             drop(done.await);
         })
+    }
+
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<String, ObtainError>> {
+        Box::pin(self.put_row(tenant, new))
+    }
+
+    fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
+        Box::pin(self.remove_row(tenant))
     }
 
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::table::printable;
+use crate::app::admin_authorization;
 use crate::config::{Config, Overrides, env_vars};
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
 use crate::source::encode_token;
@@ -46,6 +48,8 @@ pub(super) struct AdminClient {
     pub(super) address: ListenAddr,
     authority: String,
     client: HttpClient,
+    /// Proves that the command may look and change something, if the listener has a key.
+    authorization: Option<HeaderValue>,
 }
 
 // === impl AdminArgs ===
@@ -58,12 +62,27 @@ impl AdminArgs {
             let admin = admin.parse::<ListenAddr>();
             return admin.map_err(|error| format!("--admin: {error}"));
         }
+        Ok(self.load_config()?.listen.admin)
+    }
+
+    /// Creates a client with the key of the configuration.
+    pub(super) fn client(&self, timeout: Duration) -> Result<AdminClient, String> {
+        let client = AdminClient::new(&self.address()?, timeout)?;
+        // Without a valid configuration, the listener may have no key.
+        let Ok(config) = self.load_config() else {
+            return Ok(client);
+        };
+        let authorization = admin_authorization(&config).map_err(|error| error_chain(&error))?;
+        Ok(client.authorized_by(authorization))
+    }
+
+    fn load_config(&self) -> Result<Config, String> {
         let flags = Overrides {
             config: self.config.clone(),
             ..Overrides::default()
         };
-        let loaded = Config::load(flags, &env_vars()).map_err(|error| error.to_string())?;
-        Ok(loaded.config.listen.admin)
+        let loaded = Config::load(flags, &env_vars());
+        loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
     }
 }
 
@@ -87,7 +106,13 @@ impl AdminClient {
             address,
             authority,
             client,
+            authorization: None,
         })
+    }
+
+    /// Sets the header that proves that the command has the key of the listener.
+    pub(super) fn authorized_by(self, authorization: Option<HeaderValue>) -> Self {
+        Self { authorization, ..self }
     }
 
     /// Sends a request with the header that changes need.
@@ -101,8 +126,11 @@ impl AdminClient {
             .method(method)
             .uri(format!("http://{}{path}", self.authority))
             .header("graphward-admin", "yes")
-            .body(body)
-            .map_err(|error| HttpClientError::InvalidUrl(error.into()))?;
+            .body(body);
+        let mut request = request.map_err(|error| HttpClientError::InvalidUrl(error.into()))?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         self.client.send(request).await
     }
 }
@@ -137,8 +165,12 @@ pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Finds out whether a sidecar with the same token sources listens there and changes tokens; the error says why not.
-pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> Result<(), String> {
-    let client = AdminClient::new(admin, FIND_TIMEOUT)?;
+pub(super) async fn find_sidecar(
+    admin: &ListenAddr,
+    authorization: Option<HeaderValue>,
+    source_identity: &str,
+) -> Result<(), String> {
+    let client = AdminClient::new(admin, FIND_TIMEOUT)?.authorized_by(authorization);
     let address = &client.address;
     let answer = client.send(Method::GET, "/admin/token-status", Bytes::new()).await;
     let answer = answer.map_err(|_error| format!("no sidecar runs at {address}"))?;
@@ -151,7 +183,8 @@ pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> R
     }
     if status.get("accepts_changes") != Some(&true.into()) {
         return Err(format!(
-            "the sidecar at {address} changes no token, since other machines can reach that address"
+            "the sidecar at {address} changes no token, since admin.writes is false, or other machines can reach that address and \
+             admin.key is not set"
         ));
     }
     Ok(())
@@ -160,10 +193,11 @@ pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> R
 /// Lets a sidecar change the token of a tenant, or of the only one.
 pub(super) async fn request_change(
     admin: &ListenAddr,
+    authorization: Option<HeaderValue>,
     tenant: Option<&TenantId>,
     command: &OperatorCommand,
 ) -> Result<TokenChange, String> {
-    let client = AdminClient::new(admin, CHANGE_TIMEOUT)?;
+    let client = AdminClient::new(admin, CHANGE_TIMEOUT)?.authorized_by(authorization);
     // A name has no character that a query encodes.
     let query = tenant.map_or_else(String::new, |tenant| format!("?tenant={tenant}"));
     let answer = match command {

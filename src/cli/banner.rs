@@ -10,12 +10,12 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http::Method;
+use http::{HeaderValue, Method};
 
 use super::admin_client::{AdminClient, FIND_TIMEOUT};
 use super::status::Answer;
 use super::table::{Colors, Tone};
-use crate::app::ServerHandle;
+use crate::app::{ServerHandle, admin_authorization};
 use crate::config::{Config, Overrides};
 use crate::net::{ListenAddr, Stage};
 use crate::telemetry::LogFormat;
@@ -25,6 +25,8 @@ use crate::telemetry::LogFormat;
 pub(super) struct Banner {
     proxy: ListenAddr,
     admin: ListenAddr,
+    /// Proves that the command may look, if the listener has a key.
+    authorization: Option<HeaderValue>,
     origin: String,
     /// The command that replaces the token.
     replace: String,
@@ -46,6 +48,7 @@ impl Banner {
         is_for_person.then(|| Self {
             proxy,
             admin: config.listen.admin.clone(),
+            authorization: admin_authorization(config).ok().flatten(),
             origin: config.upstream.origin.clone(),
             replace: format!("graphward token set{}{tenant}", shown.collect::<String>()),
         })
@@ -57,7 +60,9 @@ impl Banner {
         let bound = |address: Option<SocketAddr>, configured| address.map_or(configured, ListenAddr::Tcp);
         let admin = bound(handle.admin, self.admin.clone());
         let answer = async {
-            let client = AdminClient::new(&admin, FIND_TIMEOUT).ok()?;
+            let client = AdminClient::new(&admin, FIND_TIMEOUT)
+                .ok()?
+                .authorized_by(self.authorization.clone());
             let answer = client.request(Method::GET, "/admin/token-status?limit=1").await;
             Answer::new(&answer.ok()?)
         };
@@ -100,6 +105,7 @@ mod tests {
         let banner = Banner {
             proxy: ListenAddr::Unix("/run/p.sock".into()),
             admin: ListenAddr::Unix("/run/a.sock".into()),
+            authorization: None,
             origin: "https://graph.facebook.com".to_owned(),
             replace: "graphward token set --token-file token".to_owned(),
         };

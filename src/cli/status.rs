@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::admin_client::{AdminArgs, AdminClient, AdminError, CHANGE_TIMEOUT};
+use super::admin_client::{AdminArgs, AdminError, CHANGE_TIMEOUT};
 use super::exit::{Exit, print_error, print_lines, print_message};
 use super::runtime::build_runtime;
 use super::table::{Cell, Colors, Table, Tone, printable};
@@ -117,10 +117,7 @@ pub(super) fn refresh(args: &RefreshArgs) -> Exit {
 }
 
 fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&str>, output: OutputArgs) -> Exit {
-    let client = admin
-        .address()
-        .and_then(|address| AdminClient::new(&address, CHANGE_TIMEOUT));
-    let client = match client {
+    let client = match admin.client(CHANGE_TIMEOUT) {
         Ok(client) => client,
         Err(message) => {
             print_message(&message);

@@ -18,7 +18,7 @@ use super::admin_client::{find_sidecar, request_change};
 use super::check::{ReportArgs, breaking_differences, show};
 use super::exit::{Exit, print_error, print_lines};
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
-use crate::app::{ConfiguredTenantError, ConfiguredTenants};
+use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError, admin_authorization};
 use crate::config::Config;
 use crate::net::ListenAddr;
 use crate::os::watch::read_file;
@@ -147,6 +147,8 @@ fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<Strin
         forget_graph(&mut config);
     }
     let admin = config.listen.admin.clone();
+    let authorization = admin_authorization(&config).map_err(StartError::from);
+    let authorization = authorization.map_err(ConfiguredTenantError::from)?;
     let done = match command {
         OperatorCommand::Set(_) => "stored",
         OperatorCommand::RollBack => "rolled back to",
@@ -154,9 +156,9 @@ fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<Strin
     let changed: Result<_, TokenCommandError> = with_tenants(config, async |tenants: ConfiguredTenants| {
         let tenant = tenants.find(args.place.tenant.as_ref()).await?;
         let identity = tenants.source_identity().map_err(ConfiguredTenantError::from)?;
-        match find_sidecar(&admin, &identity).await {
+        match find_sidecar(&admin, authorization.clone(), &identity).await {
             Ok(()) => {
-                let answer = request_change(&admin, args.place.tenant.as_ref(), &command).await;
+                let answer = request_change(&admin, authorization, args.place.tenant.as_ref(), &command).await;
                 let answer = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error))?;
                 Ok((answer, format!("by the sidecar at {admin}, which uses it now")))
             }

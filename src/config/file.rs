@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::admin::ReadyConfig;
+use crate::admin::{AdminConfig, ReadyConfig};
 use crate::alert::AlertConfig;
 use crate::graph::ProofMode;
 use crate::net::{EgressVariables, ListenAddr, ListenConfig};
@@ -58,6 +58,8 @@ pub struct Config {
     pub state: StateConfig,
     /// When graphward is ready.
     pub ready: ReadyConfig,
+    /// Who may use the admin listener, and for what.
+    pub admin: AdminConfig,
     /// Where alerts are sent.
     pub alerts: AlertConfig,
     /// What is logged, and how.

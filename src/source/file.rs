@@ -175,6 +175,21 @@ impl TokenStore {
             .await
     }
 
+    /// Stores a token of the operator, whatever is in the file. The work is completed even if this future is dropped.
+    pub(super) async fn put(&self, token: &Token) -> Result<(), ObtainError> {
+        let token = token.clone();
+        self.run_blocking(move |store| store.overwrite(&token)).await
+    }
+
+    /// Removes the file.
+    pub(super) async fn remove(&self) -> Result<(), ObtainError> {
+        self.run_blocking(|store| {
+            let removed = store.file.check_writable().and_then(|()| store.file.remove());
+            removed.map_err(|error| error.into_obtain_error(&store.file))
+        })
+        .await
+    }
+
     async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, ObtainError> + Send + 'static,

@@ -36,6 +36,7 @@ mod row;
 mod settings;
 mod store;
 mod table;
+mod tenant_changes;
 mod tenant_rows;
 mod token_row;
 mod url;

@@ -91,6 +91,45 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
         let what = format!("{} is read-only", self.describe(tenant));
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }
+
+    /// Puts a tenant of the operator here, or replaces its token and its ids. Bounded in time. Default: it cannot.
+    fn put<'a>(&'a self, tenant: &'a TenantId, _new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
+        Box::pin(ready(Err(self.takes_no_change(tenant))))
+    }
+
+    /// Removes a tenant. Bounded in time. Default: it cannot.
+    fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
+        Box::pin(ready(Err(self.takes_no_change(tenant))))
+    }
+
+    /// The reason why tenants cannot be changed here.
+    fn takes_no_change(&self, tenant: &TenantId) -> ObtainError {
+        let what = format!(
+            "{} is only read; change the tenants where it has them",
+            self.describe(tenant)
+        );
+        ObtainError::permanent("not_writable", what)
+    }
+}
+
+/// A tenant that the operator puts into a table.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTenant<'a> {
+    /// Its token.
+    pub token: &'a Token,
+    /// The id of its WhatsApp Business Account.
+    pub waba_id: Option<&'a str>,
+    /// The id of its phone number.
+    pub phone_number_id: Option<&'a str>,
+}
+
+/// The result of removing a tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Removal {
+    /// It was removed from this place.
+    Done(String),
+    /// The table has no such tenant.
+    NotFound,
 }
 
 /// A token to store.

@@ -124,6 +124,11 @@ impl Roster {
         self.known.insert(id.clone(), Presence::Listed);
     }
 
+    /// Notes that the operator has removed a tenant: that it is missing from now on is no loss.
+    pub fn on_removed(&mut self, id: &TenantId) {
+        self.known.remove(id);
+    }
+
     /// Lets the next read be used, whatever is missing in it: the operator has looked.
     pub fn accept_loss(&mut self) {
         self.accepts_loss = true;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::check::ObtainedToken;
+use super::credential::Token;
 use super::error::ObtainError;
 use super::provider::TokenProvider;
 use super::reconfiguration::Reconfiguration;
@@ -134,6 +135,20 @@ impl TokenProvider {
         let found = self.check_sources(context).await.ok().flatten();
         let changed = self.apply(command, context).await?;
         Ok(changed.change_from(found.map(|found| found.token.secret.fingerprint())))
+    }
+
+    /// Asks Graph about a token of the operator that is not in a source yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if it may not be used, or Graph could not be asked.
+    pub async fn check_token(&mut self, token: &Token, now: SystemTime) -> Result<(), ObtainError> {
+        let context = RefreshContext {
+            current: None,
+            current_is_dead: true,
+            now,
+        };
+        self.vetting.admit(token, "the operator", context).await.map(drop)
     }
 
     /// Changes the token in its source, and returns the one that is there now.

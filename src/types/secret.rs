@@ -61,6 +61,21 @@ impl Secret {
         &self.0
     }
 
+    /// Returns whether it has fewer characters than this.
+    #[must_use]
+    pub fn is_shorter_than(&self, length: usize) -> bool {
+        self.0.len() < length
+    }
+
+    /// Returns whether a client has presented it. The time that this takes says nothing about it.
+    #[must_use]
+    pub fn is_presented_as(&self, text: &[u8]) -> bool {
+        let digests = [self.0.as_bytes(), text].map(Sha256::digest);
+        let [own, presented] = digests.each_ref();
+        let differences = own.iter().zip(presented).map(|(one, other)| one ^ other);
+        differences.fold(0, |all, one| all | one) == 0
+    }
+
     /// The fingerprint, which may be shown instead.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
@@ -104,6 +119,20 @@ mod tests {
         assert_eq!(shown, format!("Secret({})", secret.fingerprint()));
         assert_eq!(shown.len(), "Secret(01234567)".len());
         assert!(!shown.contains("EAAG"));
+    }
+
+    #[test]
+    fn only_the_whole_secret_is_accepted_from_a_client() {
+        let secret = Secret::new("correct-horse-battery").unwrap();
+        assert!(secret.is_presented_as(b"correct-horse-battery"));
+        for wrong in [
+            "",
+            "correct-horse-batter",
+            "correct-horse-battery ",
+            "Correct-horse-battery",
+        ] {
+            assert!(!secret.is_presented_as(wrong.as_bytes()), "{wrong}");
+        }
     }
 
     #[test]

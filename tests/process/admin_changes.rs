@@ -340,17 +340,17 @@ async fn a_token_that_one_replica_stores_in_the_row_is_used_by_the_other() {
 /// An answer of the admin listener.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    head: String,
+    pub(crate) head: String,
     /// The body.
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -364,7 +364,7 @@ pub(crate) fn put(address: SocketAddr, headers: &str, body: &str) -> Answer {
 }
 
 /// Sends the bytes of a request, as any client on the machine can.
-fn send(address: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
+pub(crate) fn send(address: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
     exchange(TcpStream::connect(address).unwrap(), request, headers, body)
 }
 

@@ -2,7 +2,9 @@
 //! fake Graph that counts the requests it receives.
 #![cfg(test)]
 
+mod admin_access;
 mod admin_changes;
+mod admin_tenants;
 mod allowed_calls;
 mod audit;
 mod changed_secrets;

@@ -16,6 +16,7 @@ fn tenants_from_example(key: &str) -> (Vec<(String, &'static str)>, &'static str
     let (mut with, value) = match key {
         "idle" => (Vec::new(), "7s"),
         "renewals" | "max_open" => (Vec::new(), "7"),
+        "upsert" | "withdraw" => (example("token.source.update").0, "SET a = $1 WHERE b = $2"),
         _ if key.starts_with("cache") => example(&format!("token.{key}")),
         _ => example(&format!("token.source.{key}")),
     };
@@ -125,6 +126,8 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "heal.body_memory" | "heal.body_disk" => (with(&[]), "7B"),
         "heal.memory_total" | "heal.disk_total" => (with(&[]), "7GiB"),
         "heal.spool_dir" => (with(&[]), "off"),
+        "admin.key" => (with(&[]), "{}"),
+        "admin.writes" => (with(&[]), "false"),
         "ready.tokens" | "log.requests" => (with(&[]), "all"),
         "alerts.url" => (with(&[]), "https://a/b"),
         "routing.header" | "check.phone_number_id" => (with(&[]), "x-tenant-id"),

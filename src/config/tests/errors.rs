@@ -151,7 +151,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
         ("[ready]\nxyz = 1", "known keys: tokens"),
         (
             "zzz = 1",
-            "known sections: [alerts], [app], [audit], [check], [heal], [links], [listen], [log], [metrics], [ready], [routing], [state], [tenants], [tenants_from], [token], [upstream]",
+            "known sections: [admin], [alerts], [app], [audit], [check], [heal], [links], [listen], [log], [metrics], [ready], [routing], [state], [tenants], [tenants_from], [token], [upstream]",
         ),
         ("log = \"info\"", "is a section: write [log]"),
         ("[[log]]\nlevel = \"info\"", "is a section: write [log]"),
@@ -166,7 +166,6 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
 #[test]
 fn keys_that_are_not_built_yet_are_refused_and_not_ignored() {
     for text in [
-        "[admin]\nkey = { env = \"KEY\" }",
         "[tenants.a]\nsource = { file = \"/a\" }\nupsert = \"\"",
         "[drain]\npause = \"1s\"",
         "[drain]",

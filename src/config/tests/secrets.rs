@@ -13,7 +13,7 @@ use crate::config::{Config, EnvVars, Overrides, env_var_names, json_schema};
 use crate::types::SecretRef;
 
 /// Configurations with each reference to a secret that there is, each to a file of its own.
-const REFERENCES: [&str; 11] = [
+const REFERENCES: [&str; 12] = [
     "[app]\nid = \"1\"\nsecret = { file = \"a1\" }\n\
      [upstream]\nproxy = { file = \"a8\" }\n\
      [alerts]\nurl = { file = \"a2\" }\n\
@@ -27,6 +27,7 @@ const REFERENCES: [&str; 11] = [
     "[token]\nrenew = { http = \"https://a\", headers = { x-key = { file = \"d1\" } } }",
     "[token]\nsource = [{ file = \"t\" }, { postgres = { file = \"e1\" }, query = \"SELECT 1\" }]",
     "[token]\nsource = { env = \"T\" }",
+    "[admin]\nkey = { file = \"k1\", key = \"ADMIN_KEY\" }",
     "[tenants.x-key]\napp = { id = \"1\", secret = { file = \"f1\" } }\n\
      source = { file = \"t\", fernet_key = { file = \"f2\" } }\n\
      store = { file = \"s\", fernet_key = { file = \"f3\" } }\n\

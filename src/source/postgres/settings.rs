@@ -76,6 +76,13 @@ pub struct PostgresTableSettings {
     /// The statement that stores a renewed token, if one does; the token is `$1`, the tenant's name `$2`, the expiry `$3`.
     #[schemars(extend("pattern" = r"^[^\x00]*\$1([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the new token, and $2, the tenant's name"))]
     pub update: Option<String>,
+    /// The statement that puts a tenant of the operator, or replaces it, if one does; the token is `$1`, the tenant's name `$2`, the
+    /// WABA's id `$3`, the phone number's id `$4`, the expiry `$5`.
+    #[schemars(extend("pattern" = r"^[^\x00]*\$2([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the token, and $2, the tenant's name"))]
+    pub upsert: Option<String>,
+    /// The statement that withdraws a tenant, if one does; its name is `$1`.
+    #[schemars(extend("pattern" = r"^[^\x00]*\$1([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the tenant's name"))]
+    pub withdraw: Option<String>,
     /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
     #[schemars(extend("format" = "channel"))]
     pub listen: Option<String>,

@@ -1,11 +1,14 @@
 //! A table of tenants in PostgreSQL, or any query of them.
 //!
-//! # The two statements
+//! # The statements
 //!
 //! * `query` returns all tenants. Its columns are `tenant` and `token`, and perhaps `ids`, `app` and `expires_at`, in any order.
 //!   `ids` is an array, or a text with commas.
 //! * `update` gets the new token as `$1`, the tenant's name as `$2`, and, if it uses `$3`, the new token's expiry. The rest is as
 //!   for one row.
+//!
+//! * `upsert`, for the operator, gets the token as `$1`, the tenant's name as `$2`, the id of its WABA as `$3`, that of its phone
+//!   number as `$4`, and the token's expiry as `$5`; `withdraw` gets the name as `$1`.
 //!
 //! ```sql
 //! SELECT tenant_id AS tenant, access_token AS token, ARRAY[phone_number_id, waba_id] AS ids
@@ -38,7 +41,8 @@ use super::error::into_read_error;
 use super::listener::{Listener, Select};
 use super::narrowed::narrowed;
 use super::settings::PostgresTableSettings;
-use super::tenant_rows::{PostgresRows, TableStatements};
+use super::tenant_changes::TableStatements;
+use super::tenant_rows::PostgresRows;
 use super::token_row::uses_parameter;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError};
@@ -95,6 +99,8 @@ impl PostgresTable {
             narrowed: narrowed(&settings.query),
             query: settings.query,
             update: settings.update,
+            upsert: settings.upsert,
+            withdraw: settings.withdraw,
             listen: settings.listen.clone(),
         };
         let listener = Listener::new(endpoint.clone(), settings.listen, settings.poll_interval);
@@ -182,6 +188,8 @@ mod tests {
             let settings = PostgresTableSettings {
                 query: query.to_owned(),
                 update: Some(update.to_owned()),
+                upsert: None,
+                withdraw: None,
                 listen: None,
                 poll_interval: Duration::from_secs(60),
                 ca_file: None,

@@ -10,14 +10,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
-use super::super::tenant_table::{StoredToken, TenantRow, TenantRows};
+use super::super::tenant_table::{NewTenant, Removal, StoredToken, TenantRow, TenantRows};
 use super::advisory_lock::{MAX_LOCK_HOLD, lock_key, lock_timeout, try_acquire};
-use super::connection::{PgConnection, QueryError, ReadLimits};
+use super::connection::{PgConnection, QueryError};
 use super::contents::ContentsDecoder;
 use super::endpoint::PgEndpoint;
 use super::error::{into_obtain_error, into_read_error};
 use super::listener::{KeptConnection, READ_TIMEOUT, Select};
 use super::row::ColumnLayout;
+use super::tenant_changes::{TENANT_LIMITS, TableStatements, TenantChanges};
 use super::token_row::{BEGIN_READ, RowStatements, TokenRow};
 use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
 use crate::types::TenantId;
@@ -40,28 +41,12 @@ pub(super) struct PostgresRows {
     renewals: Arc<Semaphore>,
 }
 
-/// The statements of a table.
-pub(super) struct TableStatements {
-    /// The query of all tenants.
-    pub(super) query: String,
-    /// The query of one tenant's rows.
-    pub(super) narrowed: String,
-    pub(super) update: Option<String>,
-    /// The channel that a store notifies.
-    pub(super) listen: Option<String>,
-}
-
 /// What keeps a renewal lock.
 struct HeldLock {
     _connection: PgConnection,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The most rows of one tenant.
-const TENANT_LIMITS: ReadLimits = ReadLimits {
-    rows: 100,
-    ..ReadLimits::ONE_ROW
-};
 /// The most reads of single rows that wait.
 const MAX_READS: usize = 256;
 /// The time between attempts to get a lock that another replica holds …
@@ -101,6 +86,16 @@ impl PostgresRows {
             encoding: self.encoding.clone(),
             layout: ColumnLayout::ByName,
             absent: AbsentPolicy::Withdraw,
+        }
+    }
+
+    fn changes<'a>(&'a self, tenant: &'a TenantId) -> TenantChanges<'a> {
+        TenantChanges {
+            endpoint: &self.endpoint,
+            encoding: &self.encoding,
+            statements: &self.statements,
+            tenant,
+            place: self.describe(tenant),
         }
     }
 
@@ -170,6 +165,14 @@ impl TenantRows for PostgresRows {
 
     fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
         Box::pin(self.acquire_lock(tenant))
+    }
+
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
+        Box::pin(self.changes(tenant).put(new))
+    }
+
+    fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
+        Box::pin(self.changes(tenant).remove())
     }
 
     fn store<'a>(

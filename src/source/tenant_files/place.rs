@@ -50,6 +50,16 @@ impl FilesPlace {
         Ok(Some(TenantRow::of_token(tenant.clone(), token)))
     }
 
+    /// Checks that the file of a tenant would be read.
+    pub(super) fn check_name(&self, tenant: &TenantId) -> Result<(), ObtainError> {
+        let path = self.path.file_of(tenant);
+        if path.file_name().and_then(|name| self.path.name_in(name)).is_none() {
+            let what = format!("graphward skips files such as `{}`; rename the tenant", path.display());
+            return Err(ObtainError::permanent("invalid_name", what));
+        }
+        check_file_name(tenant)
+    }
+
     pub(super) fn too_slow(&self, limit: Duration) -> ObtainError {
         let directory = self.path.directory().display();
         let what = format!("reading from the directory `{directory}` took longer than {limit:?}");

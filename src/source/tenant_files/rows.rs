@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::super::file::TokenStore;
 use super::super::tenant_pattern::check_file_name;
-use super::super::tenant_table::{StoredToken, TenantRow, TenantRows};
+use super::super::tenant_table::{NewTenant, Removal, StoredToken, TenantRow, TenantRows};
 use super::place::FilesPlace;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
 use crate::types::TenantId;
@@ -100,6 +100,26 @@ impl TenantRows for FileRows {
         let path = file.path().display();
         let writable = file.check_writable();
         writable.map_err(|error| format!("a renewed token cannot be stored in `{path}`: {error}"))
+    }
+
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
+        Box::pin(async move {
+            self.place.check_name(tenant)?;
+            let _lock = self.lock_file(tenant).await?;
+            self.store_of(tenant).put(new.token).await
+        })
+    }
+
+    fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
+        Box::pin(async move {
+            self.place.check_name(tenant)?;
+            if self.read(tenant).await?.is_none() {
+                return Ok(Removal::NotFound);
+            }
+            let _lock = self.lock_file(tenant).await?;
+            self.store_of(tenant).remove().await?;
+            Ok(Removal::Done(self.describe(tenant)))
+        })
     }
 
     fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {

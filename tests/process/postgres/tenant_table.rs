@@ -28,6 +28,8 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn settings(query: &str) -> PostgresTableSettings {
     PostgresTableSettings {
+        upsert: None,
+        withdraw: None,
         query: query.to_owned(),
         update: Some(UPDATE.to_owned()),
         listen: Some("tenants".to_owned()),

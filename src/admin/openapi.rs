@@ -1,0 +1,58 @@
+//! The description of the admin listener, in OpenAPI 3.1. It is written by hand, and the test compares it with the table of routes.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use super::response::respond;
+
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// Answers with the description.
+pub(super) fn description() -> Response<Full<Bytes>> {
+    respond(StatusCode::OK, "application/json", DESCRIPTION)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::super::routes::{Access, ROUTES};
+    use super::*;
+
+    /// How a request proves that it may be sent.
+    fn security(access: Access) -> Value {
+        match access {
+            Access::Open => json!([]),
+            Access::Read => json!([{ "key": [] }, {}]),
+            Access::Write => json!([{ "key": [] }, { "header": [] }]),
+        }
+    }
+
+    #[test]
+    fn the_description_has_every_route_with_its_access_and_its_body_and_no_other() {
+        let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
+        let mut described = BTreeMap::new();
+        for (path, methods) in description["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let facts = (operation["security"].clone(), operation.get("requestBody").is_some());
+                described.insert((path.clone(), method.to_uppercase()), facts);
+            }
+        }
+        let routes = ROUTES.iter().map(|route| {
+            let facts = (security(route.access), route.has_body());
+            ((route.path.to_owned(), route.method.to_string()), facts)
+        });
+        assert_eq!(described, routes.collect());
+        let text = description.to_string();
+        for reference in text
+            .split("\"$ref\":\"#")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            assert!(description.pointer(reference).is_some(), "{reference}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Puts tenants into the place of `[tenants_from]`, and withdraws them.
+//!
+//! # Why
+//!
+//! The place keeps the tenants, and graphward reads them there: what it took only for itself would be gone after a restart, and
+//! unknown to other replicas. So what the place cannot store is refused.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::changes::{Asked, ChangeError, read_body, refuse, token_in};
+use super::response::json_response;
+use super::routes::tenant_in;
+use super::state::Admin;
+use super::table::TableTenants;
+use crate::source::{NewTenant, Removal};
+use crate::telemetry::{AuditRecord, InLog};
+use crate::types::TenantId;
+
+/// The body of a request that puts a tenant, besides its token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TenantFields {
+    waba_id: Option<String>,
+    phone_number_id: Option<String>,
+    #[expect(dead_code, reason = "it is read as a token in a file is")]
+    access_token: Option<serde::de::IgnoredAny>,
+}
+
+/// What was put.
+#[derive(Serialize)]
+struct PutTenant<'a> {
+    tenant: &'a str,
+    /// The fingerprint of its token.
+    token: String,
+    stored_in: String,
+}
+
+/// The shape of a body.
+const EXPECTED: &str = r#"{"wabaId": "…", "phoneNumberId": "…", "accessToken": "…"}"#;
+
+/// Checks a tenant's token, puts the tenant into its place, and uses it.
+pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked: Asked<'_>) -> Response<Full<Bytes>> {
+    let name = tenant_in(request.uri().path()).into_owned();
+    let put = async {
+        let (id, table) = find_place(admin, &name)?;
+        let body = read_body(request.into_body()).await?;
+        let token = token_in(&body, "accessToken")?;
+        let fields = serde_json::from_slice::<TenantFields>(&body);
+        let fields = fields.ok().filter(TenantFields::has_valid_ids);
+        let fields = fields.ok_or(ChangeError::TenantFields(EXPECTED))?;
+        let new = NewTenant {
+            token: &token,
+            waba_id: fields.waba_id.as_deref(),
+            phone_number_id: fields.phone_number_id.as_deref(),
+        };
+        let stored_in = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
+        // The refresher of a tenant in use has the new token when it answers.
+        if let Some(open) = table.open(id.as_str()) {
+            open.operator.refresh().await;
+        }
+        let fingerprint = token.secret.fingerprint().to_string();
+        asked.record(&id, "tenant_put", &fingerprint, &stored_in);
+        Ok(json_response(
+            StatusCode::OK,
+            &PutTenant {
+                tenant: id.as_str(),
+                token: fingerprint,
+                stored_in,
+            },
+        ))
+    };
+    let put: Result<_, ChangeError> = put.await;
+    put.unwrap_or_else(|error| refuse(&error, Some(&name), asked.peer))
+}
+
+/// Removes a tenant from its place, and refuses its requests.
+pub(super) async fn withdraw_tenant(admin: &Admin, path: &str, asked: Asked<'_>) -> Response<Full<Bytes>> {
+    let name = tenant_in(path);
+    let withdrawn = async {
+        let (id, table) = find_place(admin, &name)?;
+        match table.withdraw(&id).await.map_err(ChangeError::Tenant)? {
+            Removal::Done(place) => {
+                asked.record(&id, "tenant_withdrawn", "", &place);
+                Ok(json_response(
+                    StatusCode::OK,
+                    &json!({ "tenant": id.as_str(), "removed_from": place }),
+                ))
+            }
+            Removal::NotFound => Err(ChangeError::NoSuchTenant),
+        }
+    };
+    let withdrawn: Result<_, ChangeError> = withdrawn.await;
+    withdrawn.unwrap_or_else(|error| refuse(&error, Some(&name), asked.peer))
+}
+
+/// Returns the tenant with the place of tenants that are not in the configuration.
+fn find_place<'a>(admin: &'a Admin, name: &str) -> Result<(TenantId, &'a dyn TableTenants), ChangeError> {
+    let id = TenantId::new(name)?;
+    if admin.tenants.load().iter().any(|tenant| tenant.id == id) {
+        return Err(ChangeError::ConfiguredTenant);
+    }
+    let table = admin.table.as_deref().ok_or(ChangeError::NoTenantsFrom)?;
+    Ok((id, table))
+}
+
+// === impl TenantFields ===
+
+impl TenantFields {
+    fn has_valid_ids(&self) -> bool {
+        let mut ids = [&self.waba_id, &self.phone_number_id].into_iter().flatten();
+        ids.all(|id| (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+// === impl Asked ===
+
+impl Asked<'_> {
+    fn record(&self, tenant: &TenantId, action: &'static str, token: &str, place: &str) {
+        let peer = self.peer;
+        tracing::info!(%tenant, token, place, peer, action, "the operator changed a tenant");
+        let record = AuditRecord {
+            tenant: tenant.as_str(),
+            action,
+            source: place,
+            token,
+            generation: None,
+            peer: Some(peer),
+        };
+        self.audit.record(&record, InLog::Present);
+        let what = match action {
+            "tenant_put" => format!("put the tenant with the token {token} into {place}"),
+            _ => format!("withdrew the tenant from {place}"),
+        };
+        self.events
+            .add(tenant, action, format!("The operator ({peer}) {what}."));
+    }
+}

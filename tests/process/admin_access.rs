@@ -1,0 +1,221 @@
+//! Who may look and change something through the admin listener.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::admin_changes::{Answer, LOCAL, document, put, send};
+use crate::support::{Graph, Sidecar, graphward_command, replace_file, settings, together, wait_until};
+
+const KEY: &str = "the-key-of-the-operators";
+const NEW_KEY: &str = "the-next-key-of-the-operators";
+
+fn with_key(key: &str) -> String {
+    format!("Host: graphward.internal:9080\r\nAuthorization: Bearer {key}\r\n")
+}
+
+fn status(address: SocketAddr, headers: &str) -> Answer {
+    send(address, "GET /admin/token-status", headers, "")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_opens_a_listener_that_other_machines_reach_and_only_the_key() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
+    replace_file(&dir.path().join("token"), &first);
+    replace_file(&dir.path().join("key"), format!("{KEY}\n"));
+    let more = "[admin]\nkey = { file = \"key\" }\n[state]\ndir = \"state\"\n";
+    let config = settings(&graph, "file = \"token\"", more).replace("admin = \"127.0.0.1:0\"", "admin = \"0.0.0.0:0\"");
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    sidecar.wait_until_uses(&graph, &first).await;
+    let admin = SocketAddr::from(([127, 0, 0, 1], sidecar.admin.port()));
+    let body = document(&second);
+    for request in [
+        "GET /admin/token-status",
+        "GET /admin/events",
+        "GET /admin/tenants",
+        "PUT /admin/token",
+        "POST /admin/rollback",
+        "POST /admin/refresh-token",
+        "PUT /admin/tenants/acme",
+        "DELETE /admin/tenants/acme",
+    ] {
+        for headers in [
+            LOCAL.to_owned(),
+            with_key(""),
+            with_key(NEW_KEY),
+            with_key(KEY.trim_start_matches('t')),
+            format!("{LOCAL}Authorization: Basic {KEY}\r\n"),
+        ] {
+            let answer = send(admin, request, &headers, &body);
+            assert_eq!(answer.status, 401, "{request} {headers}: {}", answer.text);
+            assert!(
+                answer.head.to_lowercase().contains("www-authenticate: bearer"),
+                "{}",
+                answer.head
+            );
+            let line = "-H \"Authorization: Bearer $KEY\"";
+            assert!(answer.message().contains(line), "{}", answer.text);
+            assert!(
+                !answer.text.contains(KEY) && !answer.text.contains(NEW_KEY),
+                "{}",
+                answer.text
+            );
+        }
+    }
+    // Probes and scrapers have no key.
+    for path in ["/livez", "/startupz", "/readyz", "/metrics"] {
+        assert_eq!(
+            send(admin, &format!("GET {path}"), "Host: graphward\r\n", "").status,
+            200,
+            "{path}"
+        );
+    }
+    let open = status(admin, &with_key(KEY));
+    assert_eq!(
+        (open.status, &open.json()["accepts_changes"]),
+        (200, &true.into()),
+        "{}",
+        open.text
+    );
+    assert_eq!(put(admin, &with_key(KEY), &body).status, 200);
+    sidecar.wait_until_uses(&graph, &second).await;
+    let page = format!("{}Origin: https://evil.example\r\n", with_key(KEY));
+    assert_eq!(send(admin, "POST /admin/rollback", &page, "").status, 403);
+
+    // The file of the key is read again when it changes.
+    replace_file(&dir.path().join("key"), NEW_KEY);
+    wait_until("the new key counts", async || {
+        status(admin, &with_key(NEW_KEY)).status == 200
+    })
+    .await;
+    assert_eq!(status(admin, &with_key(KEY)).status, 401);
+    sidecar.assert_reveals_none_of(&[KEY, NEW_KEY, &first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_proves_itself_with_the_key_of_its_configuration() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
+    replace_file(&dir.path().join("token"), &first);
+    replace_file(&dir.path().join("key"), KEY);
+    let config = settings(&graph, "file = \"token\"", "[admin]\nkey = { file = \"key\" }\n");
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    sidecar.wait_until_uses(&graph, &first).await;
+    let running = config.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{}\"", sidecar.admin));
+    fs::write(dir.path().join("running.toml"), running).unwrap();
+    let mut command = graphward_command(dir.path(), &["token", "set", "--config", "running.toml"]);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(second.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("by the sidecar"), "{said}");
+    sidecar.wait_until_uses(&graph, &second).await;
+    sidecar.assert_reveals_none_of(&[KEY, &first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_switched_off_and_a_short_key_fails_the_start() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
+    replace_file(&dir.path().join("token"), &first);
+    let config = settings(&graph, "file = \"token\"", "[admin]\nwrites = false\n");
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    sidecar.wait_until_uses(&graph, &first).await;
+    for request in [
+        "PUT /admin/token",
+        "POST /admin/rollback",
+        "POST /admin/refresh-token",
+        "PUT /admin/tenants/a",
+        "DELETE /admin/tenants/a",
+    ] {
+        let answer = send(sidecar.admin, request, LOCAL, &document(&second));
+        assert_eq!(answer.status, 403, "{request}: {}", answer.text);
+        assert!(answer.message().contains("admin.writes"), "{request}: {}", answer.text);
+    }
+    assert_eq!(status(sidecar.admin, LOCAL).json()["accepts_changes"], false);
+    drop(sidecar);
+    replace_file(&dir.path().join("key"), "short");
+    let config = settings(&graph, "file = \"token\"", "[admin]\nkey = { file = \"key\" }\n");
+    fs::write(dir.path().join("short.toml"), config).unwrap();
+    let output = graphward_command(dir.path(), &["serve", "--config", "short.toml"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("admin.key") && said.contains("fewer than 16"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_through_a_rebound_name_or_from_another_page_is_refused_with_the_line_that_works() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    replace_file(&dir.path().join("token"), &token);
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    sidecar.wait_until_uses(&graph, &token).await;
+    for headers in [
+        "Host: rebound.example\r\n",
+        "Host: localhost.evil.example:9080\r\n",
+        "Host: localhost\r\nOrigin: https://evil.example\r\n",
+        "Host: localhost\r\nOrigin: null\r\n",
+        "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
+    ] {
+        let answer = status(sidecar.admin, headers);
+        assert_eq!(answer.status, 403, "{headers}: {}", answer.text);
+        let line = format!("curl http://{}/admin/token-status", sidecar.admin);
+        assert!(answer.message().ends_with(&line), "{headers}: {}", answer.text);
+        assert!(
+            !answer.text.contains("fingerprint") && !answer.text.contains("evil"),
+            "{}",
+            answer.text
+        );
+    }
+    let refused = send(sidecar.admin, "PUT /admin/token", "Host: localhost\r\n", "");
+    let line = format!(
+        "curl -X PUT -H 'Graphward-Admin: yes' -d @body.json http://{}/admin/token",
+        sidecar.admin
+    );
+    assert!(refused.message().ends_with(&line), "{}", refused.text);
+    assert_eq!(
+        status(sidecar.admin, "Host: localhost\r\nSec-Fetch-Site: same-origin\r\n").status,
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_keeps_no_other_request_waiting() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    replace_file(&dir.path().join("token"), &token);
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    sidecar.wait_until_uses(&graph, &token).await;
+    let head = format!("PUT /admin/token HTTP/1.1\r\n{LOCAL}Content-Length: 100\r\n\r\n{{");
+    let mut slow: Vec<_> = (0..20).map(|_| TcpStream::connect(sidecar.admin).unwrap()).collect();
+    for stream in &mut slow {
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    assert_eq!(status(sidecar.admin, LOCAL).status, 200);
+    for mut stream in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 400");
+    }
+}

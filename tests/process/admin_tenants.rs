@@ -1,0 +1,227 @@
+//! Tenants that the operator puts and withdraws through the admin listener.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::admin_changes::{Answer, LOCAL, send};
+use crate::support::{Client, Graph, Sidecar, fingerprint, settings, together, wait_until};
+use crate::tenants_from::support::{Service, assert_is, config, issue, me, refusal, wait_until_started};
+
+fn put(sidecar: &Sidecar, name: &str, token: &str) -> Answer {
+    let body = json!({ "wabaId": "206", "phoneNumberId": "106", "accessToken": token }).to_string();
+    send(sidecar.admin, &format!("PUT /admin/tenants/{name}"), LOCAL, &body)
+}
+
+fn withdraw(sidecar: &Sidecar, name: &str) -> Answer {
+    send(sidecar.admin, &format!("DELETE /admin/tenants/{name}"), LOCAL, "")
+}
+
+const STATEMENTS: &str = r#"
+upsert = """
+    INSERT INTO tenant_whatsapp_config (tenant_id, access_token, waba_id, phone_number_id) VALUES ($2, $1, $3, $4)
+    ON CONFLICT (tenant_id) DO UPDATE SET access_token = $1, waba_id = $3, phone_number_id = $4, is_active = true, updated_at = now()"""
+withdraw = "UPDATE tenant_whatsapp_config SET is_active = false WHERE tenant_id = $1"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_is_put_into_a_table_is_served_at_once_and_withdrawn_at_once() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "shop").await, "shop");
+    assert_eq!(refusal(&me(&mut client, "acme").await).0, 404);
+
+    let (token, second) = (
+        issue(&service.graph, "acme", &["106", "206"]),
+        issue(&service.graph, "acme-2", &["106"]),
+    );
+    let answer = put(&sidecar, "acme", &token);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()["token"], fingerprint(&token).as_str());
+    assert_eq!(
+        (service.token_of("acme"), answer.json()["tenant"].as_str()),
+        (token.clone(), Some("acme"))
+    );
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(
+        client.get("/v26.0/106?fields=id").await.status,
+        200,
+        "its ids were stored"
+    );
+    let answer = put(&sidecar, "acme", &second);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_is(&me(&mut client, "acme").await, "acme-2");
+
+    // What Graph says is no token changes nothing.
+    let dead = issue(&service.graph, "dead", &[]);
+    service.graph.sim.expire(&dead);
+    for token in [dead.as_str(), "EAAGneverissuedhunter2"] {
+        let answer = put(&sidecar, "acme", token);
+        assert_eq!(answer.status, 409, "{}", answer.text);
+    }
+    assert_eq!(service.token_of("acme"), second);
+
+    let answer = withdraw(&sidecar, "acme");
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(refusal(&me(&mut client, "acme").await), (403, 990_026));
+    assert_eq!(withdraw(&sidecar, "acme").status, 404);
+    assert_is(&me(&mut client, "shop").await, "shop");
+    assert_eq!(put(&sidecar, "acme", &token).status, 200);
+    assert_is(&me(&mut client, "acme").await, "acme");
+    let events = send(sidecar.admin, "GET /admin/events", LOCAL, "").json().to_string();
+    for kind in ["tenant_put", "tenant_withdrawn"] {
+        assert!(events.contains(kind), "{kind}: {events}");
+    }
+    sidecar.assert_reveals_none_of(&[&token, &second, &dead]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_does_not_do_what_it_should_changes_nothing() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    let token = issue(&service.graph, "acme", &["106"]);
+    for (statements, put_words, withdraw_words) in [
+        ("", "without `upsert`", "without `withdraw`"),
+        (
+            "upsert = \"INSERT INTO tenant_whatsapp_config (tenant_id, access_token, is_active) VALUES ($2, $1, false)\"\nwithdraw = \"UPDATE tenant_whatsapp_config SET waba_id = '1' WHERE tenant_id = $1\"",
+            "`query` does not return the tenant",
+            "`query` returns the tenant after it",
+        ),
+        (
+            "upsert = \"UPDATE tenant_whatsapp_config SET access_token = $1 WHERE tenant_id <> $2\"\nwithdraw = \"UPDATE tenant_whatsapp_config SET nosuch = 1 WHERE tenant_id = $1\"",
+            "`query` does not return the tenant",
+            "column that does not exist",
+        ),
+    ] {
+        let (_dir, sidecar) = service.sidecar(statements).await;
+        let before = service
+            .database
+            .psql("SELECT count(*), max(access_token) FROM tenant_whatsapp_config");
+        let answer = put(&sidecar, "acme", &token);
+        assert_eq!(answer.status, 409, "{statements}: {}", answer.text);
+        assert!(answer.message().contains(put_words), "{statements}: {}", answer.text);
+        let answer = withdraw(&sidecar, "shop");
+        assert_eq!(answer.status, 409, "{statements}: {}", answer.text);
+        assert!(
+            answer.message().contains(withdraw_words),
+            "{statements}: {}",
+            answer.text
+        );
+        let after = service
+            .database
+            .psql("SELECT count(*), max(access_token) FROM tenant_whatsapp_config");
+        assert_eq!(before, after, "{statements}");
+        sidecar.assert_reveals_none_of(&[&token]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_takes_tenants_as_files_and_loses_them() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let tokens = dir.path().join("tokens");
+    fs::create_dir(&tokens).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "file = \"tokens/{tenant}\"")).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let (token, second) = (issue(&graph, "acme", &[]), issue(&graph, "acme-2", &[]));
+    for (token, name) in [(&token, "acme"), (&second, "acme-2")] {
+        let answer = put(&sidecar, "acme", token);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(
+            answer.json()["stored_in"].as_str().unwrap().contains("tokens/acme"),
+            "{}",
+            answer.text
+        );
+        assert_eq!(fs::read_to_string(tokens.join("acme")).unwrap().trim(), token);
+        assert_is(&me(&mut client, "acme").await, name);
+    }
+    for name in ["a..b", "acme.lock", "acme.tmp"] {
+        let answer = put(&sidecar, name, &token);
+        assert_eq!(answer.status, 409, "{name}: {}", answer.text);
+    }
+    for name in ["..%2Facme", "a%20b", "%ff", "%2e%2e", &"x".repeat(129)] {
+        let answer = put(&sidecar, name, &token);
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text);
+    }
+    assert_eq!(withdraw(&sidecar, "acme").status, 200);
+    assert_eq!(refusal(&me(&mut client, "acme").await), (403, 990_026));
+    assert!(!tokens.join("acme").exists());
+    assert_eq!(withdraw(&sidecar, "acme").status, 404);
+    assert_eq!(withdraw(&sidecar, "nosuch").status, 404);
+
+    // A volume of Kubernetes is changed by Kubernetes alone.
+    fs::create_dir(tokens.join("..1")).unwrap();
+    fs::write(tokens.join("..1/shop"), issue(&graph, "shop", &[])).unwrap();
+    symlink("..1", tokens.join("..data")).unwrap();
+    symlink("..data/shop", tokens.join("shop")).unwrap();
+    wait_until("it is read", async || me(&mut client, "shop").await.status == 200).await;
+    for answer in [put(&sidecar, "shop", &token), withdraw(&sidecar, "shop")] {
+        assert_eq!(answer.status, 409, "{}", answer.text);
+        assert!(
+            answer.message().contains("only Kubernetes can update"),
+            "{}",
+            answer.text
+        );
+    }
+    assert_is(&me(&mut client, "shop").await, "shop");
+    sidecar.assert_reveals_none_of(&[&token, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_is_only_read_and_a_configured_tenant_say_where_to_change_them() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let token = issue(&graph, "default", &[]);
+    fs::write(dir.path().join("token"), &token).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    sidecar.wait_until_uses(&graph, &token).await;
+    for (name, words) in [("default", "is in the configuration"), ("acme", "set [tenants_from]")] {
+        for answer in [put(&sidecar, name, &token), withdraw(&sidecar, name)] {
+            assert_eq!(answer.status, 409, "{name}: {}", answer.text);
+            assert!(answer.message().contains(words), "{name}: {}", answer.text);
+        }
+    }
+    drop(sidecar);
+    let place = "exec = [\"cat\", \"{tenant}\"]";
+    fs::write(dir.path().join("acme"), &token).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), place)).await;
+    wait_until_started(&sidecar).await;
+    for answer in [put(&sidecar, "acme", &token), withdraw(&sidecar, "acme")] {
+        assert_eq!(answer.status, 409, "{}", answer.text);
+        assert!(answer.message().contains("is only read"), "{}", answer.text);
+    }
+    for (body, words) in [
+        ("", "it is empty"),
+        ("[]", "`accessToken`, which is missing"),
+        ("{\"access_token\": \"EAAGhunter2\"}", "`accessToken`, which is missing"),
+        ("{\"accessToken\": \"<YOUR_TOKEN>\"}", "placeholder"),
+        (
+            "{\"accessToken\": \"EAAGhunter2\", \"wabaID\": \"1\"}",
+            "a field that is not known",
+        ),
+        (
+            "{\"accessToken\": \"EAAGhunter2\", \"wabaId\": 206}",
+            "a text of digits",
+        ),
+        (
+            "{\"accessToken\": \"EAAGhunter2\", \"phoneNumberId\": \"+49 151\"}",
+            "a text of digits",
+        ),
+        (
+            "{\"accessToken\": \"EAAGhunter2\", \"wabaId\": \"\"}",
+            "a text of digits",
+        ),
+    ] {
+        let answer = send(sidecar.admin, "PUT /admin/tenants/acme", LOCAL, body);
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text);
+        assert!(answer.message().contains(words), "{body}: {}", answer.text);
+        assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+    }
+    sidecar.assert_reveals_none_of(&[&token, "hunter2"]).await;
+}
