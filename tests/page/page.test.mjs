@@ -237,6 +237,45 @@ describe("the status page of one token", () => {
   });
 });
 
+describe("the status page behind a key", () => {
+  before(async () => {
+    const prepare = (folder) => writeFile(join(folder, "key"), "a-key-of-the-operator");
+    harness = await start({ prepare, more: `[admin]\nkey = { file = "key" }\n` });
+  });
+  after(() => harness.close());
+  afterEach(closeWindow);
+
+  test("asks for it, and keeps it until the page is loaded again", async () => {
+    await open({ colorScheme: "dark", viewport: NARROW });
+    await page.locator("#key").fill("another");
+    await page.getByRole("button", { name: "Use the key" }).click();
+    await sees(text("#problem"), "graphward does not accept this key.");
+    await assertAccessible();
+    await page.locator("#key").fill("a-key-of-the-operator");
+    await page.getByRole("button", { name: "Use the key" }).click();
+    await sees(text("#tenants li"), "usable");
+    await page.locator("#look").click();
+    await sees(text("#done"), "graphward has looked");
+    await page.reload();
+    await page.locator("#key").waitFor();
+    assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]), [0, 0, ""]);
+  });
+});
+
+describe("the status page of a listener that takes no changes", () => {
+  before(async () => (harness = await start({ more: "[admin]\nwrites = false\n" })));
+  after(() => harness.close());
+  afterEach(closeWindow);
+
+  test("says so", async () => {
+    await open();
+    await sees(text("#read-only"), "This listener takes no changes of tokens.");
+    for (const name of ["Look now", "Look now: default", "New token: default"]) {
+      assert.ok(await page.getByRole("button", { name, exact: true }).isDisabled(), name);
+    }
+  });
+});
+
 describe("the status page of ten thousand tenants", () => {
   const name = (index) => `shop-${String(index).padStart(5, "0")}`;
   before(async () => {
