@@ -10,6 +10,7 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
@@ -20,7 +21,7 @@ use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::known_rows::{KnownRows, ReadRow};
 use super::row_tenants::{RowTenants, TableRequest};
-use super::table_reports::TableReports;
+use super::table_reports::{TableReports, report_failure};
 use super::tenant_look_ups::{LookUps, LookedUp};
 use super::tenant_visits::TenantVisits;
 use crate::admin::{ReadFailure, TableState};
@@ -166,11 +167,12 @@ impl TableReader {
                 sleep(RECOVERY_PAUSE).await;
                 recovered.notified().await;
             };
+            let read_again = OptionFuture::from(read_again_at.map(sleep_until));
             let changed = async {
                 tokio::select! {
                     () = table.changed() => None,
                     () = recovered, if has_failed => None,
-                    () = wait_until(read_again_at) => None,
+                    Some(()) = read_again => None,
                     Some(request) = requests.recv() => Some(request),
                 }
             };
@@ -233,13 +235,7 @@ impl TableReader {
 
     /// Uses what a read found; returns when the table is to be read again, if that is before it announces a change.
     fn on_read(&mut self, contents: Result<Option<TableContents>, ObtainError>, read_at: Instant) -> Option<Instant> {
-        let contents = match contents {
-            Ok(contents) => contents,
-            Err(error) => {
-                self.on_failure(error_chain(&error));
-                return None;
-            }
-        };
+        let contents = contents.inspect_err(|error| self.on_failure(error_chain(error))).ok()?;
         if self.tenants.table_state().failure.is_some() {
             tracing::info!("the tenants can be read again");
         }
@@ -262,17 +258,10 @@ impl TableReader {
         let before = self.tenants.table_state();
         let failure = before.failure.as_ref();
         if failure.is_none_or(|failure| failure.error != error) {
-            match self.rows.len() {
-                0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
-                known => tracing::error!(
-                    error,
-                    known,
-                    "cannot read the tenants: those that are known stay in use"
-                ),
-            }
+            report_failure(&error, self.rows.len());
         }
-        let since = failure.map(|failure| failure.since.clone());
-        let since = since.unwrap_or_else(|| Rfc3339Timestamp(self.tenants.now()).to_string());
+        let now = || Rfc3339Timestamp(self.tenants.now()).to_string();
+        let since = failure.map_or_else(now, |failure| failure.since.clone());
         self.tenants.set_table_state(TableState {
             failure: Some(ReadFailure { error, since }),
             ..*before
@@ -402,13 +391,5 @@ impl TableReader {
 impl Drop for TableReader {
     fn drop(&mut self) {
         self.tenants.end_all();
-    }
-}
-
-/// Waits until this time, or for ever.
-async fn wait_until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -20,6 +20,18 @@ pub(super) struct TableReports {
 /// The most names in one line of the log.
 const MAX_NAMES: usize = 10;
 
+/// Reports that the table cannot be read, while so many tenants are known.
+pub(super) fn report_failure(error: &str, known: usize) {
+    match known {
+        0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
+        known => tracing::error!(
+            error,
+            known,
+            "cannot read the tenants: those that are known stay in use"
+        ),
+    }
+}
+
 // === impl TableReports ===
 
 impl TableReports {
