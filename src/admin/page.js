@@ -264,6 +264,7 @@ async function readEvents() {
   while (list.children.length > SHOWN_EVENTS) list.lastChild.remove();
   list.hidden = false;
   find("no-events").hidden = true;
+  await readTokens();
 }
 
 // === the operator ===

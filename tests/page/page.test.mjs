@@ -43,6 +43,8 @@ let faults;
 /** Opens the page in a window of its own. */
 async function open({ viewport = WIDE, colorScheme = "light", prepare = () => {} } = {}) {
   context = await browser.newContext({ viewport, colorScheme });
+  // Long enough on a slow machine too.
+  context.setDefaultTimeout(120_000);
   page = await context.newPage();
   [requested, faults] = [[], []];
   context.on("request", (request) => requested.push(request.url()));
@@ -134,12 +136,13 @@ describe("the status page of one token", () => {
     await sees(text("#tenants li"), "usable");
     await sees(text("#events"), "loaded");
     await harness.expireAll();
-    await call();
+    const held = call();
     await sees(text("#tenants li"), "no usable token");
     await sees(text("#tenants .advice"), "What to do:");
     await sees(text("#events"), "rejected");
     await harness.dropToken();
-    await sees(text("#tenants .badge"), "usable");
+    await sees(text("#tenants .badge"), /^usable$/);
+    await held;
   });
 
   test("takes a new token, and says why it does not take one", async () => {
