@@ -133,9 +133,7 @@ impl AdminClient {
         }
         self.client.send(request).await
     }
-}
 
-impl AdminClient {
     /// Sends a request and returns the JSON of a successful answer.
     pub(super) async fn request(&self, method: Method, path: &str) -> Result<Value, AdminError> {
         let address = || self.address.clone();

@@ -93,6 +93,32 @@ async fn refresh_looks_at_the_source_and_shows_the_new_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_and_refresh_use_the_key_of_the_configuration() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("token"), &token).unwrap();
+    let key = "hunter2hunter2hunter2";
+    fs::write(dir.path().join("key"), key).unwrap();
+    let extra = "[admin]\nkey = { file = \"key\" }\n";
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", extra)).await;
+    wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
+    let admin = sidecar.admin.to_string();
+    for command in ["status", "refresh"] {
+        let output = run(dir.path(), &[command, "--admin", &admin]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(stdout(&output).contains(&fingerprint(&token)), "{output:?}");
+        // Without the configuration, there is no key.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let output = run(elsewhere.path(), &[command, "--admin", &admin]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains(" answered 40"), "{output:?}");
+        assert!(!stderr(&output).contains(key), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sidecar_without_a_token_or_none_at_all_is_exit_code_1() {
     let _turn = together().await;
     let graph = Graph::start().await;
