@@ -43,12 +43,12 @@ use response::{TEXT, error_response, json_response, not_allowed, respond};
 use routes::{Endpoint, Found, find, paths};
 use scrape::metrics;
 use status::{tenants, token_status};
-use tenant_changes::{put_tenant, withdraw_tenant};
+use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
 
 pub use access::{AccessPolicy, AdminAddress, AdminConfig};
 pub use history::TokenHistory;
 pub use state::{Admin, ReadinessPolicy, ReadyConfig};
-pub use table::{ReadFailure, TableState, TableTenant, TableTenants, TableToken};
+pub use table::{ReadFailure, SignedUpAt, TableState, TableTenant, TableTenants, TableToken};
 pub use tenant::AdminTenant;
 
 // === impl Admin ===
@@ -109,6 +109,7 @@ impl Admin {
             Endpoint::SetToken => self.change(Change::Set, request, asked).await,
             Endpoint::RollBack => self.change(Change::RollBack, request, asked).await,
             Endpoint::Refresh => self.refresh(request.uri().query(), peer).await,
+            Endpoint::SignUp => sign_up(self, request, asked).await,
             Endpoint::PutTenant => put_tenant(self, request, asked).await,
             Endpoint::WithdrawTenant => withdraw_tenant(self, request.uri().path(), asked).await,
         }

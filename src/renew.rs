@@ -16,6 +16,7 @@ mod mint;
 mod refresh;
 mod request;
 mod response;
+mod sign_up;
 
 pub use account::AccountReader;
 pub use api::GraphApi;
@@ -27,6 +28,7 @@ pub use me::MeRequest;
 pub use mint::{MintRenewer, MintSettings};
 pub use refresh::RefreshRenewer;
 pub use request::{AppCredentials, TokenLifetime};
+pub use sign_up::{CodeExchange, SignUpCode, SignedUp};
 
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,10 @@ pub(super) enum ChangeError {
     Token { error: DecodeError, field: &'static str },
     #[error("the body has a field that is not known, or an id that is not a text of digits; expected {0}")]
     TenantFields(&'static str),
+    #[error("the body cannot be used; expected {0}")]
+    SignUpFields(&'static str),
+    #[error("the code was sent to Graph before, which grants one token for it; let the business sign up again")]
+    UsedCode,
     #[error(transparent)]
     TenantName(#[from] TenantIdError),
     #[error("the tenant is in the configuration; change it there, or its token with PUT /admin/token?tenant=NAME")]
@@ -202,12 +206,13 @@ impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant => StatusCode::NOT_FOUND,
-            Self::ConfiguredTenant | Self::NoTenantsFrom => StatusCode::CONFLICT,
+            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode => StatusCode::CONFLICT,
             Self::Body
             | Self::NotJson { .. }
             | Self::NoToken { .. }
             | Self::Token { .. }
             | Self::TenantFields(_)
+            | Self::SignUpFields(_)
             | Self::TenantName(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) | Self::Tenant(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Obtain(_) | Self::Tenant(_) => StatusCode::CONFLICT,

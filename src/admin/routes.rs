@@ -42,12 +42,13 @@ pub(super) enum Endpoint {
     SetToken,
     RollBack,
     Refresh,
+    SignUp,
     PutTenant,
     WithdrawTenant,
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 19] = [
+pub(super) static ROUTES: [Route; 20] = [
     route(Method::GET, "/livez", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/healthz", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/startupz", Access::Open, Endpoint::Startup),
@@ -65,6 +66,7 @@ pub(super) static ROUTES: [Route; 19] = [
     route(Method::PUT, "/admin/token", Access::Write, Endpoint::SetToken),
     route(Method::POST, "/admin/rollback", Access::Write, Endpoint::RollBack),
     route(Method::POST, "/admin/refresh-token", Access::Write, Endpoint::Refresh),
+    route(Method::POST, "/admin/signup", Access::Write, Endpoint::SignUp),
     route(
         Method::PUT,
         "/admin/tenants/{tenant}",
@@ -129,7 +131,10 @@ pub(super) fn paths() -> String {
 impl Route {
     /// Returns whether its requests have a body.
     pub(super) const fn has_body(&self) -> bool {
-        matches!(self.endpoint, Endpoint::SetToken | Endpoint::PutTenant)
+        matches!(
+            self.endpoint,
+            Endpoint::SetToken | Endpoint::PutTenant | Endpoint::SignUp
+        )
     }
 
     fn has_path(&self, path: &str) -> bool {

@@ -1,6 +1,7 @@
 //! What the admin listener reports and changes.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -10,7 +11,7 @@ use super::tenant::AdminTenant;
 use crate::net::{Lifecycle, Tasks};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditLog, EventLog};
-use crate::types::Clock;
+use crate::types::{Clock, Fingerprint};
 
 /// The tenants that need a usable token for the process to be ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -56,13 +57,31 @@ pub struct Admin {
     pub audit: AuditLog,
     /// The last events.
     pub events: EventLog,
+    /// The OAuth codes that were exchanged, or were to be. None is sent again.
+    pub used_codes: Mutex<VecDeque<Fingerprint>>,
     /// All metrics.
     pub metrics: Metrics,
     /// The tasks whose panics are counted.
     pub tasks: Tasks,
 }
 
+/// The most codes that are remembered.
+const MAX_USED_CODES: usize = 10_000;
+
 impl Admin {
+    /// Notes that a code is used; `false` if it was before.
+    pub(super) fn use_code(&self, code: Fingerprint) -> bool {
+        let mut used = self.used_codes.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.contains(&code) {
+            return false;
+        }
+        if used.len() == MAX_USED_CODES {
+            used.pop_front();
+        }
+        used.push_back(code);
+        true
+    }
+
     /// Returns all tenants.
     pub(super) fn all_tenants(&self) -> Vec<TableTenant> {
         let tenants = self.tenants.load();

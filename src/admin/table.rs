@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::tenant::{AdminTenant, TenantStatus};
+use crate::renew::{SignUpCode, SignedUp};
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
@@ -28,6 +29,20 @@ pub trait TableTenants: fmt::Debug + Send + Sync {
 
     /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
     fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<String, ObtainError>>;
+
+    /// Checks whether an OAuth code can be exchanged, and its token stored.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    fn check_sign_up(&self, tenant: &TenantId) -> Result<(), ObtainError>;
+
+    /// Exchanges an OAuth code once, and puts the tenant of its token into the table.
+    fn sign_up<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        code: SignUpCode<'a>,
+    ) -> BoxFuture<'a, Result<SignedUpAt, ObtainError>>;
 
     /// Removes a tenant from the table, and refuses its requests.
     fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>>;
@@ -58,6 +73,15 @@ impl Default for TableState {
             failure: None,
         }
     }
+}
+
+/// A tenant that has signed up.
+#[derive(Clone, Debug)]
+pub struct SignedUpAt {
+    /// What its code stands for.
+    pub signed_up: SignedUp,
+    /// Where it is stored.
+    pub stored_in: String,
 }
 
 /// A tenant of a table.

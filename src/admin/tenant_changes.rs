@@ -16,10 +16,11 @@ use super::changes::{Asked, ChangeError, read_body, refuse, token_in};
 use super::response::json_response;
 use super::routes::tenant_in;
 use super::state::Admin;
-use super::table::TableTenants;
+use super::table::{SignedUpAt, TableTenants};
+use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::{AuditRecord, InLog};
-use crate::types::TenantId;
+use crate::types::{Secret, TenantId};
 
 /// The body of a request that puts a tenant, besides its token.
 #[derive(Deserialize)]
@@ -76,6 +77,49 @@ pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked:
     };
     let put: Result<_, ChangeError> = put.await;
     put.unwrap_or_else(|error| refuse(&error, Some(&name), asked.peer))
+}
+
+/// The body of a request of a business that signs up.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignUpFields {
+    code: String,
+    redirect_uri: Option<String>,
+    tenant: String,
+}
+
+/// Exchanges the OAuth code of a business that signs up, once, and puts its tenant into its place.
+pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, asked: Asked<'_>) -> Response<Full<Bytes>> {
+    const EXPECTED: &str = r#"{"code": "…", "redirect_uri": "…", "tenant": "NAME"}"#;
+    let signed_up = async {
+        let body = read_body(request.into_body()).await?;
+        let fields = serde_json::from_slice::<SignUpFields>(&body).ok();
+        let fields = fields.ok_or(ChangeError::SignUpFields(EXPECTED))?;
+        let code = Secret::new(&fields.code).map_err(|_not_a_code| ChangeError::SignUpFields(EXPECTED))?;
+        let (id, table) = find_place(admin, &fields.tenant)?;
+        table.check_sign_up(&id).map_err(ChangeError::Tenant)?;
+        if !admin.use_code(code.fingerprint()) {
+            return Err(ChangeError::UsedCode);
+        }
+        let code = SignUpCode {
+            code: &code,
+            redirect_uri: fields.redirect_uri.as_deref(),
+        };
+        let SignedUpAt { signed_up, stored_in } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
+        let fingerprint = signed_up.token.secret.fingerprint().to_string();
+        asked.record(&id, "tenant_put", &fingerprint, &stored_in);
+        Ok(json_response(
+            StatusCode::OK,
+            &json!({
+                "tenant": id.as_str(),
+                "token": fingerprint,
+                "stored_in": stored_in,
+                "wabaId": signed_up.waba_id,
+                "phoneNumberIds": signed_up.phone_number_ids,
+            }),
+        ))
+    };
+    signed_up.await.unwrap_or_else(|error| refuse(&error, None, asked.peer))
 }
 
 /// Removes a tenant from its place, and refuses its requests.

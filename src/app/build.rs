@@ -1,7 +1,7 @@
 //! The parts of a process, built from the configuration.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
@@ -239,6 +239,7 @@ pub(super) fn build_admin(
         clock: context.clock,
         audit: context.audit.clone(),
         events: context.events.clone(),
+        used_codes: Mutex::default(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
     }))

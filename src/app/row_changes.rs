@@ -1,15 +1,24 @@
 //! Changes of the operator to the tenants of a table.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::row_tenants::{RowTenants, TableRequest};
+use super::token_provider::TokenProviderError;
+use crate::admin::SignedUpAt;
+use crate::renew::{CodeExchange, SignUpCode};
 use crate::source::{NewTenant, Removal, TenantRow};
 use crate::tenants::{RowCell, RowSource};
 use crate::token::{InspectionScope, ObtainError, Token};
 use crate::types::{TenantId, error_chain};
+
+/// How often the token of a code is stored again if that fails for the moment.
+const STORE_RETRIES: u32 = 3;
+/// The time between two attempts.
+const STORE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl RowTenants {
     /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
@@ -19,6 +28,51 @@ impl RowTenants {
         rows.put(tenant, new).await?;
         self.read_row(tenant).await;
         Ok(rows.describe(tenant))
+    }
+
+    /// Checks whether a code can be exchanged, and its token stored: a token that cannot be stored is lost with its code.
+    pub(super) fn check_sign_up_row(&self, tenant: &TenantId) -> Result<(), ObtainError> {
+        self.rows().check_put(tenant)?;
+        self.code_exchange().map(drop)
+    }
+
+    fn code_exchange(&self) -> Result<CodeExchange, ObtainError> {
+        let settings = self.settings();
+        let app = settings.app_or_own(None);
+        let exchange = self.context.code_exchange(&app.config, app.secret.clone());
+        exchange.map_err(|error| {
+            let reason = if matches!(error, TokenProviderError::NoAppCredentials) {
+                "the exchange of a code needs app.id and app.secret".to_owned()
+            } else {
+                error_chain(&error)
+            };
+            ObtainError::permanent("app_refused", reason)
+        })
+    }
+
+    /// Exchanges an OAuth code once, and puts the tenant of its token into the table, which is asked again if it fails for the moment.
+    pub(super) async fn sign_up_row(&self, tenant: &TenantId, code: SignUpCode<'_>) -> Result<SignedUpAt, ObtainError> {
+        let rows = self.rows();
+        let signed_up = self.code_exchange()?.exchange(code).await?;
+        let new = NewTenant {
+            token: &signed_up.token,
+            waba_id: signed_up.waba_id.as_deref(),
+            phone_number_id: signed_up.phone_number_ids.first().map(String::as_str),
+        };
+        let mut stored = rows.put(tenant, new).await;
+        for _ in 0..STORE_RETRIES {
+            if !stored.as_ref().is_err_and(ObtainError::is_transient) {
+                break;
+            }
+            sleep(STORE_RETRY_PAUSE).await;
+            stored = rows.put(tenant, new).await;
+        }
+        stored?;
+        self.read_row(tenant).await;
+        Ok(SignedUpAt {
+            signed_up,
+            stored_in: rows.describe(tenant),
+        })
     }
 
     /// Removes a tenant from the table, and refuses its requests.

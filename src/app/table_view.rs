@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::row_tenants::{RowTenants, TableRequest};
-use crate::admin::{AdminTenant, TableState, TableTenant, TableTenants, TableToken};
+use crate::admin::{AdminTenant, SignedUpAt, TableState, TableTenant, TableTenants, TableToken};
+use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::tenants::Standing;
 use crate::token::{BoxFuture, ObtainError};
@@ -46,6 +47,18 @@ impl TableTenants for RowTenants {
 
     fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<String, ObtainError>> {
         Box::pin(self.put_row(tenant, new))
+    }
+
+    fn check_sign_up(&self, tenant: &TenantId) -> Result<(), ObtainError> {
+        self.check_sign_up_row(tenant)
+    }
+
+    fn sign_up<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        code: SignUpCode<'a>,
+    ) -> BoxFuture<'a, Result<SignedUpAt, ObtainError>> {
+        Box::pin(self.sign_up_row(tenant, code))
     }
 
     fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {

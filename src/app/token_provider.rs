@@ -13,8 +13,8 @@ use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::{HttpEndpoint, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, GraphApi, GraphLivenessCheck, MeRequest, MintRenewer,
-    RefreshRenewer, RenewerConfig,
+    AppCredentials, CodeExchange, DebugTokenInspector, ExchangeRenewer, GraphApi, GraphLivenessCheck, MeRequest,
+    MintRenewer, RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{
@@ -134,6 +134,24 @@ impl BuildContext {
         };
         let provider = provider.with_inspector(inspector());
         Ok(provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me)))
+    }
+
+    /// Builds what exchanges OAuth codes for tokens of an app.
+    pub(super) fn code_exchange(
+        &self,
+        config: &Config,
+        app_secret: Option<Secret>,
+    ) -> Result<CodeExchange, TokenProviderError> {
+        let app = config.app.id.clone().zip(app_secret);
+        let (id, secret) = app.ok_or(TokenProviderError::NoAppCredentials)?;
+        Ok(CodeExchange {
+            api: GraphApi {
+                client: self.graph_client.clone(),
+                origin: origin_for(&self.destinations, TokenFamily::Facebook)?,
+                clock: self.clock,
+            },
+            app: AppCredentials { id, secret },
+        })
     }
 
     /// Builds one source of `[token] source`.

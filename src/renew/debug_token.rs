@@ -239,7 +239,7 @@ impl Inspector for DebugTokenInspector {
     }
 }
 
-fn debug_token_request<'a>(origin: &'a Origin, token: &Token, access_token: &Secret) -> GraphRequest<'a> {
+pub(super) fn debug_token_request<'a>(origin: &'a Origin, token: &Token, access_token: &Secret) -> GraphRequest<'a> {
     GraphRequest::get(origin, "/debug_token")
         .secret_param("input_token", &token.secret)
         .secret_param("access_token", access_token)

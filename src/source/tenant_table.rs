@@ -92,6 +92,15 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }
 
+    /// Checks whether a tenant of the operator can be put here. Cheap. Default: it cannot.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    fn check_put(&self, tenant: &TenantId) -> Result<(), ObtainError> {
+        Err(self.takes_no_change(tenant))
+    }
+
     /// Puts a tenant of the operator here, or replaces its token and its ids. Bounded in time. Default: it cannot.
     fn put<'a>(&'a self, tenant: &'a TenantId, _new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
         Box::pin(ready(Err(self.takes_no_change(tenant))))

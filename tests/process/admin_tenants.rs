@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use serde_json::json;
+use fake_graph::{CodeRequest, TokenChange};
+use serde_json::{Value, json};
 
 use crate::admin_changes::{Answer, LOCAL, send};
 use crate::support::{Client, Graph, Sidecar, fingerprint, settings, together, wait_until};
@@ -224,4 +225,104 @@ async fn a_place_that_is_only_read_and_a_configured_tenant_say_where_to_change_t
         assert!(!answer.text.contains("hunter2"), "{}", answer.text);
     }
     sidecar.assert_reveals_none_of(&[&token, "hunter2"]).await;
+}
+
+/// A code whose token may act on these objects, and is shown by the name.
+fn code(graph: &Graph, name: &str, ids: &[&str], redirect_uri: Option<&str>) -> String {
+    graph.sim.issue_code(CodeRequest {
+        redirect_uri: redirect_uri.map(str::to_owned),
+        token: TokenChange {
+            target_ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
+            name: Some(name.to_owned()),
+            ..TokenChange::default()
+        },
+        ..CodeRequest::default()
+    })
+}
+
+fn sign_up(sidecar: &Sidecar, body: &Value) -> Answer {
+    send(sidecar.admin, "POST /admin/signup", LOCAL, &body.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_business_that_signs_up_is_stored_with_its_ids_and_served_and_its_code_is_sent_once() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let graph = &service.graph;
+    graph.sim.set_phone_numbers("206", &["106", "108"]);
+    let embedded = code(graph, "acme", &["206"], None);
+    let answer = sign_up(&sidecar, &json!({ "code": embedded, "tenant": "acme" }));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()["wabaId"], "206");
+    assert_eq!(answer.json()["phoneNumberIds"], json!(["106", "108"]));
+    let token = service.token_of("acme");
+    assert_eq!(answer.json()["token"], fingerprint(&token).as_str());
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(
+        client.get("/v26.0/106?fields=id").await.status,
+        200,
+        "its ids were stored"
+    );
+
+    let redirect = "https://app.example/back?a=1&b=2";
+    let of_dialog = code(graph, "later", &["209"], Some(redirect));
+    let body = json!({ "code": of_dialog, "redirect_uri": redirect, "tenant": "later" });
+    let answer = sign_up(&sidecar, &body);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_is(&me(&mut client, "later").await, "later");
+
+    // Neither a code that was used nor one that Graph refuses is sent again.
+    let wrong = code(graph, "wrong", &["206"], Some(redirect));
+    let refused = sign_up(&sidecar, &json!({ "code": wrong, "tenant": "wrong" }));
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    for (code, tenant) in [(&embedded, "acme"), (&of_dialog, "other"), (&wrong, "wrong")] {
+        let again = sign_up(
+            &sidecar,
+            &json!({ "code": code, "redirect_uri": redirect, "tenant": tenant }),
+        );
+        assert_eq!(again.status, 409, "{}", again.text);
+        assert!(again.message().contains("was sent to Graph before"), "{}", again.text);
+    }
+    assert_eq!(service.token_of("acme"), token);
+    assert_eq!(refusal(&me(&mut client, "wrong").await).0, 404);
+    assert_eq!(graph.sim.violations(), []);
+    sidecar
+        .assert_reveals_none_of(&[&embedded, &of_dialog, &wrong, &token])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_is_not_sent_if_its_token_could_not_be_stored() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    let code = code(&service.graph, "acme", &["206"], None);
+    let body = json!({ "code": code, "tenant": "acme" });
+    {
+        let (_dir, sidecar) = service.sidecar("").await;
+        for _ in 0..2 {
+            let answer = sign_up(&sidecar, &body);
+            assert_eq!(answer.status, 409, "{}", answer.text);
+            assert!(answer.message().contains("without `upsert`"), "{}", answer.text);
+        }
+        for bad in [
+            json!({}),
+            json!([]),
+            json!({ "code": code }),
+            json!({ "code": "", "tenant": "acme" }),
+            json!({ "code": code, "tenant": "acme", "uri": "x" }),
+            json!({ "code": code, "tenant": "a/b" }),
+        ] {
+            let answer = sign_up(&sidecar, &bad);
+            assert_eq!(answer.status, 400, "{bad}: {}", answer.text);
+            assert!(!answer.text.contains(&code), "{}", answer.text);
+        }
+        sidecar.assert_reveals_none_of(&[&code]).await;
+    }
+    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
+    let answer = sign_up(&sidecar, &body);
+    assert_eq!(answer.status, 200, "{}", answer.text);
 }

@@ -57,6 +57,11 @@ const MAX_PARAMETERS: usize = 5;
 const BEGIN_CHANGE: &str = "BEGIN READ WRITE; SET LOCAL statement_timeout = '4500ms'; SET LOCAL lock_timeout = '3s'";
 
 impl TenantChanges<'_> {
+    /// Checks whether there is a statement that puts tenants.
+    pub(super) fn check_put(&self) -> Result<(), ObtainError> {
+        self.statement("upsert", self.statements.upsert.as_deref()).map(drop)
+    }
+
     /// Puts the tenant into the table, or replaces its token and its ids.
     pub(super) async fn put(self, new: NewTenant<'_>) -> Result<(), ObtainError> {
         let upsert = self.statement("upsert", self.statements.upsert.as_deref())?;

@@ -167,6 +167,10 @@ impl TenantRows for PostgresRows {
         Box::pin(self.acquire_lock(tenant))
     }
 
+    fn check_put(&self, tenant: &TenantId) -> Result<(), ObtainError> {
+        self.changes(tenant).check_put()
+    }
+
     fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
         Box::pin(self.changes(tenant).put(new))
     }

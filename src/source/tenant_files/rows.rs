@@ -102,6 +102,12 @@ impl TenantRows for FileRows {
         writable.map_err(|error| format!("a renewed token cannot be stored in `{path}`: {error}"))
     }
 
+    fn check_put(&self, tenant: &TenantId) -> Result<(), ObtainError> {
+        self.place.check_name(tenant)?;
+        let writable = self.check_writable(tenant);
+        writable.map_err(|reason| ObtainError::permanent("not_writable", reason))
+    }
+
     fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
         Box::pin(async move {
             self.place.check_name(tenant)?;
