@@ -4,8 +4,8 @@
 //!
 //! The hot path reads one pointer without a lock. `load_full`, not `load`: a guard held across an await would occupy one of
 //! the few slots that arc-swap has per thread, and slow the writer down. Requests wait for the progress that the
-//! [`TokenPublisher`] alone makes, and its end is seen at once as [`RefreshError::Closed`]. The credential is stored before they are
-//! woken, so they find it.
+//! [`TokenPublisher`] alone makes, and its end is seen at once as [`RefreshError::Closed`](super::RefreshError::Closed). The
+//! credential is stored before they are woken, so they find it.
 
 use std::mem;
 use std::sync::Arc;
