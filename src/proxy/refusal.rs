@@ -254,7 +254,7 @@ impl Refusal {
             Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
             Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, false),
             Self::Route(RouteError::Unnamed) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_no_tenant", 990_024, false),
-            Self::Route(RouteError::Unknown { .. }) => (S::NOT_FOUND, DENIED, "refused_unknown_tenant", 990_025, false),
+            Self::Route(RouteError::Unknown { .. } | RouteError::Token(_)) => (S::NOT_FOUND, DENIED, "refused_unknown_tenant", 990_025, false),
             Self::Route(RouteError::Inactive(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
             Self::Route(RouteError::Disagreement { .. }) => (S::FORBIDDEN, DENIED, "refused_tenants_disagree", 990_027, false),
             Self::NotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_not_allowed", 990_029, false),

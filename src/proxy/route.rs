@@ -23,7 +23,7 @@ use super::tenant::Tenant;
 use crate::graph::TenantSigns;
 use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, route};
 use crate::token::{BoxFuture, RefreshError};
-use crate::types::TenantId;
+use crate::types::{TenantId, is_token};
 
 /// The tenants at one moment, and what they share.
 #[derive(Debug)]
@@ -127,7 +127,8 @@ impl Tenants {
                 |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
             // If there is a second one, the two disagree.
             let unlisted = signs.all().into_iter().find(is_unlisted)?;
-            Some((lookup, TenantId::new(unlisted.value).ok()?))
+            let is_name = !is_token(unlisted.value);
+            Some((lookup, TenantId::new(unlisted.value).ok().filter(|_| is_name)?))
         });
         let asked = unlisted.map(|(lookup, name)| {
             let asked = async move {

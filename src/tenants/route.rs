@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::directory::{Directory, Entry, Standing};
-use crate::types::TenantId;
+use crate::types::{TenantId, is_token};
 
 /// A sign of the tenant that a request is for.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -48,6 +48,9 @@ pub enum RouteError {
          of the token, or in the path as /-/NAME/…"
     )]
     Unnamed,
+    /// A token stands where the name of a tenant belongs. It is not repeated.
+    #[error("{0} names no tenant, but has a token in it, which is not shown: put the name of the tenant there")]
+    Token(SignKind),
     /// A sign names a tenant that does not exist.
     #[error("{kind} names the tenant {name:?}, which does not exist: correct the name, or configure it")]
     Unknown {
@@ -99,6 +102,9 @@ pub fn route<'directory, T>(
         }
     }
     if let Some(Sign { kind, value }) = unknown {
+        if is_token(value) {
+            return Err(RouteError::Token(kind));
+        }
         return Err(RouteError::Unknown {
             kind,
             name: value.into(),

@@ -160,11 +160,12 @@ impl RowSource {
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
         self.restart_period();
         let mut row = self.cell.row();
-        let is_known = |before: &Arc<Option<TenantRow>>| has_same_token(before, &row);
-        if self.returned.as_ref().is_some_and(is_known) {
+        // What said that the row is gone has to say so again, or otherwise.
+        let has_reason = |before: &Arc<Option<TenantRow>>| before.is_none() || has_same_token(before, &row);
+        if self.returned.as_ref().is_some_and(has_reason) {
             let read_at = Instant::now();
             let read = self.rows.read_row(&self.cell.id).await?;
-            // A row that is gone is withdrawn by the reads of the whole table, or by a second statement of this source.
+            // A row that is gone is withdrawn by the reads of the whole table, or by the second load in a row that says so.
             row = if read.is_some() {
                 self.cell.write(read, read_at);
                 self.cell.row()
@@ -177,7 +178,7 @@ impl RowSource {
             Some(row) => row.token.clone().map_err(|error| error.repeat()),
             None => Err(ObtainError::absent(
                 "missing",
-                format!("{} has no row any more; insert the row", self.describe()),
+                format!("{} no longer has this tenant; add it there", self.describe()),
             )),
         }
     }
@@ -260,7 +261,7 @@ mod tests {
 
     /// A row that a test sets. A read of it takes a second.
     #[derive(Debug)]
-    struct OneRow(Mutex<TenantRow>);
+    struct OneRow(Mutex<Option<TenantRow>>);
 
     fn token(text: &str) -> Token {
         Token::without_expiry(Secret::new(text).unwrap())
@@ -272,7 +273,7 @@ mod tests {
 
     /// A cell with the row of a token, and its source, which has loaded that.
     async fn cell_with(text: &str) -> (Arc<RowCell>, Arc<OneRow>, RowSource) {
-        let rows = Arc::new(OneRow(Mutex::new(row(text))));
+        let rows = Arc::new(OneRow(Mutex::new(Some(row(text)))));
         let cell = Arc::new(RowCell::new(row(text), Instant::now()));
         let mut source = RowSource::new(Arc::clone(&cell), Arc::<OneRow>::clone(&rows));
         assert_eq!(load(&mut source).await, text);
@@ -292,7 +293,7 @@ mod tests {
             let row = self.0.lock().unwrap().clone();
             Box::pin(async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                Ok(Some(row))
+                Ok(row)
             })
         }
 
@@ -301,7 +302,7 @@ mod tests {
             _tenant: &'a TenantId,
             stored: StoredToken<'a>,
         ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-            self.0.lock().unwrap().token = Ok(stored.token.clone());
+            self.0.lock().unwrap().as_mut().unwrap().token = Ok(stored.token.clone());
             Box::pin(async { Ok(StoreOutcome::Stored) })
         }
     }
@@ -332,6 +333,18 @@ mod tests {
         };
         let (loaded, ()) = tokio::join!(load(&mut source), table_read);
         assert_eq!(loaded, "EAAGnew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_that_is_gone_is_gone_at_each_load_until_it_is_there_again() {
+        let (_cell, rows, mut source) = cell_with("EAAGold").await;
+        *rows.0.lock().unwrap() = None;
+        for _ in 0..3 {
+            let error = source.load().await.unwrap_err();
+            assert!(error.is_absence(), "{error}");
+        }
+        *rows.0.lock().unwrap() = Some(row("EAAGold"));
+        assert_eq!(load(&mut source).await, "EAAGold");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use graphward::config::{Config, EnvVars, Overrides};
 
-use crate::support::{TestProxy, TestProxyBuilder, get, request, sized, with};
+use crate::support::{LogCapture, TestProxy, TestProxyBuilder, get, request, sized, with};
 
 const TENANTS: &str = "[token]\nsource = { env = \"FIRST\" }\n[routing]\nheader = \"x-tenant-id\"\n\
     [tenants.acme]\nsource = { env = \"SECOND\" }\nids = [\"101\"]\n[tenants.shop]\nsource = { env = \"THIRD\" }\n";
@@ -111,5 +111,34 @@ async fn everything_else_is_forwarded_as_it_was() {
         .forwarded(with(get("/me?access_token=tenant:a"), &[APP_TOKEN]))
         .await;
     assert_eq!(seen.head.uri.query(), Some("access_token=tenant:a"));
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_in_the_place_of_a_tenants_name_is_refused_and_not_repeated() {
+    let log = LogCapture::at_info();
+    let proxy = start(TENANTS).await;
+    let token = "EAAGsecretsecretsecret01";
+    for (target, header, value) in [
+        ("/v25.0/me".to_owned(), "x-tenant-id", token.to_owned()),
+        (
+            "/v25.0/me".to_owned(),
+            "authorization",
+            format!("Bearer tenant:{token}"),
+        ),
+        (format!("/-/{token}/v25.0/me"), "x-app", "1".to_owned()),
+        (
+            format!("/v25.0/me?access_token=tenant:{token}"),
+            "x-app",
+            "1".to_owned(),
+        ),
+    ] {
+        let answer = proxy.app.fetch(with(get(&target), &[(header, &value)])).await;
+        assert_eq!((answer.status, answer.code()), (404, 990_025), "{target}");
+        assert!(answer.text().contains("has a token in it"), "{}", answer.text());
+        assert!(!answer.text().contains(token), "{}", answer.text());
+    }
+    assert_eq!(proxy.graph.attempts(), 0);
+    assert!(!log.text().contains(token), "{}", log.text());
     proxy.shutdown().await;
 }

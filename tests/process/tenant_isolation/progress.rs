@@ -32,6 +32,11 @@ impl Progress {
         self.begun.fetch_add(1, Ordering::Relaxed) < self.limit
     }
 
+    /// Returns whether all requests have begun.
+    pub(super) fn is_over(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) >= self.limit
+    }
+
     /// Notes that a client has one more answer.
     pub(super) fn answered(&self, client: usize) {
         self.answered[client].fetch_add(1, Ordering::Relaxed);

@@ -63,6 +63,10 @@ impl<'a> Tokens<'a> {
         loop {
             rng.shuffle(&mut tenants);
             for tenant in &tenants {
+                // From now on no wait would ever be for something, so that the last clients would not be polled any more.
+                if progress.is_over() {
+                    return std::future::pending().await;
+                }
                 let old = self.current[*tenant].clone();
                 match (rng.u8(..16), &self.place) {
                     (0..5, _) => {
