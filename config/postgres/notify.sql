@@ -2,7 +2,7 @@
 --
 -- There is one notification for each statement, whatever the number of its rows, and one for each transaction. It has no
 -- content: graphward reads the table again. Run this file as the owner of the table. The role of graphward needs no more than
--- SELECT on it, and UPDATE on the columns that `update` sets.
+-- SELECT on it, UPDATE on the columns that `update` sets, and what `upsert` and `withdraw` need.
 --
 -- If the app often updates other columns, such as a counter, name those that graphward reads:
 -- AFTER INSERT OR UPDATE OF tenant_id, access_token, phone_number_id, waba_id, is_active OR DELETE OR TRUNCATE
