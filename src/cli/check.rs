@@ -83,7 +83,7 @@ pub(super) fn show(args: &ReportArgs) -> Exit {
     args.print(report)
 }
 
-/// Returns what breaks if a candidate replaces the current token of a tenant; nothing if there is none.
+/// Returns what breaks if a candidate replaces the current token of a tenant; nothing without a current one.
 pub(super) fn breaking_differences(place: &TokenPlace, candidate: Token) -> Result<Vec<String>, InputError> {
     let report = compare_with_current(place, None, candidate)?;
     Ok(report

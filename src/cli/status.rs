@@ -218,7 +218,7 @@ impl Answer {
 // === impl TokenReport ===
 
 impl TokenReport {
-    /// The token and its end, or the reason why there is none.
+    /// The token and its end, or the reason why it is missing.
     fn summary(&self) -> String {
         let Some(fingerprint) = self.fingerprint.as_ref().filter(|_| self.usable) else {
             let advice = self.advice.as_deref().unwrap_or_default();

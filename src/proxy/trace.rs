@@ -11,8 +11,8 @@ pub(crate) struct TraceId(u128);
 // === impl TraceId ===
 
 impl TraceId {
-    /// Reads `traceparent`: a version, the id of the trace, that of the caller's span, and flags. `None` if there is none that
-    /// is valid, or several.
+    /// Reads `traceparent`: a version, the id of the trace, that of the caller's span, and flags. `None` unless there is
+    /// exactly one, which is valid.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all("traceparent").iter();
         let (Some(only), None) = (values.next(), values.next()) else {

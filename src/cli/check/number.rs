@@ -105,7 +105,7 @@ fn id_finding(NumberFacts { id, is_named, found }: &NumberFacts, accounts: &[Acc
             format!("{id} seems to be the phone number itself, not its id"),
         )
     } else if all.is_empty() {
-        let message = format!("the token may not use the phone number id {id}, or there is none: {error}");
+        let message = format!("the token may not use the phone number id {id}, or it does not exist: {error}");
         mistake("number_unreadable", message)
     } else {
         let accounts: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
