@@ -14,6 +14,7 @@ mod exposure;
 mod fake_graph;
 mod file;
 mod healthcheck;
+mod local_client;
 mod manual;
 mod print_config;
 mod runtime;

@@ -9,10 +9,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
+use super::local_client::LocalClient;
 use super::table::printable;
 use crate::app::admin_authorization;
 use crate::config::{Config, Overrides, env_vars};
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
+use crate::net::{HttpClientError, ListenAddr};
 use crate::source::encode_token;
 use crate::token::{OperatorCommand, TokenChange};
 use crate::types::{TenantId, error_chain};
@@ -46,8 +47,7 @@ pub(super) enum AdminError {
 /// A client of one admin listener on this machine.
 pub(super) struct AdminClient {
     pub(super) address: ListenAddr,
-    authority: String,
-    client: HttpClient,
+    client: LocalClient,
     /// Proves that the command may look and change something, if the listener has a key.
     authorization: Option<HeaderValue>,
 }
@@ -92,19 +92,9 @@ impl AdminClient {
     /// Creates a client whose requests take no longer than this.
     pub(super) fn new(admin: &ListenAddr, timeout: Duration) -> Result<Self, String> {
         let address = admin.local_dial_address();
-        let (authority, unix_socket) = match &address {
-            ListenAddr::Tcp(address) => (address.to_string(), None),
-            ListenAddr::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
-        };
-        let config = HttpClientConfig {
-            schemes: AllowedSchemes::HttpAndHttps,
-            unix_socket,
-            ..HttpClientConfig::default()
-        };
-        let client = HttpClient::new(config, timeout).map_err(|error| error_chain(&error))?;
+        let client = LocalClient::new(&address, timeout).map_err(|error| error_chain(&error))?;
         Ok(Self {
             address,
-            authority,
             client,
             authorization: None,
         })
@@ -124,14 +114,14 @@ impl AdminClient {
     ) -> Result<Response<Bytes>, HttpClientError> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("http://{}{path}", self.authority))
+            .uri(format!("http://{}{path}", self.client.authority))
             .header("graphward-admin", "yes")
             .body(body);
         let mut request = request.map_err(|error| HttpClientError::InvalidUrl(error.into()))?;
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        self.client.send(request).await
+        self.client.client.send(request).await
     }
 
     /// Sends a request and returns the JSON of a successful answer.

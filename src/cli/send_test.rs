@@ -17,13 +17,14 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::exit::{Exit, print_error, print_lines, print_message};
+use super::local_client::LocalClient;
 use super::runtime::build_runtime;
 use super::table::printable;
 use super::token_input::parse_tenant;
 use crate::app::{ConfiguredTenants, StartError};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::graph::{Explanation, GraphError, explain};
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
+use crate::net::{HttpClientError, ListenAddr};
 use crate::types::{Clock, TenantId, error_chain};
 
 /// The flags of `graphward send-test`.
@@ -135,17 +136,8 @@ fn send(args: &SendTestArgs) -> Result<Accepted, SendError> {
     let runtime = build_runtime()?;
     runtime.block_on(async {
         let unreachable = |error| SendError::Unreachable(address.clone(), error);
-        let (authority, unix_socket) = match &address {
-            ListenAddr::Tcp(address) => (address.to_string(), None),
-            ListenAddr::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
-        };
-        let config = HttpClientConfig {
-            schemes: AllowedSchemes::HttpAndHttps,
-            unix_socket,
-            ..HttpClientConfig::default()
-        };
-        let client = HttpClient::new(config, TIMEOUT);
-        let client = client.map_err(|error| unreachable(HttpClientError::InvalidUrl(error.into())))?;
+        let LocalClient { authority, client } = LocalClient::new(&address, TIMEOUT)
+            .map_err(|error| unreachable(HttpClientError::InvalidUrl(error.into())))?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("http://{authority}{path}"))
