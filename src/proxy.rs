@@ -178,7 +178,7 @@ impl Proxy {
         let response = match self.serve(&tenants, request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
-                let refusal = self.explain_stop(refusal, record.tenant());
+                let refusal = self.explain_absence(refusal, record.tenant());
                 record.set_refusal(&refusal);
                 early_response
                     .filter(|_| refusal.leaves_body_unread())
@@ -334,13 +334,21 @@ impl Proxy {
         delivery.deliver(only, Outcome::Delivered, record).await
     }
 
-    /// The refresher of a tenant that a reload has removed has stopped for that reason.
-    fn explain_stop(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
-        let has_stopped = matches!(refusal, Refusal::RefresherStopped);
-        if has_stopped && self.tenants.load().directory.find(tenant.as_str()).is_none() {
-            return Refusal::Route(RouteError::Inactive(tenant.clone()));
+    /// The refresher of a tenant that a reload has removed has stopped for that reason. And one whose row is gone is inactive,
+    /// also in the seconds before the directory says so.
+    fn explain_absence(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
+        let tenants = self.tenants.load();
+        let entry = tenants.directory.find(tenant.as_str());
+        let is_inactive = match &refusal {
+            Refusal::RefresherStopped => entry.is_none(),
+            Refusal::TokenWithdrawn(_) => entry.is_some_and(|entry| entry.tenant.opener().is_some()),
+            _ => false,
+        };
+        if is_inactive {
+            Refusal::Route(RouteError::Inactive(tenant.clone()))
+        } else {
+            refusal
         }
-        refusal
     }
 
     /// Opens a tunnel. The requests in it arrive on a connection of their own.

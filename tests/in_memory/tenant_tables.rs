@@ -174,6 +174,25 @@ async fn a_removed_row_withdraws_its_tenant_after_a_second_read_and_comes_back()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_whose_row_a_rejection_finds_gone_is_inactive_at_once() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    proxy.graph.expire_all();
+    // Nothing is announced: the row is read because Graph rejects its token.
+    table.remove("acme");
+    for _ in 0..4 {
+        let refused = get_for(&proxy, "acme").await;
+        let answer = (refused.status, refused.code());
+        assert!(matches!(answer, (401, 190) | (403, 990_026)), "{refused:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let withdrawn = get_for(&proxy, "acme").await;
+    assert_eq!((withdrawn.status, withdrawn.code()), (403, 990_026));
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_truncated_table_withdraws_no_tenant_for_five_minutes() {
     let log = LogCapture::at_info();
     let table = table();
