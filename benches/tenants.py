@@ -107,7 +107,8 @@ def statements():
 def measure_memory():
     fill(TOKEN)
     with Proxy(28190, QUERY + " WHERE name = 't1'") as one, Proxy(28191) as all_tenants:
-        print(f"ready {all_tenants.ready_after * 1000:.0f} ms after the start, with one tenant {one.ready_after * 1000:.0f} ms")
+        ready = all_tenants.ready_after * 1000
+        check("tenants_ready", ready, f"ready {ready:.0f} ms after the start, with one tenant {one.ready_after * 1000:.0f} ms")
         closed = all_tenants.memory()
         at_rest = (closed - one.memory()) * 1024 / TENANTS
         check("tenant_closed", at_rest, f"a tenant at rest takes {at_rest:.0f} bytes")

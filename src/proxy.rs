@@ -227,9 +227,9 @@ impl Proxy {
             .transpose()?;
         let tenants = looked_up.as_deref().unwrap_or(tenants);
         let by_head = tenants.route_head(signs.as_deref(), record.peer_uid)?;
-        if let Some(tenant) = by_head.tenant() {
-            tenant.admit(record)?;
-        }
+        // What only the body can name counts together until the body has been read.
+        let by_head_or_unnamed = by_head.tenant().unwrap_or(&tenants.unnamed);
+        by_head_or_unnamed.admit(record)?;
         outbound.count_client_credentials(record.metrics());
         let mut scrub_config = outbound.scrub_config(record.metrics());
         if let Some(scrub_config) = &mut scrub_config {
@@ -244,9 +244,7 @@ impl Proxy {
             incoming,
             &tenants.settings.heal,
             tenants.settings.idle_timeout,
-            by_head
-                .tenant()
-                .map_or(&self.budgets, |tenant| tenant.budgets(&self.budgets)),
+            by_head_or_unnamed.budgets(&self.budgets),
             scrub_config,
         )
         .await?;

@@ -23,6 +23,8 @@ mod credentials;
 mod docs;
 #[path = "law/ladder.rs"]
 mod ladder;
+#[path = "law/locks.rs"]
+mod locks;
 #[path = "law/page_diff.rs"]
 mod page_diff;
 #[path = "law/parameters.rs"]

@@ -21,20 +21,21 @@ pub(super) fn build_tenants(
     new_share: impl Fn() -> TenantShare,
 ) -> Tenants {
     let mut directory = Directory::builder();
+    let are_several = tenants.len() > 1 || config.tenants_from.is_some();
+    let share = |before: Option<&Tenant>| {
+        let before = || before.and_then(|before| before.share.clone());
+        are_several.then(|| before().unwrap_or_else(&new_share))
+    };
     for running in tenants {
         let id = &running.id;
         let before = before.and_then(|before| before.directory.find(id.as_str()));
         let before = before.and_then(|entry| entry.tenant.if_open());
-        let share = (tenants.len() > 1).then(|| {
-            let before = before.and_then(|before| before.share.clone());
-            before.unwrap_or_else(&new_share)
-        });
         let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
         let entry = Entry {
             id: id.clone(),
             object_ids: object_ids.map(|object_id| object_id.as_str().into()).collect(),
             standing: Standing::Active,
-            tenant: LazyTenant::opened(request_tenant(running, &settings, before, share, context)),
+            tenant: LazyTenant::opened(request_tenant(running, &settings, before, share(before), context)),
         };
         // The names are keys of one table, so each is there once.
         drop(directory.add(Arc::new(entry)));
@@ -63,7 +64,9 @@ pub(super) fn build_tenants(
         drop(directory.add(Arc::new(entry)));
     }
     warn_of_shared_objects(&directory, before);
-    let unnamed = before.map(|before| &before.unnamed.telemetry);
+    let unnamed = before.map(|before| &before.unnamed);
+    let unnamed_share = share(unnamed);
+    let unnamed = unnamed.map(|unnamed| &unnamed.telemetry);
     let directory = directory.build();
     let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
     let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
@@ -80,7 +83,7 @@ pub(super) fn build_tenants(
             uids: None,
             dead_token_cache: Arc::default(),
             telemetry: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
-            share: None,
+            share: unnamed_share,
         },
         settings,
         lookup: before.and_then(|before| before.lookup.clone()),

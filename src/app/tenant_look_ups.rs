@@ -45,8 +45,9 @@ type LookUpResult = Result<(), Arc<ObtainError>>;
 #[derive(Debug)]
 struct LookUpSender(mpsc::Sender<LookUp>);
 
-/// The most look-ups at the same time. Others fail: they are of an app that makes names up, or of a table that hangs.
-const MAX_LOOK_UPS: usize = 64;
+/// The most look-ups at the same time. Others fail: they are of an app that makes names up, or of a table that hangs. A service or
+/// a command has fewer places in each of its lanes, so that the slow ones do not take all of these.
+const MAX_LOOK_UPS: usize = 192;
 /// How long a name that no row has is refused without another look-up.
 const UNKNOWN_TIME: Duration = Duration::from_secs(5);
 /// The most of these names that are remembered.

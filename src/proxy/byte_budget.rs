@@ -5,7 +5,7 @@
 //! Each request has a limit, but ten thousand may be in flight. No request waits for bytes: one that gets none
 //! continues without a buffer. Bytes are reserved when they are there, not when they may come: otherwise a few clients that
 //! send nothing would take the whole budget. The last eighth is for small buffers: a message must not lose its replay
-//! because others upload videos. If there are several tenants, each may take half of every budget at most.
+//! because others upload videos. If there are several tenants, each may take as much of every budget as it leaves free.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +49,7 @@ impl ByteBudget {
         }))
     }
 
-    /// Creates the budget of one tenant among several: half of this one, whose bytes it takes.
+    /// Creates the budget of one tenant among several, which takes bytes of this one, at most as many as it leaves free.
     pub(super) fn share(&self) -> Self {
         Self(Arc::new(ByteBudgetState {
             limit: AtomicU64::new(0),
@@ -72,10 +72,11 @@ impl ByteBudget {
         }
     }
 
-    /// The bytes that buffers of this size may take together.
-    fn limit_for(&self, bytes: u64) -> u64 {
+    /// The bytes that may be taken once `missing` more are, for a buffer of `bytes`.
+    fn limit_for(&self, missing: u64, bytes: u64) -> u64 {
         if let Some(whole) = &self.0.whole {
-            return whole.limit_for(bytes) / 2;
+            let in_use = whole.0.in_use.load(Ordering::Relaxed).saturating_add(missing);
+            return whole.limit_for(missing, bytes).saturating_sub(in_use);
         }
         let limit = self.0.limit.load(Ordering::Relaxed);
         if bytes <= SMALL_BYTES { limit } else { limit - limit / 8 }
@@ -83,7 +84,7 @@ impl ByteBudget {
 
     /// Reserves `missing` more bytes for a buffer of `bytes`; returns whether enough were left.
     fn try_reserve(&self, missing: u64, bytes: u64) -> bool {
-        let (state, limit) = (&self.0, self.limit_for(bytes));
+        let (state, limit) = (&self.0, self.limit_for(missing, bytes));
         let reserve = |in_use: u64| {
             in_use
                 .checked_add(missing)
@@ -154,24 +155,54 @@ mod tests {
 
     use super::*;
 
+    /// Takes 100 bytes again and again, in turn with the others, until none gets any.
+    fn storm(shares: &[ByteBudget]) -> Vec<BytePermit> {
+        let mut permits = Vec::new();
+        loop {
+            let before = permits.len();
+            for share in shares {
+                let mut permit = share.empty_permit();
+                if permit.try_grow_to(100) {
+                    permits.push(permit);
+                }
+            }
+            if permits.len() == before {
+                return permits;
+            }
+        }
+    }
+
     #[test]
-    fn a_tenant_takes_half_of_a_budget_at_most_and_the_other_half_is_left_for_others() {
+    fn a_tenant_takes_as_much_of_a_budget_as_it_leaves_free_however_many_do() {
+        for (storming, each) in [(1, 1_200), (2, 800), (3, 600), (5, 400)] {
+            let whole = ByteBudget::new(2_400, Gauge::default());
+            let shares: Vec<_> = (0..storming).map(|_| whole.share()).collect();
+            let permits = storm(&shares);
+            for share in &shares {
+                assert_eq!(share.0.in_use.load(Ordering::Relaxed), each, "{storming}");
+            }
+            let free = 2_400 - storming * each;
+            let mut healthy = whole.share().empty_permit();
+            assert!(healthy.try_grow_to(free / 2), "{storming}");
+            assert!(!healthy.try_grow_to(free / 2 + 1), "{storming}");
+            drop((permits, healthy));
+            assert_eq!(
+                (shares[0].0.in_use.load(Ordering::Relaxed), whole.0.gauge.get()),
+                (0, 0)
+            );
+        }
+    }
+
+    #[test]
+    fn what_counts_for_no_tenant_is_left_out_of_their_shares() {
         let whole = ByteBudget::new(1_000, Gauge::default());
-        let (storming, other) = (whole.share(), whole.share());
-        let mut permits: Vec<_> = (0..10).map(|_| storming.empty_permit()).collect();
-        let granted = permits
-            .iter_mut()
-            .filter_map(|permit| permit.try_grow_to(100).then_some(()));
-        assert_eq!(granted.count(), 5);
-        assert!(other.empty_permit().try_grow_to(500));
-        let mut outside = whole.empty_permit();
-        assert!(outside.try_grow_to(400));
-        assert!(!other.empty_permit().try_grow_to(200), "the whole has 100 left");
-        assert_eq!((other.0.in_use.load(Ordering::Relaxed), whole.0.gauge.get()), (0, 900));
-        drop((permits, outside));
-        assert_eq!((storming.0.in_use.load(Ordering::Relaxed), whole.0.gauge.get()), (0, 0));
-        whole.set_limit(200);
-        assert!(!other.empty_permit().try_grow_to(101) && other.empty_permit().try_grow_to(100));
+        let (mut outside, mut inside) = (whole.empty_permit(), whole.share().empty_permit());
+        assert!(outside.try_grow_to(1_000), "it may take all");
+        assert!(!inside.try_grow_to(1));
+        outside.shrink_to(600);
+        assert!(inside.try_grow_to(200) && !inside.try_grow_to(201));
+        whole.set_limit(800);
+        assert!(!inside.try_grow_to(201), "less is reserved than is taken");
     }
 
     proptest! {

@@ -17,6 +17,8 @@ struct ConcurrencyLimitState {
     limit: i64,
     draining: AtomicBool,
     closing: AtomicBool,
+    /// The limit of all tenants, if this is the share of one.
+    whole: Option<ConcurrencyLimit>,
 }
 
 /// The slot of one request; released when the last byte of the response has been handed over.
@@ -34,6 +36,7 @@ impl ConcurrencyLimit {
             limit: i64::from(limit),
             draining: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            whole: None,
         }))
     }
 
@@ -55,12 +58,21 @@ impl ConcurrencyLimit {
         usize::try_from(self.0.inflight.get()).unwrap_or(0)
     }
 
-    /// Creates the limit of one tenant among several: half of this one.
+    /// Creates the limit of one tenant among several: as many as it leaves free of this one.
     pub(super) fn share(&self) -> Self {
-        Self::new(
-            Gauge::default(),
-            u32::try_from(self.0.limit / 2).unwrap_or(u32::MAX).max(1),
-        )
+        Self(Arc::new(ConcurrencyLimitState {
+            inflight: Gauge::default(),
+            limit: self.0.limit,
+            draining: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            whole: Some(self.clone()),
+        }))
+    }
+
+    /// The most that may be admitted. A request that asks for its slot in a share has one of the whole already.
+    fn limit(&self) -> i64 {
+        let of_whole = |whole: &Self| whole.0.limit - whole.0.inflight.get() + 1;
+        self.0.whole.as_ref().map_or(self.0.limit, of_whole)
     }
 
     pub(crate) fn try_acquire(&self) -> Result<InflightGuard, Refusal> {
@@ -69,7 +81,7 @@ impl ConcurrencyLimit {
         }
         let guard = InflightGuard(Arc::clone(&self.0));
         let previous = self.0.inflight.inc();
-        if previous < self.0.limit {
+        if previous < self.limit() {
             Ok(guard)
         } else {
             Err(Refusal::Overloaded)
@@ -117,5 +129,45 @@ mod tests {
         limit.start_draining();
         assert!(matches!(limit.try_acquire(), Err(Refusal::Draining)));
         assert_eq!(limit.inflight(), 0);
+    }
+    /// The number of requests that each tenant has in flight when each sends as many as it can.
+    fn storm(whole: &ConcurrencyLimit, shares: &[ConcurrencyLimit], guards: &mut Vec<InflightGuard>) {
+        loop {
+            let before = guards.len();
+            for share in shares {
+                let of_whole = whole.try_acquire().unwrap();
+                guards.extend(
+                    share
+                        .try_acquire()
+                        .ok()
+                        .map(|of_share| [of_whole, of_share])
+                        .into_iter()
+                        .flatten(),
+                );
+            }
+            if guards.len() == before {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenant_has_as_many_slots_as_it_leaves_free_however_many_storm() {
+        for (storming, each) in [(1, 12), (2, 8), (3, 6), (5, 4), (23, 1)] {
+            let whole = ConcurrencyLimit::new(Gauge::default(), 24);
+            let shares: Vec<_> = (0..storming).map(|_| whole.share()).collect();
+            let mut guards = Vec::new();
+            storm(&whole, &shares, &mut guards);
+            assert!(
+                shares.iter().all(|share| share.inflight() == each),
+                "{storming}: {shares:?}"
+            );
+            // Another one finds a slot.
+            let healthy = whole.share();
+            let _of_whole = whole.try_acquire().unwrap();
+            assert!(healthy.try_acquire().is_ok(), "{storming}");
+            drop(guards);
+            assert_eq!((whole.inflight(), shares[0].inflight()), (1, 0));
+        }
     }
 }

@@ -29,13 +29,14 @@ pub(crate) enum Refusal {
     Overloaded,
     /// The tenant's requests in flight are at its share of that limit.
     #[error(
-        "graphward has too many requests in flight for this tenant, whose share is half of all; reduce its concurrency"
+        "graphward has too many requests in flight for this tenant, which may have as many as it leaves free for others; reduce its \
+         concurrency"
     )]
     TenantShareInUse,
     /// No memory is left in which the body could be searched, in the share of the tenant or in all.
     #[error(
         "graphward has no memory left to search the body of this request; reduce concurrency, or raise heal.memory_total, of \
-         which a tenant among several has half"
+         which a tenant among several may take as much as it leaves free"
     )]
     MemoryInUse,
     /// There is no token, and none arrived in time.

@@ -5,8 +5,9 @@
 //! A tenant and a credential never travel apart: what sends a request takes an [`Authorization`], which only a tenant makes, from
 //! its own credentials. So a mix-up of two tenants does not compile, however the path changes.
 //!
-//! A share is half, not the whole divided by the number of tenants: most tenants are idle, and with ten thousand of them the
-//! fair part of each would be one request. One tenant in a storm leaves half to the others, and no request waits or takes a lock.
+//! A share is as much as it leaves free: half if one tenant is in a storm, a third each if two are, a quarter if three are. So the
+//! others always find something, without a count of those that compete: most tenants are idle, and with ten thousand of them the
+//! fair part of each would be one request. It is one comparison; no request waits or takes a lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +47,7 @@ pub struct Tenant {
     pub share: Option<TenantShare>,
 }
 
-/// The part of what all tenants have together that one may use: half of each. A clone is the same share.
+/// The part of what all tenants have together that one may use: as much of each as it leaves free. A clone is the same share.
 #[derive(Clone, Debug)]
 pub struct TenantShare {
     requests: ConcurrencyLimit,

@@ -4,10 +4,11 @@
 //!
 //! Neither can list its tenants, so nothing is read ahead: a tenant is asked for when a request names it, and again from time
 //! to time while it is used. A storm of names must not become a storm at the service, so only a few calls run at the same
-//! time.
+//! time, and slow ones leave places for others.
 
 mod calls;
 mod command;
+mod lane;
 mod service;
 
 use std::future::{pending, ready};

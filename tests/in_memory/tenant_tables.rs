@@ -3,6 +3,7 @@
 mod limits;
 mod operator;
 mod readiness;
+mod slow_sources;
 
 use std::time::Duration;
 

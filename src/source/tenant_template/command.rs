@@ -11,7 +11,7 @@ use super::super::absent::AbsentPolicy;
 use super::super::exec::{CommandConfig, TokenCommand};
 use super::super::tenant_pattern::argv_of_tenant;
 use super::super::tenant_table::{TenantRow, TenantRows};
-use super::calls::{Calls, to_row};
+use super::calls::{Calls, LANES, to_row};
 use crate::token::{BoxFuture, ObtainError, Token};
 use crate::types::{Clock, TenantId};
 
@@ -36,14 +36,13 @@ fn default_poll_interval() -> Duration {
 /// The command.
 pub(super) struct TenantCommand {
     argv: Vec<String>,
-    description: String,
     poll_interval: Duration,
     calls: Calls,
     /// One for each run at the same time. It remembers the processes that its last run left behind.
-    runs: [Mutex<TokenCommand>; MAX_CALLS],
+    runs: [Mutex<TokenCommand>; LANES * MAX_CALLS],
 }
 
-/// The most runs at the same time.
+/// The most runs at the same time, in each lane.
 const MAX_CALLS: usize = 4;
 
 impl TenantCommand {
@@ -51,15 +50,13 @@ impl TenantCommand {
         let command = || TokenCommand::new(config.command.clone(), clock).with_absent(AbsentPolicy::Withdraw);
         Self {
             argv: config.command.argv.clone(),
-            description: command().to_string(),
             poll_interval: config.poll_interval,
-            calls: Calls::new(MAX_CALLS, config.command.timeout),
+            calls: Calls::new(MAX_CALLS, config.command.timeout, command().to_string()),
             runs: std::array::from_fn(|_| Mutex::new(command())),
         }
     }
 
     async fn ask(&self, argv: Vec<String>) -> Result<Option<Token>, ObtainError> {
-        let _running = self.calls.begin(&self.description).await?;
         // As many may run as there are.
         let idle = self.runs.iter().find_map(|run| run.try_lock().ok());
         let mut idle = idle.ok_or_else(ObtainError::nothing_new)?;
@@ -69,13 +66,13 @@ impl TenantCommand {
 
 impl TenantRows for TenantCommand {
     fn describe(&self, tenant: &TenantId) -> String {
-        format!("{}, tenant {tenant}", self.description)
+        format!("{}, tenant {tenant}", self.calls.callee)
     }
 
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
         Box::pin(async {
             match argv_of_tenant(&self.argv, tenant) {
-                Ok(argv) => to_row(tenant, self.ask(argv).await),
+                Ok(argv) => to_row(tenant, self.calls.run(tenant, || self.ask(argv.clone())).await),
                 Err(unusable) => Ok(Some(TenantRow::of_token(tenant.clone(), Err(unusable)))),
             }
         })
@@ -89,6 +86,6 @@ impl TenantRows for TenantCommand {
 impl fmt::Debug for TenantCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the command line, which may contain a secret.
-        write!(f, "TenantCommand({})", self.description)
+        write!(f, "TenantCommand({})", self.calls.callee)
     }
 }

@@ -24,11 +24,9 @@ pub(super) struct TenantService {
     clock: Clock,
     poll_interval: Duration,
     calls: Calls,
-    /// The endpoint of a sample tenant: scheme, host and port are the same for all.
-    sample: HttpEndpoint,
 }
 
-/// The most calls at the same time.
+/// The most calls at the same time, in each lane.
 const MAX_CALLS: usize = 16;
 
 impl TenantService {
@@ -39,15 +37,16 @@ impl TenantService {
         clock: Clock,
     ) -> Self {
         let call = &config.call;
+        // Its scheme, host and port are those of all tenants.
+        let sample = HttpEndpoint::new(call.url.sample().clone(), HeaderMap::new(), client.clone());
         Self {
-            sample: HttpEndpoint::new(call.url.sample().clone(), HeaderMap::new(), client.clone()),
             url: call.url.clone(),
             headers,
             client,
             format: call.pointer.clone().map_or(Format::Raw, Format::Pointer),
             clock,
             poll_interval: config.poll_interval,
-            calls: Calls::new(MAX_CALLS, call.timeout),
+            calls: Calls::new(MAX_CALLS, call.timeout, format!("service {sample}")),
         }
     }
 
@@ -60,8 +59,7 @@ impl TenantService {
         let endpoint = HttpEndpoint::of_known_service(url, headers, self.client.clone());
         let service = TokenService::new(endpoint, self.format.clone(), self.clock);
         let service = service.with_absent(AbsentPolicy::Withdraw);
-        let _running = self.calls.begin(self).await?;
-        service.look_up().await
+        self.calls.run(tenant, || service.look_up()).await
     }
 }
 
@@ -81,12 +79,12 @@ impl TenantRows for TenantService {
 
 impl fmt::Display for TenantService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "service {}", self.sample)
+        f.write_str(&self.calls.callee)
     }
 }
 
 impl fmt::Debug for TenantService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TenantService({})", self.sample)
+        write!(f, "TenantService({self})")
     }
 }

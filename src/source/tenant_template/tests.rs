@@ -13,6 +13,7 @@ use super::super::decode::Format;
 use super::super::exec::CommandConfig;
 use super::super::tenant_table::TenantRow;
 use super::*;
+use crate::net::HttpClientError;
 use crate::types::TenantId;
 
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
@@ -108,49 +109,133 @@ async fn a_template_lists_nothing_and_reads_again_from_time_to_time() {
     assert!(rows.lock(&tenant("acme")).await.unwrap().is_uncontended());
 }
 
+/// A service whose answers take as long as a test says, and the most that it was asked at the same time.
+#[derive(Clone, Default)]
+struct SlowService {
+    running: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    takes: Arc<Mutex<Duration>>,
+}
+
+/// Counts a call until it ends, in whatever way.
+struct RunningCall(Arc<AtomicUsize>);
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl SlowService {
+    fn taking(takes: Duration) -> Self {
+        let service = Self::default();
+        service.set(takes);
+        service
+    }
+
+    fn set(&self, takes: Duration) {
+        *self.takes.lock().unwrap() = takes;
+    }
+
+    /// Rows of this service. Names that begin with `slow` take an hour.
+    fn rows(&self) -> Arc<dyn TenantRows> {
+        let service = self.clone();
+        let client = HttpClient::from_fn(move |request| service.clone().answer(request), Duration::from_secs(5));
+        let config = http_config("https://tenants/t/{tenant}");
+        let template = TenantTemplate::http(&config, HeaderMap::new(), client, Clock::system());
+        template.unwrap().rows()
+    }
+
+    async fn answer(self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpClientError> {
+        let name = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        let takes = *self.takes.lock().unwrap();
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        let _running = RunningCall(self.running);
+        self.most.fetch_max(running, Ordering::SeqCst);
+        let is_slow = name.starts_with("slow");
+        sleep(if is_slow { Duration::from_secs(3_600) } else { takes }).await;
+        let answer = json!({ "accessToken": format!("EAA{name}") });
+        Ok(Response::new(answer.to_string().into()))
+    }
+}
+
+/// Reads the rows of these tenants, all at the same time.
+async fn read_all(rows: &Arc<dyn TenantRows>, names: &[TenantId]) -> Vec<Result<Option<TenantRow>, ObtainError>> {
+    join_all(names.iter().map(|name| rows.read_row(name))).await
+}
+
+fn numbered(prefix: &str, count: usize) -> Vec<TenantId> {
+    (0..count).map(|number| tenant(&format!("{prefix}{number}"))).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_few_calls_of_the_service_run_at_the_same_time_and_the_others_wait_for_a_while() {
-    let running = Arc::new(AtomicUsize::new(0));
-    let most = Arc::new(AtomicUsize::new(0));
-    let duration = Arc::new(Mutex::new(Duration::from_secs(1)));
-    let (now, peak, takes) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&duration));
-    let answer = move |request: Request<Bytes>| {
-        let (now, peak, takes) = (Arc::clone(&now), Arc::clone(&peak), *takes.lock().unwrap());
-        async move {
-            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            sleep(takes).await;
-            now.fetch_sub(1, Ordering::SeqCst);
-            let name = request.uri().path().rsplit('/').next().unwrap().to_owned();
-            Ok(Response::new(
-                json!({ "accessToken": format!("EAA{name}") }).to_string().into(),
-            ))
-        }
-    };
-    let client = HttpClient::from_fn(answer, Duration::from_secs(5));
-    let config = http_config("https://tenants/t/{tenant}");
-    let template = TenantTemplate::http(&config, HeaderMap::new(), client, Clock::system()).unwrap();
-    let rows = template.rows();
-    let names: Vec<_> = (0..64).map(|number| tenant(&format!("t{number}"))).collect();
+    let service = SlowService::taking(Duration::from_millis(100));
+    let (rows, names) = (service.rows(), numbered("t", 64));
     let started_at = Instant::now();
-    let read = join_all(names.iter().map(|name| rows.read_row(name))).await;
-    assert_eq!(started_at.elapsed().as_secs(), 4);
-    assert_eq!(most.load(Ordering::SeqCst), 16);
-    for (number, row) in read.into_iter().enumerate() {
+    for (number, row) in read_all(&rows, &names).await.into_iter().enumerate() {
         assert_eq!(shown(row), Some(format!("t{number}=EAAt{number}")));
     }
+    assert_eq!(started_at.elapsed().as_millis() / 10, 40);
+    assert_eq!(service.most.load(Ordering::SeqCst), 16);
     // A service that hangs: the first end by the limit of a call, and those that did not begin by then are told so.
-    *duration.lock().unwrap() = Duration::from_secs(3_600);
+    service.set(Duration::from_secs(3_600));
     let started_at = Instant::now();
-    let read = join_all(names.iter().map(|name| rows.read_row(name))).await;
-    assert!(
-        started_at.elapsed() <= Duration::from_secs(11),
-        "{:?}",
-        started_at.elapsed()
-    );
+    let read = read_all(&rows, &names).await;
+    let took = started_at.elapsed();
+    assert!(took <= Duration::from_secs(11), "{took:?}");
     for row in read {
         let error = row.unwrap_err();
         assert_eq!((error.reason(), error.is_transient()), ("timeout", true), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_tenants_hold_up_a_new_one_only_until_they_are_known_to_be_slow() {
+    let rows = SlowService::taking(Duration::from_millis(100)).rows();
+    let (slow, known) = (numbered("slow", 64), tenant("known"));
+    assert_eq!(shown(rows.read_row(&known).await).unwrap(), "known=EAAknown");
+    let others = async {
+        sleep(Duration::from_millis(1)).await;
+        let started_at = Instant::now();
+        // One that is known does not wait, and a new one as long as it takes to find out which ones are slow.
+        assert_eq!(shown(rows.read_row(&known).await).unwrap(), "known=EAAknown");
+        assert_eq!(started_at.elapsed().as_millis() / 10, 10);
+        assert_eq!(shown(rows.read_row(&tenant("new")).await).unwrap(), "new=EAAnew");
+        let took = started_at.elapsed().as_millis();
+        assert!((590..620).contains(&took), "{took}");
+    };
+    let (storm, ()) = tokio::join!(read_all(&rows, &slow), others);
+    assert!(storm.iter().all(Result::is_err));
+    // Those that are known to be slow take no place of a new one.
+    let newer = async {
+        sleep(Duration::from_millis(1)).await;
+        let started_at = Instant::now();
+        assert_eq!(shown(rows.read_row(&tenant("newer")).await).unwrap(), "newer=EAAnewer");
+        assert_eq!(started_at.elapsed().as_millis() / 10, 10);
+    };
+    tokio::join!(read_all(&rows, &slow), newer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_slow_for_all_serves_all_and_is_asked_by_few_at_the_same_time() {
+    let service = SlowService::taking(Duration::from_millis(900));
+    let (rows, names) = (service.rows(), numbered("t", 64));
+    for _ in 0..2 {
+        let read = read_all(&rows, &names).await;
+        assert!(read.iter().all(Result::is_ok), "{read:?}");
+        assert!(service.most.load(Ordering::SeqCst) <= 32);
+    }
+    // It is quick again, and so are its tenants.
+    service.set(Duration::from_millis(100));
+    read_all(&rows, &names).await;
+    let slow = numbered("slow", 64);
+    let known = async {
+        let started_at = Instant::now();
+        assert!(read_all(&rows, &names[..16]).await.iter().all(Result::is_ok));
+        assert_eq!(started_at.elapsed().as_millis() / 10, 10);
+    };
+    tokio::join!(read_all(&rows, &slow), known);
 }
 
 #[tokio::test]
@@ -206,6 +291,29 @@ async fn four_commands_run_at_the_same_time() {
         let row = shown(row).unwrap();
         let count = row.split_once("=EAA").unwrap().1.split_once('x').unwrap().0;
         assert!((1..=4).contains(&count.parse::<u32>().unwrap()), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn commands_that_hang_hold_up_no_tenant_that_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = command(&format!(
+        "case $1 in slow*) : > {}/$1; sleep 600;; esac; echo EAA$1",
+        dir.path().display()
+    ));
+    let known = tenant("known");
+    let expected = "known=EAAknown";
+    assert_eq!(shown(rows.read_row(&known).await).unwrap(), expected);
+    let slow = numbered("slow", 4);
+    let all_run = async {
+        while std::fs::read_dir(dir.path()).unwrap().count() < slow.len() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        shown(rows.read_row(&known).await).unwrap()
+    };
+    tokio::select! {
+        read = read_all(&rows, &slow) => panic!("{read:?}"),
+        row = all_run => assert_eq!(row, expected),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{
     App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedLiveness, ScriptedRenewer,
-    ScriptedResponse, ScriptedSource, ScriptedTable, TestBody, TestResponse, TestTasks, log,
+    ScriptedResponse, ScriptedSource, TestBody, TestResponse, TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides};
@@ -29,7 +29,7 @@ pub(crate) struct TestProxyBuilder {
     require_token: bool,
     source_delay: Duration,
     max_inflight: u32,
-    table: Option<ScriptedTable>,
+    table: Option<Box<dyn TenantTable>>,
     /// It shows the start time when this is created.
     clock: Clock,
     /// Where the app's secret is until the start.
@@ -144,9 +144,9 @@ impl TestProxyBuilder {
     }
 
     /// Adds the tenants of a table.
-    pub(crate) fn with_table(self, table: ScriptedTable) -> Self {
+    pub(crate) fn with_table(self, table: impl TenantTable) -> Self {
         Self {
-            table: Some(table),
+            table: Some(Box::new(table)),
             ..self
         }
     }
@@ -192,7 +192,7 @@ impl TestProxyBuilder {
             proxy: vec![proxy],
             admin_listener: Some(admin),
             max_inflight: self.max_inflight,
-            tenant_table: self.table.map(|table| Box::new(table) as Box<dyn TenantTable>),
+            tenant_table: self.table,
             ..Dependencies::default()
         };
         let missing_token = if self.require_token {
@@ -210,11 +210,12 @@ impl TestProxyBuilder {
             ended.send(Box::pin(run).await.unwrap()).ok();
         });
         let ServerHandle {
-            mut tokens,
+            tokens,
             lifecycle: stages,
             ..
         } = started.await.unwrap();
-        let tokens = tokens.swap_remove(0);
+        let tokens = tokens.into_iter().next();
+        let tokens = tokens.unwrap_or_else(TokenHandle::without_token);
         if !self.require_token && self.source_delay.is_zero() {
             stages.wait_for(Stage::Serving).await;
         }
