@@ -337,16 +337,13 @@ impl Proxy {
     fn explain_absence(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
         let tenants = self.tenants.load();
         let entry = tenants.directory.find(tenant.as_str());
-        let is_inactive = match &refusal {
-            Refusal::RefresherStopped => entry.is_none(),
-            Refusal::TokenWithdrawn(_) => entry.is_some_and(|entry| entry.tenant.opener().is_some()),
-            _ => false,
-        };
-        if is_inactive {
-            Refusal::Route(RouteError::Inactive(tenant.clone()))
-        } else {
-            refusal
+        let is_removed = matches!(refusal, Refusal::RefresherStopped) && entry.is_none();
+        let has_no_row =
+            matches!(refusal, Refusal::TokenWithdrawn(_)) && entry.is_some_and(|entry| entry.tenant.opener().is_some());
+        if is_removed || has_no_row {
+            return Refusal::Route(RouteError::Inactive(tenant.clone()));
         }
+        refusal
     }
 
     /// Opens a tunnel. The requests in it arrive on a connection of their own.

@@ -92,7 +92,7 @@ async fn a_batch_that_cannot_be_searched_is_refused() {
         assert!(
             answer
                 .text()
-                .contains("heal.memory_total, of which a tenant among several has half"),
+                .contains("heal.memory_total, of which a tenant among several may take as much as it leaves free"),
             "{}",
             answer.text()
         );
