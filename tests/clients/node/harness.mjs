@@ -20,10 +20,10 @@ export const SECRET = "0123456789abcdef0123456789abcdef";
 
 /** Starts a harness. With `proof`, Graph requires an appsecret_proof, and graphward knows the secret. With `tls`,
  * graphward accepts HTTPS as well, with a CA of its own: `ca` is the path of its certificate. With `tenants`, the ids of each
- * by its name, they have a token each, which may act on these ids only. `prepare` writes further files, with a function that
- * issues tokens; `more` is further configuration. */
-export async function start({ proof = false, tls = false, tenants, prepare = () => {}, more = "" } = {}) {
-  const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")), tenants);
+ * by its name, they have a token each, which may act on these ids only; `tenantsFrom` is the place of their tokens if it is not
+ * files. `prepare` writes further files, with a function that issues tokens; `more` is further configuration. */
+export async function start({ proof = false, tls = false, tenants, tenantsFrom, prepare = () => {}, more = "" } = {}) {
+  const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")), tenants, tenantsFrom);
   try {
     await writeFile(join(harness.folder, "secret"), SECRET);
     await harness.startGraph(proof ? ["--proof", "required"] : []);
@@ -44,10 +44,12 @@ class Harness {
   #control;
   #rejected;
   #tenants;
+  #tenantsFrom;
 
-  constructor(folder, tenants) {
+  constructor(folder, tenants, tenantsFrom) {
     this.folder = folder;
     this.#tenants = tenants;
+    this.#tenantsFrom = tenantsFrom;
   }
 
   async startGraph(more) {
@@ -62,7 +64,7 @@ class Harness {
   }
 
   async startGraphward(more) {
-    await writeFile(join(this.folder, "graphward.toml"), config(this.graph, tokens(this.#tenants), more));
+    await writeFile(join(this.folder, "graphward.toml"), config(this.graph, tokens(this.#tenants, this.#tenantsFrom), more));
     const waitForLines = this.#spawn(["serve"]);
     const address = (name) =>
       new RegExp(`"${name} listener started".*"address":"([^"]+)"|"address":"([^"]+)".*"${name} listener started"`);
@@ -155,8 +157,9 @@ class Harness {
 }
 
 /** The sections with the sources of tokens. */
-function tokens(tenants) {
+function tokens(tenants, tenantsFrom) {
   if (!tenants) return `[token]\nsource = { file = "token" }\n`;
+  if (tenantsFrom) return `[routing]\nheader = "X-Tenant-Id"\n[tenants_from]\n${tenantsFrom}\n`;
   const sections = Object.entries(tenants).map(
     ([name, ids]) => `[tenants.${name}]\nids = ${JSON.stringify(ids)}\nsource = { file = "${name}" }\n`,
   );
