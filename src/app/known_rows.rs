@@ -81,31 +81,31 @@ impl KnownRows {
             token.modified_at.get_or_insert_with(|| self.tenants.now());
         }
         let Some(known) = self.rows.get(&row.id) else {
-            return ReadRow::New(self.insert(row, read_at));
+            return ReadRow::New(self.insert(RowCell::new(row, read_at)));
         };
-        match &*known.opener.cell.row() {
-            Some(before) if before.app == row.app => {
-                self.is_changed |= before.object_ids != row.object_ids;
-                let cell = Arc::clone(&known.opener.cell);
+        let cell = Arc::clone(&known.opener.cell);
+        match &*cell.row() {
+            Some(before) if before.app == row.app && before.object_ids == row.object_ids => {
                 match cell.replace(Some(row), read_at) {
                     RowChange::Changed => ReadRow::Changed(cell),
                     RowChange::Same => ReadRow::Same,
                     RowChange::Outdated => ReadRow::Outdated,
                 }
             }
-            // It is opened anew: with another app, or after it was withdrawn.
+            Some(_) if read_at < cell.known_at() => ReadRow::Outdated,
+            // It is opened anew: with another app or other ids, or after it was withdrawn. A request that has begun goes on with
+            // the token that belongs to the ids by which it was routed.
             Some(_) | None => {
                 self.tenants.close(std::slice::from_ref(&row.id));
-                ReadRow::Changed(self.insert(row, read_at))
+                ReadRow::Changed(self.insert(cell.successor(row, read_at)))
             }
         }
     }
 
-    fn insert(&mut self, row: TenantRow, read_at: Instant) -> Arc<RowCell> {
-        let id = row.id.clone();
-        let cell = Arc::new(RowCell::new(row, read_at));
+    fn insert(&mut self, cell: RowCell) -> Arc<RowCell> {
+        let cell = Arc::new(cell);
         let opener = self.tenants.opener(Arc::clone(&cell));
-        self.rows.insert(id, KnownRow { opener });
+        self.rows.insert(cell.id().clone(), KnownRow { opener });
         self.is_changed = true;
         cell
     }
@@ -123,7 +123,7 @@ impl KnownRows {
     pub(super) fn close(&mut self, id: &TenantId) {
         let cell = self.rows.get(id).map(|known| &known.opener.cell);
         if let Some((Some(row), known_at)) = cell.map(|cell| ((*cell.row()).clone(), cell.known_at())) {
-            drop(self.insert(row, known_at));
+            drop(self.insert(RowCell::new(row, known_at)));
         }
     }
 

@@ -70,6 +70,17 @@ impl RowCell {
         }
     }
 
+    /// Creates the cell that takes the place of this one. What has begun with this one goes on with its row.
+    #[must_use]
+    pub fn successor(&self, row: TenantRow, read_at: Instant) -> Self {
+        Self {
+            id: self.id.clone(),
+            row: ArcSwap::from_pointee(with_age_of(&self.row(), Some(row))),
+            known_at: Mutex::new(read_at),
+            changed: Notify::new(),
+        }
+    }
+
     /// The tenant's name.
     #[must_use]
     pub const fn id(&self) -> &TenantId {
@@ -166,11 +177,12 @@ impl RowSource {
             let read_at = Instant::now();
             let read = self.rows.read_row(&self.cell.id).await?;
             // A row that is gone is withdrawn by the reads of the whole table, or by the second load in a row that says so.
-            row = if read.is_some() {
-                self.cell.write(read, read_at);
-                self.cell.row()
-            } else {
-                Arc::new(None)
+            row = match read {
+                Some(read) => {
+                    self.cell.write(Some(self.with_own_ids(read)?), read_at);
+                    self.cell.row()
+                }
+                None => Arc::new(None),
             };
         }
         self.returned = Some(Arc::clone(&row));
@@ -181,6 +193,27 @@ impl RowSource {
                 format!("{} no longer has this tenant; add it there", self.describe()),
             )),
         }
+    }
+
+    /// Returns a row that was read alone with the ids that the requests of this cell may have. The others come with a read of the
+    /// table, which changes the ids of all tenants at once.
+    ///
+    /// # Errors
+    ///
+    /// The row no longer has one of these ids, so that its token may be that of other objects.
+    fn with_own_ids(&self, read: TenantRow) -> Result<TenantRow, ObtainError> {
+        let Some(own) = &*self.cell.row() else {
+            return Ok(read);
+        };
+        if let Some(lost) = own.object_ids.iter().find(|id| !read.object_ids.contains(id)) {
+            let message = format!(
+                "{} no longer has the id {lost} for this tenant: its token is used when all tenants are read",
+                self.describe()
+            );
+            return Err(ObtainError::transient("ids_changed", message));
+        }
+        let object_ids = own.object_ids.clone();
+        Ok(TenantRow { object_ids, ..read })
     }
 
     fn restart_period(&mut self) {

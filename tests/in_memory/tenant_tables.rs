@@ -1,5 +1,6 @@
 //! Tenants whose tokens are in one table.
 
+mod changed_ids;
 mod limits;
 mod operator;
 mod readiness;
