@@ -1,19 +1,25 @@
 //! Many tenants under random traffic: no request reaches Graph with the token of another tenant.
 
+mod answer;
 mod call;
+mod connections;
+mod fleet;
 mod progress;
+mod table_changes;
 mod tokens;
 
 use std::env;
 use std::sync::atomic::Ordering;
 
-use call::{Call, Tally};
+use answer::{PLACES, Tally};
+use call::Call;
+use connections::{Connections, Doors, socket, tls_settings};
 use fastrand::Rng;
 use futures_util::future::{Either, join, join_all, select};
 use progress::{CLIENTS, Progress};
 use tokens::{DEAD, Place, TENANTS, Tokens, name, phone};
 
-use crate::support::{Client, Graph, Sidecar, fact, together};
+use crate::support::{Graph, Sidecar, fact, together};
 use crate::tenants_from::support::{Service, app_config};
 
 /// The number of requests; `tests/run soak` sets a larger one.
@@ -23,20 +29,26 @@ const REQUESTS: u64 = 20_000;
 const TABLE_REQUESTS: u64 = 8_000;
 /// A replaced token is found sooner than a hold ends, on any machine. Requests for dead tokens are held so long at first.
 const HEAL: &str = "[heal]\ntoken_wait = \"60s\"\nhold_timeout = \"20s\"\n";
+const LINKS: &str = "[links]\npaging = true\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_tenants_under_random_traffic_and_swaps_never_send_the_token_of_another() {
     let _turn = together().await;
     let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
     let tokens = Tokens::new(&graph, Place::Files(dir.path().to_owned()));
-    let mut config = app_config(&graph, dir.path()) + HEAL;
+    let mut config = app_config(&graph, dir.path()) + HEAL + LINKS + &tls_settings(dir.path());
     for tenant in 0..TENANTS {
-        let (name, phone) = (name(tenant), phone(tenant));
-        let section = format!("[tenants.{name}]\nids = [\"{phone}\"]\nsource = {{ file = \"{name}\" }}\n");
+        let (name, phone, socket) = (name(tenant), phone(tenant), socket(dir.path(), tenant));
+        let section = format!(
+            "[tenants.{name}]\nids = [\"{phone}\"]\nsource = {{ file = \"{name}\" }}\nlisten = \"unix:{}\"\n",
+            socket.display()
+        );
         config.push_str(&section);
     }
     let sidecar = Sidecar::start(dir.path(), &config).await;
-    send_and_replace(&graph, &sidecar, tokens, requests(REQUESTS)).await;
+    let mut doors = Doors::new(&sidecar, dir.path());
+    doors.sockets = Some(dir.path().to_owned());
+    send_and_replace(&graph, &doors, tokens, requests(REQUESTS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,10 +56,12 @@ async fn sixty_four_tenants_of_a_table_under_random_traffic_and_swaps_never_send
     let _turn = together().await;
     let service = Service::start().await;
     let tokens = Tokens::new(&service.graph, Place::Table(&service));
-    let (_dir, sidecar) = service
-        .sidecar(&format!("{HEAL}[token]\nrenew = {{ exchange = {{}} }}\n"))
-        .await;
-    send_and_replace(&service.graph, &sidecar, tokens, requests(TABLE_REQUESTS)).await;
+    let tls_dir = tempfile::tempdir().unwrap();
+    let tls = tls_settings(tls_dir.path());
+    let settings = format!("{HEAL}{LINKS}{tls}[token]\nrenew = {{ exchange = {{}} }}\n");
+    let (_dir, sidecar) = service.sidecar(&settings).await;
+    let doors = Doors::new(&sidecar, tls_dir.path());
+    send_and_replace(&service.graph, &doors, tokens, requests(TABLE_REQUESTS)).await;
 }
 
 fn requests(default: u64) -> u64 {
@@ -55,7 +69,7 @@ fn requests(default: u64) -> u64 {
 }
 
 /// Sends so many requests while the tokens are replaced.
-async fn send_and_replace(graph: &Graph, sidecar: &Sidecar, tokens: Tokens<'_>, requests: u64) {
+async fn send_and_replace(graph: &Graph, doors: &Doors, tokens: Tokens<'_>, requests: u64) {
     let seed = fastrand::u64(..);
     fact(&format!("isolation: {requests} requests, seed {seed}"));
     let mut seeds = Rng::with_seed(seed);
@@ -63,10 +77,11 @@ async fn send_and_replace(graph: &Graph, sidecar: &Sidecar, tokens: Tokens<'_>, 
     let clients = join_all((0..CLIENTS).map(|client| {
         let (mut rng, progress, tally) = (seeds.fork(), &progress, &tally);
         async move {
-            let mut connection = Client::connect(sidecar.proxy).await;
+            let mut connections = Connections::open(doors).await;
             while progress.begin() {
                 let target = rng.usize(DEAD..TENANTS);
-                Call::random(target, &mut rng).send(&mut connection, tally).await;
+                let call = Call::random(target, doors, &mut rng);
+                call.send(&mut connections, tally).await.unwrap();
                 progress.answered(client);
             }
             progress.ended(client);
@@ -76,9 +91,10 @@ async fn send_and_replace(graph: &Graph, sidecar: &Sidecar, tokens: Tokens<'_>, 
     let dead_clients = join_all((0..DEAD).map(|target| {
         let (mut rng, progress, tally) = (seeds.fork(), &progress, &tally);
         async move {
-            let mut connection = Client::connect(sidecar.proxy).await;
+            let mut connections = Connections::open(doors).await;
             while progress.begin() {
-                Call::random(target, &mut rng).send(&mut connection, tally).await;
+                let call = Call::random(target, doors, &mut rng);
+                call.send(&mut connections, tally).await.unwrap();
             }
         }
     }));
@@ -98,5 +114,9 @@ async fn send_and_replace(graph: &Graph, sidecar: &Sidecar, tokens: Tokens<'_>, 
     assert_eq!(own_token + dead_token + mixed, requests);
     assert_eq!(graph.sim.counts().accepted, messages, "each message once");
     assert!(dead_token > 0 && mixed > requests / 8, "{tally:?}");
+    let mut places: Vec<_> = PLACES.into();
+    places.extend(doors.sockets.as_ref().map(|_| "Listener"));
+    places.sort_unstable();
+    assert_eq!(tally.tried_places(), places);
     assert!(issued > TENANTS as u64, "tokens were replaced meanwhile");
 }

@@ -1,25 +1,31 @@
 //! The app: HTTP/1.1 on a kept-alive connection.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use bytes::Bytes;
-use graphward::net::Tasks;
-use http::{HeaderMap, Request, header};
+use graphward::net::{Tasks, tls};
+use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::TIMEOUT;
 
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
 pub(crate) struct Client {
-    address: SocketAddr,
+    /// The value of `Host`.
+    host: HeaderValue,
     sender: SendRequest<Body>,
 }
 
@@ -34,9 +40,36 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream, &address.to_string()).await
+    }
+
+    /// Connects to a Unix socket.
+    pub(crate) async fn connect_to_socket(path: &Path) -> Self {
+        Self::over(UnixStream::connect(path).await.unwrap(), "localhost").await
+    }
+
+    /// Connects to Graph through CONNECT, with TLS in the tunnel; the certificate has to be of this CA.
+    pub(crate) async fn connect_through(proxy: SocketAddr, ca: &Path) -> io::Result<Self> {
+        const HOST: &str = "graph.facebook.com";
+        let mut stream = TcpStream::connect(proxy).await?;
+        stream.set_nodelay(true)?;
+        let head = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await?);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", answer.escape_ascii());
+        let connector = TlsConnector::from(tls::client(Some(ca), &[]).unwrap());
+        let stream = connector.connect(ServerName::try_from(HOST).unwrap(), stream).await?;
+        Ok(Self::over(stream, HOST).await)
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: &str) -> Self {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         drop(Tasks::default().spawn(connection));
-        Self { address, sender }
+        let host = host.parse().unwrap();
+        Self { host, sender }
     }
 
     /// Returns whether the connection has been closed.
@@ -46,7 +79,7 @@ impl Client {
 
     /// Sends a request and reads its response, or returns the connection's error.
     pub(crate) async fn try_send(&mut self, mut request: Request<Body>) -> hyper::Result<TestResponse> {
-        let host = self.address.to_string().parse().unwrap();
+        let host = self.host.clone();
         request.headers_mut().entry(header::HOST).or_insert(host);
         let sending = async {
             self.sender.ready().await?;

@@ -1,0 +1,108 @@
+//! With `[token]` alone, nothing that would name a tenant is looked at: the app may use it for something of its own.
+
+use crate::support::{FIRST_TOKEN, PROTOCOL_PAIRS, TestProxy, get, request, sized, with};
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const JSON: (&str, &str) = ("content-type", "application/json");
+const MULTIPART: (&str, &str) = ("content-type", "multipart/form-data; boundary=b");
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_names_tenants_elsewhere_is_forwarded_unchanged() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        for values in [&["acme"][..], &["acme", "shop"], &["", "no such tenant"]] {
+            let headers: Vec<_> = values.iter().map(|value| ("x-tenant-id", *value)).collect();
+            let seen = proxy.forwarded(with(get("/v25.0/me"), &headers)).await;
+            assert_eq!(seen.all("x-tenant-id"), values);
+            seen.assert_bearer(FIRST_TOKEN);
+        }
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_begins_like_the_prefix_of_a_tenant_is_forwarded_unchanged() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        for target in [
+            "/-/x/",
+            "/-/acme/v25.0/me?fields=id",
+            "/-/acme",
+            "/-",
+            "//-/acme//me",
+            "/-/acme/-/shop/me",
+            "/%2D/acme/me",
+            "/-/no%20such%20tenant/me?a=/-/b/",
+        ] {
+            let seen = proxy.forwarded(get(target)).await;
+            assert_eq!(seen.target(), target);
+            seen.assert_bearer(FIRST_TOKEN);
+        }
+        proxy.shutdown().await;
+    }
+}
+
+/// Requests with `tenant:acme` in the place of a token: the target, the type and the body.
+fn slots() -> [(&'static str, (&'static str, &'static str), &'static str); 5] {
+    [
+        ("/v25.0/me?a=1&access_token=tenant:acme", FORM, "a=1"),
+        ("/v25.0/me", FORM, "a=1&access_token=tenant%3Aacme&b=2"),
+        ("/v25.0/me", JSON, r#"{"access_token": "tenant:acme", "a": 1}"#),
+        (
+            "/v25.0/me",
+            MULTIPART,
+            "--b\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\ntenant:acme\r\n--b--\r\n",
+        ),
+        (
+            "/v25.0/",
+            JSON,
+            r#"{"batch": [{"method": "GET", "relative_url": "me?access_token=tenant:acme"}]}"#,
+        ),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_name_in_the_place_of_a_token_is_replaced_like_any_token() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        for (target, content_type, body) in slots() {
+            let replaced = with(request("POST", target, sized(body)), &[content_type]);
+            let seen = proxy.forwarded(replaced).await;
+            seen.assert_bearer(FIRST_TOKEN);
+            let text = String::from_utf8(seen.body.clone().unwrap().to_vec()).unwrap();
+            assert!(!seen.target().contains("tenant") && !text.contains("tenant"), "{text}");
+        }
+        for scheme in ["Bearer", "OAuth"] {
+            let authorization = format!("{scheme} tenant:acme");
+            let replaced = with(get("/v25.0/me"), &[("authorization", &authorization)]);
+            let seen = proxy.forwarded(replaced).await;
+            assert_eq!(seen.all("authorization"), [format!("{scheme} {FIRST_TOKEN}")]);
+        }
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_name_anywhere_else_is_forwarded_unchanged() {
+    let proxy = TestProxy::start(PROTOCOL_PAIRS[0]).await;
+    for (target, content_type, body) in [
+        (
+            "/v25.0/debug_token?input_token=tenant:acme",
+            FORM,
+            "input_token=tenant%3Aacme",
+        ),
+        (
+            "/v25.0/me?q=tenant:acme",
+            JSON,
+            r#"{"text": {"access_token": "tenant:acme"}}"#,
+        ),
+        ("/v25.0/tenant:acme/x", FORM, "tenant:acme"),
+    ] {
+        let seen = proxy
+            .forwarded(with(request("POST", target, sized(body)), &[content_type]))
+            .await;
+        assert_eq!((seen.target(), seen.body.as_deref()), (target, Some(body.as_bytes())));
+        seen.assert_bearer(FIRST_TOKEN);
+    }
+    proxy.shutdown().await;
+}
