@@ -1,0 +1,119 @@
+use std::time::SystemTime;
+
+use super::*;
+use crate::types::Secret;
+
+/// A row that a test sets. A read of it takes a second.
+#[derive(Debug)]
+struct OneRow(Mutex<Option<TenantRow>>);
+
+fn token(text: &str) -> Token {
+    Token::without_expiry(Secret::new(text).unwrap())
+}
+
+fn row(text: &str) -> TenantRow {
+    TenantRow::of_token(TenantId::new("acme").unwrap(), Ok(token(text)))
+}
+
+/// A cell with the row of a token, and its source, which has loaded that.
+async fn cell_with(text: &str) -> (Arc<RowCell>, Arc<OneRow>, RowSource) {
+    let rows = Arc::new(OneRow(Mutex::new(Some(row(text)))));
+    let cell = Arc::new(RowCell::new(row(text), Instant::now()));
+    let mut source = RowSource::new(Arc::clone(&cell), Arc::<OneRow>::clone(&rows));
+    assert_eq!(load(&mut source).await, text);
+    (cell, rows, source)
+}
+
+async fn load(source: &mut RowSource) -> String {
+    source.load().await.unwrap().secret.expose().to_owned()
+}
+
+impl TenantRows for OneRow {
+    fn describe(&self, _tenant: &TenantId) -> String {
+        "table".to_owned()
+    }
+
+    fn read_row<'a>(&'a self, _tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
+        let row = self.0.lock().unwrap().clone();
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(row)
+        })
+    }
+
+    fn store<'a>(
+        &'a self,
+        _tenant: &'a TenantId,
+        stored: StoredToken<'a>,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        self.0.lock().unwrap().as_mut().unwrap().token = Ok(stored.token.clone());
+        Box::pin(async { Ok(StoreOutcome::Stored) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_began_before_a_token_was_stored_changes_nothing() {
+    let (cell, _rows, mut source) = cell_with("EAAGold").await;
+    let read_at = Instant::now();
+    tokio::time::advance(Duration::from_millis(10)).await;
+    let expected = token("EAAGold").secret.fingerprint();
+    let stored = source.store(&token("EAAGnew"), expected).await.unwrap();
+    assert_eq!(stored, StoreOutcome::Stored);
+    assert_eq!(cell.replace(Some(row("EAAGold")), read_at), RowChange::Outdated);
+    assert_eq!(load(&mut source).await, "EAAGnew");
+    // One that began later counts.
+    assert_eq!(cell.replace(Some(row("EAAGnew")), Instant::now()), RowChange::Same);
+    assert_eq!(cell.replace(Some(row("EAAGnext")), Instant::now()), RowChange::Changed);
+    assert_eq!(load(&mut source).await, "EAAGnext");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_read_of_one_row_does_not_undo_a_later_read_of_the_table() {
+    let (cell, _rows, mut source) = cell_with("EAAGold").await;
+    let table_read = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let change = cell.replace(Some(row("EAAGnew")), Instant::now());
+        assert_eq!(change, RowChange::Changed);
+    };
+    let (loaded, ()) = tokio::join!(load(&mut source), table_read);
+    assert_eq!(loaded, "EAAGnew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_gone_is_gone_at_each_load_until_it_is_there_again() {
+    let (_cell, rows, mut source) = cell_with("EAAGold").await;
+    *rows.0.lock().unwrap() = None;
+    for _ in 0..3 {
+        let error = source.load().await.unwrap_err();
+        assert!(error.is_absence(), "{error}");
+    }
+    *rows.0.lock().unwrap() = Some(row("EAAGold"));
+    assert_eq!(load(&mut source).await, "EAAGold");
+}
+
+#[test]
+fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {
+    let row = |token: &str, seen: u64| {
+        Some(TenantRow {
+            id: TenantId::new("acme").unwrap(),
+            object_ids: Vec::new(),
+            app: None,
+            token: Ok(Token {
+                modified_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seen)),
+                ..Token::without_expiry(Secret::new(token).unwrap())
+            }),
+        })
+    };
+    let age_after = |before: Option<TenantRow>, read| {
+        let token = with_age_of(&before, read).unwrap().token.unwrap();
+        token
+            .modified_at
+            .unwrap()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    assert_eq!(age_after(row("EAAGone", 1), row("EAAGone", 2)), 1);
+    assert_eq!(age_after(row("EAAGone", 1), row("EAAGtwo", 2)), 2);
+    assert_eq!(age_after(None, row("EAAGone", 2)), 2);
+}
