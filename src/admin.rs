@@ -6,6 +6,7 @@ mod access;
 mod changes;
 mod events;
 mod history;
+mod observed;
 mod openapi;
 mod page;
 mod probes;
@@ -35,10 +36,11 @@ use crate::types::TenantId;
 use access::Guard;
 use changes::{Asked, Change, ChangeError, Target, refuse, tenant_name};
 use events::{EventQuery, events};
+use observed::observed;
 use openapi::description;
 use page::page;
 use probes::{readiness, startup};
-use query::Listing;
+use query::{Listing, QueryError};
 use response::{TEXT, error_response, json_response, not_allowed, respond};
 use routes::{Endpoint, Found, find, paths};
 use scrape::metrics;
@@ -98,8 +100,9 @@ impl Admin {
             Endpoint::Readiness => readiness(self),
             Endpoint::Metrics => metrics(self, request.headers()),
             Endpoint::Description => description(),
-            Endpoint::TokenStatus => self.list(request.uri().query(), token_status),
-            Endpoint::Tenants => self.list(request.uri().query(), tenants),
+            Endpoint::TokenStatus => self.list(Listing::parse(request.uri().query()), token_status),
+            Endpoint::Tenants => self.list(Listing::parse(request.uri().query()), tenants),
+            Endpoint::Observed => self.list(Listing::parse_without_state(request.uri().query()), observed),
             Endpoint::Events => match EventQuery::parse(request.uri().query()) {
                 Ok(query) => events(self, query).await,
                 Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
@@ -117,10 +120,10 @@ impl Admin {
 
     fn list(
         &self,
-        query: Option<&str>,
+        listing: Result<Listing<'_>, QueryError>,
         answer: impl Fn(&Self, &Listing<'_>) -> Response<Full<Bytes>>,
     ) -> Response<Full<Bytes>> {
-        match Listing::parse(query) {
+        match listing {
             Ok(listing) => answer(self, &listing),
             Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
         }

@@ -123,7 +123,7 @@ pub struct Proxy {
     /// The tenants. A request keeps those that it began with.
     pub tenants: ArcSwap<Tenants>,
     /// The calls of the requests that were only observed.
-    pub observed_calls: ObservedCalls,
+    pub observed_calls: Arc<ObservedCalls>,
 }
 
 /// A connection of the app.
@@ -315,15 +315,17 @@ impl Proxy {
             tenants,
             current: &self.tenants,
             budgets: &self.budgets,
-            calls: &self.observed_calls,
         };
         let mut observed = observer.observe(request, record).await?;
         let (tenant, outbound) = (&observed.tenant, &observed.outbound);
         let authorization = tenant.without_credential();
-        let only = attempt(&authorization, outbound, observed.body, record).await?;
-        let is_rejected = matches!(only.verdict, Verdict::TokenRejected(_));
+        let only = attempt(&authorization, outbound, observed.body, record).await;
+        let is_rejected = matches!(&only, Ok(only) if matches!(only.verdict, Verdict::TokenRejected(_)));
         observed.observation.heals = is_rejected && observed.is_replayable && tenant.tokens.is_usable();
+        let would = observed.observation.outcomes();
+        self.observed_calls.add(record.tenant(), observed.rules, &would);
         record.set_observation(observed.observation);
+        let only = only?;
         let delivery = Delivery {
             outbound,
             authorization: &authorization,

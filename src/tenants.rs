@@ -16,7 +16,7 @@ mod visits;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, SharedObject, Standing};
-pub use observed_calls::{ObservedCalls, ObservedRules};
+pub use observed_calls::{CallCounts, CallsByRule, ObservedCalls, RulesOfCalls};
 pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};
 pub use row_cell::{RowCell, RowChange, RowSource};

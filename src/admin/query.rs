@@ -60,6 +60,15 @@ impl<'a> Listing<'a> {
         Ok(listing)
     }
 
+    /// The parameters of a list whose tenants have no state.
+    pub(super) fn parse_without_state(query: Option<&'a str>) -> Result<Self, QueryError> {
+        let listing = Self::parse(query)?;
+        match listing.state {
+            Some(_) => Err(QueryError::Unknown("tenant, search, after, limit")),
+            None => Ok(listing),
+        }
+    }
+
     /// Returns whether a tenant of this name is listed, if the state of its token is right.
     pub(super) fn has_name(&self, id: &TenantId) -> bool {
         let id = id.as_str();
@@ -143,5 +152,7 @@ mod tests {
             );
         }
         assert_eq!(Listing::parse(Some("search=%ff")), Err(QueryError::NotUtf8));
+        let parsed = Listing::parse_without_state(Some("state=dead"));
+        assert!(matches!(parsed, Err(QueryError::Unknown(_))), "{parsed:?}");
     }
 }

@@ -38,6 +38,7 @@ pub(super) enum Endpoint {
     Tenants,
     Events,
     LastHour,
+    Observed,
     Page,
     SetToken,
     RollBack,
@@ -48,7 +49,7 @@ pub(super) enum Endpoint {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 20] = [
+pub(super) static ROUTES: [Route; 21] = [
     route(Method::GET, "/livez", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/healthz", Access::Open, Endpoint::Liveness),
     route(Method::GET, "/startupz", Access::Open, Endpoint::Startup),
@@ -59,6 +60,7 @@ pub(super) static ROUTES: [Route; 20] = [
     route(Method::GET, "/admin/tenants", Access::Read, Endpoint::Tenants),
     route(Method::GET, "/admin/events", Access::Read, Endpoint::Events),
     route(Method::GET, "/admin/last-hour", Access::Read, Endpoint::LastHour),
+    route(Method::GET, "/admin/observed", Access::Read, Endpoint::Observed),
     route(Method::GET, "/", Access::Open, Endpoint::Page),
     route(Method::GET, "/page.css", Access::Open, Endpoint::Page),
     route(Method::GET, "/page.js", Access::Open, Endpoint::Page),

@@ -11,6 +11,7 @@ use super::tenant::AdminTenant;
 use crate::net::{Lifecycle, Tasks};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditLog, EventLog};
+use crate::tenants::ObservedCalls;
 use crate::types::{Clock, Fingerprint};
 
 /// The tenants that need a usable token for the process to be ready.
@@ -57,6 +58,8 @@ pub struct Admin {
     pub audit: AuditLog,
     /// The last events.
     pub events: EventLog,
+    /// The calls of the requests that were only observed.
+    pub observed_calls: Arc<ObservedCalls>,
     /// The OAuth codes that were exchanged, or were to be. None is sent again.
     pub used_codes: Mutex<VecDeque<Fingerprint>>,
     /// All metrics.

@@ -23,7 +23,6 @@ use crate::proxy::{
 use crate::source::TenantTable;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditFile, LogHandle};
-use crate::tenants::ObservedCalls;
 use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
@@ -239,6 +238,7 @@ pub(super) fn build_admin(
         clock: context.clock,
         audit: context.audit.clone(),
         events: context.events.clone(),
+        observed_calls: Arc::clone(&context.observed_calls),
         used_codes: Mutex::default(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
@@ -310,7 +310,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
         budgets,
         tunnel_hosts: tunnel_hosts(config, context),
         tenants: ArcSwap::from_pointee(tenants),
-        observed_calls: ObservedCalls::default(),
+        observed_calls: Arc::clone(&context.observed_calls),
     })
 }
 

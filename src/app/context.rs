@@ -1,6 +1,7 @@
 //! The clients and resources that the parts of a process share, at the start and on a reload.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, check_variable, resolve_text};
@@ -16,6 +17,7 @@ use crate::net::{
 use crate::renew::RejectedApps;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditLog, EventLog};
+use crate::tenants::ObservedCalls;
 use crate::types::Clock;
 
 /// The clients, the destinations and the resources of the process.
@@ -38,6 +40,8 @@ pub(super) struct BuildContext {
     pub(super) rejected_apps: RejectedApps,
     /// The last events, for the operators.
     pub(super) events: EventLog,
+    /// The calls of the requests that were only observed.
+    pub(super) observed_calls: Arc<ObservedCalls>,
     /// Remembers which alerts were delivered, if there is a directory for state.
     pub(super) alert_memory: Option<AlertMemory>,
 }
@@ -95,6 +99,7 @@ impl BuildContext {
             audit: AuditLog::new(clock),
             rejected_apps: RejectedApps::default(),
             events: EventLog::new(clock),
+            observed_calls: Arc::default(),
             alert_memory: state_dir(&config.state).map(|directory| AlertMemory::new(&directory)),
         })
     }

@@ -17,16 +17,25 @@ pub(crate) struct Observation {
     pub(crate) refusal: Option<Refusal>,
 }
 
+const REFUSE: &str = "refuse";
+
 // === impl Observation ===
 
 impl Observation {
+    /// What graphward would have done, with the outcome that a refused request would have had.
+    pub(crate) fn outcomes(&self) -> Vec<&'static str> {
+        let refused = self.refusal.as_ref().map(Refusal::label);
+        let outcome = |label| refused.filter(|_| label == REFUSE).unwrap_or(label);
+        self.labels().map(outcome).collect()
+    }
+
     /// What graphward would have done, in words of a closed list.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &'static str> {
         let labels = [
             (self.injects, "inject"),
             (self.replaces, "replace"),
             (self.heals, "heal"),
-            (self.refusal.is_some(), "refuse"),
+            (self.refusal.is_some(), REFUSE),
         ];
         labels.into_iter().filter_map(|(would, label)| would.then_some(label))
     }

@@ -25,7 +25,7 @@ use crate::graph::Calls;
 use crate::graph::scrub::{find_calls, scrub};
 use crate::net::TransportSecurity;
 use crate::telemetry::metrics::RequestMetrics;
-use crate::tenants::ObservedCalls;
+use crate::tenants::RulesOfCalls;
 
 /// What an observation needs besides the request.
 pub(crate) struct Observer<'a> {
@@ -34,7 +34,6 @@ pub(crate) struct Observer<'a> {
     /// The tenants as they are now.
     pub(crate) current: &'a ArcSwap<Tenants>,
     pub(crate) budgets: &'a BufferBudgets,
-    pub(crate) calls: &'a ObservedCalls,
 }
 
 /// A request as it arrived.
@@ -55,6 +54,8 @@ pub(crate) struct Observed {
     /// Whether graphward could have sent it a second time.
     pub(crate) is_replayable: bool,
     pub(crate) observation: Observation,
+    /// The rules that would allow its calls.
+    pub(crate) rules: RulesOfCalls,
 }
 
 /// What can be read in the body of a request.
@@ -137,13 +138,13 @@ impl Observer<'_> {
         let routed = tenants.route_observed(signs.as_deref());
         let tenant = routed.as_ref().map_or(&tenants.unnamed, |tenant| tenant);
         record.set_tenant(&tenant.telemetry);
+        let mut of_calls = RulesOfCalls::unknown();
         let checked = judged.and_then(|(cleaned, calls)| {
-            let (name, method) = (&tenant.telemetry.tenant, cleaned.method.as_str());
-            self.calls.add(name, method, cleaned.target.path(), &calls);
+            of_calls = RulesOfCalls::new(cleaned.method.as_str(), cleaned.target.path(), &calls);
             routed.clone().map_err(Refusal::Route)?;
             tenant.check_uid(record.peer_uid)?;
             match &tenant.allow {
-                Some(rules) => cleaned.check_calls(rules, &calls, name),
+                Some(rules) => cleaned.check_calls(rules, &calls, &tenant.telemetry.tenant),
                 None => Ok(()),
             }
         });
@@ -154,6 +155,7 @@ impl Observer<'_> {
             tenant: tenant.clone(),
             is_replayable: replay.is_some(),
             observation,
+            rules: of_calls,
         })
     }
 }

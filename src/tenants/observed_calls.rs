@@ -1,77 +1,117 @@
-//! The calls of requests that were only observed, as the rules that would allow them.
+//! The calls of requests that were only observed, by the rule that would allow them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
 
 use super::allow::rules_for;
 use crate::graph::Calls;
 use crate::types::TenantId;
 
-/// The rules that would allow the calls of each tenant so far.
+/// The calls of each tenant so far.
 #[derive(Debug, Default)]
-pub struct ObservedCalls(Mutex<BTreeMap<TenantId, ObservedRules>>);
+pub struct ObservedCalls(Mutex<BTreeMap<TenantId, CallsByRule>>);
 
-/// The rules that would allow the calls of a tenant.
+/// The calls of a tenant.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ObservedRules {
-    /// The rules, such as `POST /{id}/messages`: values of `allow`.
-    pub allow: BTreeSet<String>,
-    /// The number of calls that no rule describes, or for which there was no room.
-    pub others: u64,
+pub struct CallsByRule {
+    /// The calls that each rule would allow, such as `POST /{id}/messages`: a value of `allow`.
+    pub rules: BTreeMap<String, CallCounts>,
+    /// The calls that no rule describes, or for which there was no room.
+    pub others: CallCounts,
 }
+
+/// The number of calls, and of what graphward would have done with the requests that they are of.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct CallCounts {
+    /// The number of calls.
+    pub calls: u64,
+    /// The number of those for which graphward would have done this; a word of a closed list.
+    pub would: BTreeMap<&'static str, u64>,
+}
+
+/// The rule that would allow each call of a request; `None` for a call that no rule describes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RulesOfCalls(Vec<Option<String>>);
 
 /// The most tenants …
 const MAX_TENANTS: usize = 1000;
 /// … and the most rules of one. An app makes a few dozen different calls; what makes more is no app.
 const MAX_RULES: usize = 200;
 
+// === impl RulesOfCalls ===
+
+impl RulesOfCalls {
+    /// Finds the rules for the calls of a request. `method` and `path` are its own.
+    #[must_use]
+    pub fn new(method: &str, path: &str, calls: &Calls) -> Self {
+        Self(rules_for(method, path, calls))
+    }
+
+    /// A request whose calls are not known: one call that no rule describes.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(vec![None])
+    }
+}
+
 // === impl ObservedCalls ===
 
 impl ObservedCalls {
-    /// Adds the calls of a request. `method` and `path` are its own.
-    pub fn add(&self, tenant: &TenantId, method: &str, path: &str, calls: &Calls) {
-        let rules = rules_for(method, path, calls);
-        let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Adds the calls of a request, and what graphward would have done with it.
+    pub fn add(&self, tenant: &TenantId, rules: RulesOfCalls, would: &[&'static str]) {
+        let mut tenants = self.tenants();
         if tenants.len() >= MAX_TENANTS && !tenants.contains_key(tenant) {
             return;
         }
         let observed = tenants.entry(tenant.clone()).or_default();
-        for rule in rules {
-            match rule {
-                Some(rule) if observed.allow.contains(&rule) => {}
-                Some(rule) if observed.allow.len() < MAX_RULES => _ = observed.allow.insert(rule),
-                Some(_) | None => observed.others += 1,
+        for rule in rules.0 {
+            let has_room = observed.rules.len() < MAX_RULES;
+            let counts = match rule {
+                Some(rule) if has_room || observed.rules.contains_key(&rule) => observed.rules.entry(rule).or_default(),
+                Some(_) | None => &mut observed.others,
+            };
+            counts.calls += 1;
+            for would in would {
+                *counts.would.entry(would).or_default() += 1;
             }
         }
     }
 
-    /// Returns what was observed of each tenant.
+    /// Returns what was observed of tenants, in the order of their names, up to a limit.
     #[must_use]
-    pub fn by_tenant(&self) -> BTreeMap<TenantId, ObservedRules> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn by_tenant(&self, is_listed: impl Fn(&TenantId) -> bool, limit: usize) -> BTreeMap<TenantId, CallsByRule> {
+        let tenants = self.tenants();
+        let listed = tenants.iter().filter(|(tenant, _)| is_listed(tenant)).take(limit);
+        listed.map(|(tenant, calls)| (tenant.clone(), calls.clone())).collect()
     }
 
     /// Writes the rules of each tenant to the log, ready to paste.
     pub fn log(&self) {
-        for (tenant, rules) in self.by_tenant() {
+        for (tenant, calls) in self.by_tenant(|_| true, MAX_TENANTS) {
             tracing::info!(
                 tenant = tenant.name(),
-                rules = rules.to_setting(),
-                other_calls = rules.others,
+                rules = calls.to_setting(),
+                other_calls = calls.others.calls,
                 "the calls that were observed: these rules allow them"
             );
         }
     }
+
+    fn tenants(&self) -> MutexGuard<'_, BTreeMap<TenantId, CallsByRule>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-// === impl ObservedRules ===
+// === impl CallsByRule ===
 
-impl ObservedRules {
+impl CallsByRule {
     /// The rules as a setting: `allow = ["GET /{id}", "POST /{id}/messages"]`.
     #[must_use]
     pub fn to_setting(&self) -> String {
         // No rule has a quote or a backslash in it.
-        let rules: Vec<_> = self.allow.iter().map(|rule| format!("\"{rule}\"")).collect();
+        let rules: Vec<_> = self.rules.keys().map(|rule| format!("\"{rule}\"")).collect();
         format!("allow = [{}]", rules.join(", "))
     }
 }
@@ -81,13 +121,21 @@ mod tests {
     use super::*;
     use crate::tenants::AllowRule;
 
-    fn observed(requests: &[(&str, &str)]) -> ObservedRules {
+    /// Adds the call of a request without a body.
+    fn add(observed: &ObservedCalls, tenant: &TenantId, method: &str, path: &str) {
+        observed.add(tenant, RulesOfCalls::new(method, path, &Calls::default()), &["inject"]);
+    }
+
+    fn of_default(observed: &ObservedCalls) -> CallsByRule {
+        observed.by_tenant(|_| true, 1).remove(&TenantId::default()).unwrap()
+    }
+
+    fn observed(requests: &[(&str, &str)]) -> CallsByRule {
         let calls = ObservedCalls::default();
-        let tenant = TenantId::default();
         for (method, path) in requests {
-            calls.add(&tenant, method, path, &Calls::default());
+            add(&calls, &TenantId::default(), method, path);
         }
-        calls.by_tenant().remove(&tenant).unwrap()
+        of_default(&calls)
     }
 
     #[test]
@@ -102,8 +150,26 @@ mod tests {
             rules.to_setting(),
             r#"allow = ["GET /me", "GET /{id}", "POST /{id}/messages"]"#
         );
-        assert_eq!(rules.others, 0);
-        assert!(rules.allow.iter().all(|rule| rule.parse::<AllowRule>().is_ok()));
+        assert_eq!(rules.others.calls, 0);
+        assert!(rules.rules.keys().all(|rule| rule.parse::<AllowRule>().is_ok()));
+    }
+
+    #[test]
+    fn each_rule_has_its_calls_and_what_would_have_been_done_with_them() {
+        let (calls, tenant) = (ObservedCalls::default(), TenantId::default());
+        for would in [&["inject"][..], &["replace", "heal"], &["replace"]] {
+            calls.add(&tenant, RulesOfCalls::new("GET", "/v25.0/me", &Calls::default()), would);
+        }
+        calls.add(&tenant, RulesOfCalls::unknown(), &["refused_unreadable_body"]);
+        let found = of_default(&calls);
+        assert_eq!(found.rules.len(), 1);
+        assert_eq!(found.rules["GET /me"].calls, 3);
+        let would = &found.rules["GET /me"].would;
+        assert_eq!(
+            would.iter().collect::<Vec<_>>(),
+            [(&"heal", &1), (&"inject", &1), (&"replace", &2)]
+        );
+        assert_eq!((found.others.calls, found.others.would.len()), (1, 1));
     }
 
     #[test]
@@ -114,7 +180,7 @@ mod tests {
             ("GET", "/v25.0/me"),
         ]);
         assert_eq!(
-            (rules.to_setting(), rules.others),
+            (rules.to_setting(), rules.others.calls),
             (r#"allow = ["GET /me"]"#.to_owned(), 2)
         );
     }
@@ -126,8 +192,9 @@ mod tests {
         in_body.add_form(
             br#"batch=[{"method":"GET","relative_url":"v25.0/1"},{"method":"POST","relative_url":"2/messages"}]"#,
         );
-        calls.add(&TenantId::default(), "POST", "/v25.0/", &in_body);
-        let rules = calls.by_tenant().remove(&TenantId::default()).unwrap();
+        let rules = RulesOfCalls::new("POST", "/v25.0/", &in_body);
+        calls.add(&TenantId::default(), rules, &[]);
+        let rules = of_default(&calls);
         assert_eq!(rules.to_setting(), r#"allow = ["GET /{id}", "POST /{id}/messages"]"#);
     }
 
@@ -141,14 +208,14 @@ mod tests {
         };
         for number in 0..MAX_RULES + 7 {
             let path = format!("/v25.0/{}", word(number));
-            calls.add(&TenantId::default(), "GET", &path, &Calls::default());
+            add(&calls, &TenantId::default(), "GET", &path);
         }
-        let rules = calls.by_tenant().remove(&TenantId::default()).unwrap();
-        assert_eq!((rules.allow.len(), rules.others), (MAX_RULES, 7));
+        let rules = of_default(&calls);
+        assert_eq!((rules.rules.len(), rules.others.calls), (MAX_RULES, 7));
         for number in 0..MAX_TENANTS + 7 {
             let tenant = TenantId::new(&format!("t{number}")).unwrap();
-            calls.add(&tenant, "GET", "/me", &Calls::default());
+            add(&calls, &tenant, "GET", "/me");
         }
-        assert_eq!(calls.by_tenant().len(), MAX_TENANTS);
+        assert_eq!(calls.by_tenant(|_| true, usize::MAX).len(), MAX_TENANTS);
     }
 }

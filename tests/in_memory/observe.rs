@@ -5,6 +5,7 @@ use std::time::Duration;
 use graphward::config::{Config, EnvVars, Overrides};
 use graphward::proxy::{AccessLogFilter, HealMode};
 use http::Request;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
@@ -35,7 +36,7 @@ fn authorized(request: Request<TestBody>) -> Request<TestBody> {
 /// What the log says that graphward would have done with each request.
 fn would(log: &LogCapture) -> Vec<String> {
     let lines = log.lines_containing(r#""message":"request""#);
-    let event = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let event = |line: &String| serde_json::from_str::<Value>(line).unwrap();
     lines
         .iter()
         .map(|line| event(line)["would"].as_str().unwrap_or_default().to_owned())
@@ -185,6 +186,8 @@ async fn a_rejected_request_is_answered_at_once_and_the_record_says_that_it_woul
         assert_eq!(proxy.app.get("/me").await.status, 401);
         assert_eq!(would(&log)[1], "inject, heal");
         assert!(proxy.graph.last_request().all("authorization").is_empty());
+        let of_rule = &observed(&proxy, "").await["tenants"][0]["rules"]["GET /me"];
+        assert_eq!(*of_rule, json!({"calls": 1, "would": {"inject": 1, "heal": 1}}));
         let metrics = proxy.metrics().await;
         for line in [
             r#"graphward_observations_total{tenant="default",would="heal"} 2"#,
@@ -197,8 +200,8 @@ async fn a_rejected_request_is_answered_at_once_and_the_record_says_that_it_woul
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would() {
+/// An observer of two tenants with rules of their own, of which one takes requests that name no tenant.
+async fn observer_of_two_tenants() -> TestProxy {
     let settings = "[token]\nallow = [\"GET /me\"]\nsource = { env = \"FIRST\" }\n[routing]\nheader = \"x-tenant-id\"\n\
         [tenants.acme]\nids = [\"101\"]\nsource = { env = \"SECOND\" }\nallow = \"send-only\"\n";
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -208,7 +211,6 @@ async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would()
         ..Overrides::default()
     };
     let loaded = Config::load(flags, &EnvVars::new()).unwrap().config;
-    let log = LogCapture::at_info();
     let proxy = TestProxyBuilder::new()
         .with(|config| {
             *config = loaded;
@@ -218,15 +220,32 @@ async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would()
         .start()
         .await;
     proxy.graph.accept(APP_TOKEN);
+    proxy
+}
+
+/// A request that names a tenant, unless the name is empty.
+fn of_tenant(target: &str, tenant: &str) -> Request<TestBody> {
+    let headers = [("x-tenant-id", tenant)];
+    with(authorized(get(target)), &headers[usize::from(tenant.is_empty())..])
+}
+
+async fn observed(proxy: &TestProxy, query: &str) -> Value {
+    let answer = proxy.admin_get(&format!("/admin/observed{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would() {
+    let log = LogCapture::at_info();
+    let proxy = observer_of_two_tenants().await;
     for (target, tenant, expected) in [
         ("/v25.0/me", "", "replace"),
         ("/v25.0/me/accounts", "", "replace, refuse: refused_not_allowed"),
         ("/v25.0/101", "acme", "replace, refuse: refused_not_allowed"),
         ("/v25.0/101", "gone", "replace, refuse: refused_unknown_tenant"),
     ] {
-        let headers = [("x-tenant-id", tenant)];
-        let headers = &headers[usize::from(tenant.is_empty())..];
-        let answer = proxy.app.fetch(with(authorized(get(target)), headers)).await;
+        let answer = proxy.app.fetch(of_tenant(target, tenant)).await;
         assert_eq!(answer.status, 200, "{target} {tenant}");
         assert_eq!(would(&log).pop().unwrap(), expected, "{target} {tenant}");
         assert_eq!(proxy.graph.last_request().target(), target);
@@ -234,12 +253,54 @@ async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would()
     proxy.shutdown().await;
     let rules = |tenant: &str| {
         let lines = log.lines_containing("the calls that were observed");
-        let event = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let event = |line: &String| serde_json::from_str::<Value>(line).unwrap();
         let mut events = lines.iter().map(event);
         events.find(|event| event["tenant"] == *tenant).unwrap()["rules"].clone()
     };
     assert_eq!(rules("default"), r#"allow = ["GET /me", "GET /me/accounts"]"#);
     assert_eq!(rules("acme"), r#"allow = ["GET /{id}"]"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_admin_listener_has_by_rule_what_would_have_been_done() {
+    let proxy = observer_of_two_tenants().await;
+    for (target, tenant) in [
+        ("/v25.0/me", ""),
+        ("/v25.0/me/accounts", ""),
+        ("/v25.0/me?access_token=x", ""),
+        ("/v25.0/101", "acme"),
+        ("/v25.0/Some.Name", "acme"),
+        ("/v25.0/101", "gone"),
+    ] {
+        assert_eq!(proxy.app.fetch(of_tenant(target, tenant)).await.status, 200);
+    }
+    let counts = |calls: u64, would: Value| json!({"calls": calls, "would": would});
+    let (none, refused) = (counts(0, json!({})), json!({"replace": 1, "refused_not_allowed": 1}));
+    let unknown = json!({"replace": 1, "refused_unknown_tenant": 1});
+    let all = json!({"next": null, "tenants": [
+        {
+            "tenant": null, "allow": r#"allow = ["GET /{id}"]"#, "others": none,
+            "rules": {"GET /{id}": counts(1, unknown)},
+        },
+        {
+            "tenant": "acme", "allow": r#"allow = ["GET /{id}"]"#, "others": counts(1, refused.clone()),
+            "rules": {"GET /{id}": counts(1, refused.clone())},
+        },
+        {
+            "tenant": "default", "allow": r#"allow = ["GET /me", "GET /me/accounts"]"#, "others": none,
+            "rules": {"GET /me": counts(2, json!({"replace": 2})), "GET /me/accounts": counts(1, refused)},
+        },
+    ]});
+    assert_eq!(observed(&proxy, "").await, all);
+    let page = observed(&proxy, "?limit=1&after=&search=E").await;
+    assert_eq!(
+        (&page["tenants"][0], &page["next"]),
+        (&all["tenants"][1], &"acme".into())
+    );
+    let last = observed(&proxy, "?limit=1&after=acme").await;
+    assert_eq!((&last["tenants"][0], &last["next"]), (&all["tenants"][2], &Value::Null));
+    assert_eq!(proxy.admin_get("/admin/observed?state=dead").await.status, 400);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
