@@ -173,6 +173,38 @@ fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
 }
 
 #[test]
+fn the_package_has_the_manual_the_completions_and_files_that_exist() {
+    let manifest = read("Cargo.toml");
+    let (_, assets) = manifest.split_once("\nassets = [\n").unwrap();
+    let assets = assets.split("\n]").next().unwrap();
+    let built = read("packaging/run");
+    let mut places = BTreeSet::new();
+    for asset in assets.lines() {
+        let [_, source, _, place, ..] = asset.split('"').collect::<Vec<_>>()[..] else {
+            panic!("{asset}");
+        };
+        let folder = source.rsplit_once("/*").map_or(source, |(folder, _)| folder);
+        match source.strip_prefix("packaging/share/") {
+            Some(_) => {
+                let made = folder.replace("packaging/share/", "\"$share/") + "\"";
+                assert!(built.contains(&made), "packaging/run does not make {folder}");
+                places.insert(place);
+            }
+            None if source.starts_with("target/release/") => {}
+            None => assert!(root().join(folder).exists(), "there is no {source}"),
+        }
+    }
+    let wanted = [
+        "man/man1",
+        "bash-completion/completions",
+        "fish/vendor_completions.d",
+        "zsh/vendor-completions",
+    ];
+    let wanted = wanted.map(|place| format!("usr/share/{place}/"));
+    assert_eq!(places, wanted.iter().map(String::as_str).collect());
+}
+
+#[test]
 fn the_manifests_keep_the_promises_of_a_sidecar() {
     let files = deployment_files();
     let has = |path: &str, lines: &[&str]| {
@@ -205,6 +237,8 @@ fn the_manifests_keep_the_promises_of_a_sidecar() {
             "WatchdogSec=",
             "NoNewPrivileges=yes",
             "ProtectSystem=strict",
+            "StateDirectory=graphward",
+            "LogsDirectory=graphward",
         ],
     );
     for (path, text) in &files {
