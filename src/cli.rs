@@ -283,6 +283,8 @@ token with --require-token.";
 mod tests {
     use super::*;
 
+    mod documented;
+
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();

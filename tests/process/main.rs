@@ -30,6 +30,7 @@ mod postgres;
 mod print_config;
 mod process_lifecycle;
 mod proofs;
+mod readme;
 mod reloads;
 mod renewals;
 mod replica_alerts;
