@@ -14,7 +14,7 @@ use crate::types::TenantId;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{}", advice(.source))]
     Bind {
         /// The configured address.
         address: String,
@@ -48,6 +48,15 @@ pub enum StartError {
     /// TLS to the app cannot be configured.
     #[error("cannot use listen.tls")]
     ServerTls(#[from] ServerCertError),
+}
+
+/// What to do if a listener cannot be bound, as the end of the message.
+fn advice(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        ", where another process listens; stop it, or set another address"
+    } else {
+        ""
+    }
 }
 
 // === impl StartError ===

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::exit::{Exit, print_error, print_lines};
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
 use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, is_number_id};
+use crate::config::LoadedConfig;
 use crate::net::{ConnectFailureKind, ProbedAddress};
 use crate::token::Token;
 use crate::types::{Clock, Rfc3339Timestamp, error_chain};
@@ -73,8 +74,8 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
 
 /// Runs `graphward token show`.
 pub(super) fn show(args: &ReportArgs) -> Exit {
-    let report = args.place.load().and_then(|config| {
-        with_tenants(config, async |tenants| {
+    let report = args.place.load().and_then(|loaded| {
+        with_tenants(loaded.config, async |tenants| {
             let tenant = tenants.find(args.place.tenant.as_ref()).await?;
             let depth = args.depth().min(Depth::Token);
             Ok(Report::of(vec![section(&tenants, &tenant, None, depth).await?]))
@@ -123,12 +124,13 @@ impl ReportArgs {
 
 /// Checks the tenant that is named, or all.
 fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputError> {
-    with_tenants(args.place.load()?, async |mut tenants: ConfiguredTenants| {
+    let LoadedConfig { config, file, .. } = args.place.load()?;
+    with_tenants(config, async |mut tenants: ConfiguredTenants| {
         let mut report = Report::default();
         if args.depth() != Depth::Offline {
             report.sections.push(graph_section(&tenants).await);
         }
-        let settings = settings::settings_findings(tenants.config());
+        let settings = settings::settings_findings(tenants.config(), file.as_deref());
         report.sections.push(Section::new("configuration", settings));
         if args.place.tenant.is_some() || number_id.is_some() {
             let tenant = tenants.find(args.place.tenant.as_ref()).await?;
@@ -215,7 +217,7 @@ fn to_json(token: &TokenFacts) -> Value {
 
 /// Compares a candidate with the current token of a tenant.
 fn compare_with_current(place: &TokenPlace, number_id: Option<&str>, candidate: Token) -> Result<Report, InputError> {
-    with_tenants(place.load()?, async |tenants| {
+    with_tenants(place.load()?.config, async |tenants| {
         let tenant = &tenants.find(place.tenant.as_ref()).await?;
         let configured = tenants.phone_number_id(tenant).map_err(ConfiguredTenantError::from)?;
         let number_id = number_id.or(configured.as_deref());

@@ -158,6 +158,7 @@ async fn run_both(
         reload,
     } = sidecar;
     let on_start = |handle| drop(start.send(handle));
+    let metrics = deps.metrics.clone();
     let mut sidecar = Box::pin(app::run(config, deps, missing_token, stops, on_start));
     let is_serving = async {
         let handle: ServerHandle = started.await.ok()?;
@@ -208,6 +209,13 @@ async fn run_both(
             stop();
             drop(sidecar.await);
         }
+    }
+    // All of its requests have ended, and are counted.
+    if metrics.last_hour().requests.iter().all(|count| *count == 0) {
+        tracing::info!(
+            "no request came through graphward in the last hour: if the command calls Graph, let it use the base URL of \
+             GRAPHWARD_URL, or a library that honors HTTPS_PROXY"
+        );
     }
     Ok(Ended::Command(status))
 }

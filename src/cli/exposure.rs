@@ -49,7 +49,7 @@ fn is_readable_by_others(file: &Path) -> bool {
         return false;
     };
     let allows = |path: &Path, bit: u32| path.metadata().is_ok_and(|about| about.permissions().mode() & bit != 0);
-    allows(&file, 0o004) && file.ancestors().skip(1).all(|directory| allows(directory, 0o001))
+    file.is_file() && allows(&file, 0o004) && file.ancestors().skip(1).all(|directory| allows(directory, 0o001))
 }
 
 #[cfg(test)]
@@ -80,6 +80,10 @@ mod tests {
             );
         }
         assert!(!is_readable_by_others(&folder.path().join("absent")));
+        // To a directory, the advice would do harm.
+        set_permissions(&inner, Permissions::from_mode(0o755)).unwrap();
+        set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        assert!(!is_readable_by_others(&inner));
     }
 
     #[test]

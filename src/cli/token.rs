@@ -142,7 +142,7 @@ fn set(args: &SetArgs) -> Result<Zeroizing<String>, TokenCommandError> {
 
 /// Changes the token through a sidecar of this configuration, or in its source if none runs.
 fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<String>, TokenCommandError> {
-    let mut config = args.place.load()?;
+    let mut config = args.place.load()?.config;
     if args.offline {
         forget_graph(&mut config);
     }

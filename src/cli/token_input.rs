@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::exit::{Exit, print_message};
 use super::runtime::build_runtime;
 use crate::app::{ConfiguredTenantError, ConfiguredTenants};
-use crate::config::{Config, ConfigError, Overrides, env_vars};
+use crate::config::{Config, ConfigError, LoadedConfig, Overrides, env_vars};
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode_token};
 use crate::token::Token;
 use crate::types::{Clock, TenantId, is_token};
@@ -56,13 +56,13 @@ pub(super) fn parse_tenant(name: &str) -> Result<TenantId, &'static str> {
 
 impl TokenPlace {
     /// Reads the configuration.
-    pub(super) fn load(&self) -> Result<Config, InputError> {
+    pub(super) fn load(&self) -> Result<LoadedConfig, InputError> {
         let flags = Overrides {
             config: self.config.clone(),
             token_file: self.token_file.clone(),
             ..Overrides::default()
         };
-        Ok(Config::load(flags, &env_vars())?.config)
+        Ok(Config::load(flags, &env_vars())?)
     }
 }
 

@@ -228,6 +228,19 @@ async fn offline_asks_graph_nothing_and_an_unreachable_graph_is_bad() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_that_was_read_is_named_and_a_missing_one_is() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let shown = || text(&place.run(&["check", "--offline", "--token-file", "token"], "").stdout);
+    let file = place.dir.path().join("graphward.toml");
+    assert!(shown().contains(&format!("  ok       file     {}\n", file.display())));
+    fs::remove_file(file).unwrap();
+    // The machine may have one.
+    let expected = ["no file: graphward.toml and /etc/", "ok       file     /etc/graphward/"];
+    assert!(expected.iter().any(|words| shown().contains(words)), "{}", shown());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_that_could_be_safer_are_named() {
     let _turn = together().await;
     let place = Place::new().await;

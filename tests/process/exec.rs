@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use crate::support::{Graph, graphward_command, settings, terminal, together, wait_until};
 
+/// What the log says at the end if the command has sent no request.
+const UNUSED: &str = "no request came through graphward in the last hour";
+
 /// A directory with a token and a configuration without addresses.
 fn directory(graph: &Graph) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -74,6 +77,7 @@ async fn the_command_reaches_graph_by_the_base_url_and_by_the_proxy_without_a_to
         stderr.contains("the command started") && stderr.contains("the command ended"),
         "{stderr}"
     );
+    assert!(!stderr.contains(UNUSED), "{stderr}");
     // The certificate of this run is gone.
     let left = fs::read_dir(dir.path())
         .unwrap()
@@ -147,6 +151,7 @@ async fn the_command_gets_no_secret_of_graphward() {
         let line = stdout.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
         line.unwrap_or_else(|| panic!("{name}: {stdout} {stderr}"))
     };
+    assert!(stderr.contains(UNUSED), "{stderr}");
     let url = variable("GRAPHWARD_URL");
     assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":8080"), "{url}");
     assert_eq!(

@@ -215,7 +215,11 @@ async fn a_port_in_use_exits_with_3_and_an_invalid_configuration_with_2() {
     let file = dir.path().join("graphward.toml");
     let good = settings(&graph, "file = \"token\"", "");
     for (settings, code, words) in [
-        (good.replacen("127.0.0.1:0", &taken, 1), 3, "cannot listen on "),
+        (
+            good.replacen("127.0.0.1:0", &taken, 1),
+            3,
+            ", where another process listens; stop it",
+        ),
         (good.replace("ca_file", "ca_flie"), 2, "did you mean `ca_file`?"),
         (good.replace("ca.pem", "absent.pem"), 2, "absent.pem"),
     ] {

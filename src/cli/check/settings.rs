@@ -1,13 +1,30 @@
-//! The places of secrets in a configuration, and those that could be safer.
+//! The file of a configuration, and the places of secrets in it that could be safer.
+
+use std::path::Path;
 
 use super::super::exposure::exposed_files;
 use super::report::{Finding, Level};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_CONFIG_PATHS};
 use crate::source::TokenSource;
-use crate::types::{MaybeSecret, might_be_secret};
+use crate::types::{MaybeSecret, might_be_secret, shown_path};
 
-/// The findings about where secrets are.
-pub(super) fn settings_findings(config: &Config) -> Vec<Finding> {
+/// The findings about the file that was read, if there was one, and about where secrets are.
+pub(super) fn settings_findings(config: &Config, file: Option<&Path>) -> Vec<Finding> {
+    let mut findings = vec![file_finding(file)];
+    findings.extend(secret_findings(config));
+    findings
+}
+
+fn file_finding(file: Option<&Path>) -> Finding {
+    if let Some(file) = file {
+        return Finding::good("file", shown_path(file));
+    }
+    let searched = DEFAULT_CONFIG_PATHS.join(" and ");
+    let message = format!("no file: {searched} do not exist, so defaults, variables and flags apply");
+    Finding::new(Level::Note, "file", "no_file", message)
+}
+
+fn secret_findings(config: &Config) -> Vec<Finding> {
     let exposed = exposed_files(config).map(|file| {
         let message = format!("{} is readable by every user of this machine", file.display());
         let finding = Finding::new(Level::Warning, "secrets", "readable_file", message);
