@@ -36,12 +36,14 @@ fn directory() -> TempDir {
 /// A shell in this directory, whose graphward is in front of this Graph and takes free ports.
 fn shell(script: &str, dir: &Path, graph: &Graph) -> Command {
     let mut command = Command::new("/bin/sh");
-    let path = std::env::var("PATH").unwrap();
+    let mut path = dir.join("bin").into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
     command
         .args(["-c", script])
         .current_dir(dir)
         .env_clear()
-        .env("PATH", format!("{}:{path}", dir.join("bin").display()))
+        .env("PATH", path)
         .env("GRAPHWARD_ORIGIN", format!("https://{}", graph.running.address))
         .env("GRAPHWARD_CA_FILE", graph.ca())
         .env("GRAPHWARD_LISTEN", "127.0.0.1:0")
