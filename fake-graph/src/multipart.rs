@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use http::header::CONTENT_TYPE;
 use sha2::{Digest as _, Sha256};
+use tokio::task::yield_now;
 
 use crate::call::{ParsedBody, UploadedFile};
 use crate::digest::to_hex;
@@ -21,7 +22,12 @@ pub(crate) async fn parse_multipart<E>(
 where
     E: Error + Send + Sync + 'static,
 {
-    let mut parts = multer::Multipart::new(pieces, boundary);
+    // multer 3.1 looks twice for the first part. It takes the form for incomplete if all of it, and its end, come between the two.
+    let late_end = stream::once(async {
+        yield_now().await;
+        Ok(Bytes::new())
+    });
+    let mut parts = multer::Multipart::new(pieces.chain(late_end), boundary);
     let mut parsed = ParsedBody {
         multipart: true,
         ..ParsedBody::default()
@@ -91,8 +97,6 @@ impl FilePart {
 mod tests {
     use std::convert::Infallible;
 
-    use futures_util::stream;
-
     use super::*;
 
     const BODY: &[u8] = b"preamble\r\n--XX\r\nContent-Disposition: form-data; name=\"type\"\r\n\r\n\
@@ -114,6 +118,15 @@ mod tests {
             assert_eq!(file.filename.unwrap(), "a.png");
             assert_eq!((file.size, file.mime.as_str()), (12, "image/png"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_late_and_all_at_once_is_complete() {
+        let late = stream::once(async {
+            yield_now().await;
+            Ok::<_, Infallible>(Bytes::from_static(BODY))
+        });
+        assert!(parse_multipart(late, "XX".to_owned()).await.is_some());
     }
 
     #[tokio::test]
