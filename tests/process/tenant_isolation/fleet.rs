@@ -28,7 +28,7 @@ pub(super) const EXCHANGED: [usize; 2] = [TENANTS - 2, TENANTS - 1];
 pub(super) const STABLE: std::ops::Range<usize> = DEAD..TENANTS - 2;
 const PROCESSES: usize = 3;
 /// The clients of one process.
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 2;
 /// The name of the socket in its directory.
 const SOCKET: &str = ".s.PGSQL.5432";
 
@@ -158,12 +158,13 @@ impl Fleet {
         .await;
     }
 
-    /// Waits on each process until a condition holds there.
-    pub(super) async fn wait_on_each(&self, what: &str, mut condition: impl AsyncFnMut(&mut Client) -> bool) {
-        for member in &self.members {
+    /// Waits on all processes until a condition holds there.
+    pub(super) async fn wait_on_each(&self, what: &str, condition: impl AsyncFn(&mut Client) -> bool) {
+        let waits = self.members.iter().map(async |member| {
             let mut client = Client::connect(member.sidecar.proxy).await;
             wait_until(what, async || condition(&mut client).await).await;
-        }
+        });
+        join_all(waits).await;
     }
 
     /// The processes.

@@ -11,7 +11,7 @@ use crate::support::{Client, fact, fingerprint, get, together, wait_until};
 use crate::tenants_from::support::{insertion, issue, me, refusal, seal};
 
 /// The number of answers; `tests/run soak` sets a larger one.
-const ANSWERS: u64 = 3_000;
+const ANSWERS: u64 = 2_000;
 /// The answers between two changes.
 const PAUSE: u64 = 200;
 /// Two tenants that are deactivated and come back, again and again.
