@@ -8,14 +8,24 @@ use super::fleet::{EXCHANGED, Fleet, STABLE};
 use super::requests;
 use super::tokens::{name, phone};
 use crate::support::{Client, fact, fingerprint, get, together, wait_until};
-use crate::tenants_from::support::{insertion, issue, me, refusal, seal};
+use crate::tenants_from::support::{assert_is, insertion, issue, me, refusal, seal};
 
 /// The number of answers; `tests/run soak` sets a larger one.
-const ANSWERS: u64 = 2_000;
+const ANSWERS: u64 = 1_000;
 /// The answers between two changes.
 const PAUSE: u64 = 200;
 /// Two tenants that are deactivated and come back, again and again.
 const SEASONAL: [&str; 2] = ["seasonal-1", "seasonal-2"];
+/// The tenants that each round adds.
+const ADDED: [&str; 7] = [
+    "added",
+    "worn",
+    "emptied",
+    "leaving",
+    "undecryptable",
+    "null",
+    "joining",
+];
 /// What no key decrypts.
 const CORRUPTED: &str = "gAAAAABcorrupted";
 
@@ -29,9 +39,7 @@ async fn three_processes_under_traffic_use_each_change_of_their_table_and_never_
     let (answers, seed) = (requests(ANSWERS), fastrand::u64(..));
     fact(&format!("changes of a table: {answers} answers, seed {seed}"));
     let mut fleet = Fleet::start(seed).await;
-    for (tenant, id) in SEASONAL.iter().zip(7_001..) {
-        insert(&fleet, tenant, id);
-    }
+    insert(&fleet, &seasonal());
     let mut rounds = 0;
     while rounds == 0 || fleet.answered() < answers {
         let round = Round { number: rounds };
@@ -67,6 +75,12 @@ async fn three_processes_under_traffic_use_each_change_of_their_table_and_never_
     assert!(messages.broken > 0, "no request was in flight");
 }
 
+/// A tenant, and the id of its phone number.
+struct Tenant {
+    name: String,
+    id: String,
+}
+
 /// Everything that is changed once; the tenants that are added have its number.
 struct Round {
     number: u32,
@@ -75,121 +89,111 @@ struct Round {
 // === impl Round ===
 
 impl Round {
-    fn tenant(&self, name: &str) -> String {
-        format!("{name}-{}", self.number)
-    }
-
-    /// The id of a tenant that it adds.
-    fn id(&self, tenant: u32) -> u32 {
-        10_000 + 10 * self.number + tenant
+    /// A tenant that it adds.
+    fn tenant(&self, name: &str) -> Tenant {
+        let at = ADDED.iter().position(|added| *added == name).unwrap();
+        Tenant {
+            name: format!("{name}-{}", self.number),
+            id: (10_000 + 10 * self.number as usize + at).to_string(),
+        }
     }
 
     /// Adds, deactivates, corrupts, replaces and exchanges, each of which all processes use soon.
     async fn change(&self, fleet: &Fleet) {
-        let added = self.tenant("added");
-        insert(fleet, &added, self.id(0));
-        wait_until_served(fleet, &added, self.id(0)).await;
-        for (tenant, id) in [("worn", 1), ("emptied", 2), ("leaving", 3)] {
-            let (tenant, id) = (self.tenant(tenant), self.id(id));
-            insert(fleet, &tenant, id);
-            wait_until_served(fleet, &tenant, id).await;
-        }
-        for (tenant, id) in SEASONAL.iter().zip(7_001..) {
-            wait_until_served(fleet, tenant, id).await;
-        }
+        let added = ["added", "worn", "emptied", "leaving"].map(|tenant| self.tenant(tenant));
+        insert(fleet, &added);
+        wait_until_served(fleet, &added).await;
+        wait_until_served(fleet, &seasonal()).await;
         fleet.wait_for_answers(PAUSE).await;
 
-        update(fleet, "is_active = false", &SEASONAL);
-        for tenant in SEASONAL {
-            wait_until_refused(fleet, tenant, WITHDRAWN).await;
-        }
+        fleet.psql(&update_of("is_active = false", &SEASONAL));
+        wait_until_refused(fleet, &seasonal(), WITHDRAWN).await;
 
         // They are corrupted before any process sees them …
-        let (undecryptable, null) = (self.tenant("undecryptable"), self.tenant("null"));
-        let insertions = [(&undecryptable, 4), (&null, 5)].map(|(tenant, id)| insertion_of(fleet, tenant, self.id(id)));
-        fleet.psql(&format!(
-            "{};{};{};{}",
-            insertions[0],
-            insertions[1],
-            update_of(
-                &format!("access_token = '{CORRUPTED}'"),
-                &[&undecryptable, &self.tenant("worn")]
-            ),
-            update_of("access_token = NULL", &[&null, &self.tenant("emptied")]),
-        ));
-        wait_until_refused(fleet, &undecryptable, UNUSABLE).await;
-        wait_until_refused(fleet, &null, WITHOUT_TOKEN).await;
+        let new = ["undecryptable", "null"].map(|tenant| self.tenant(tenant));
+        let in_use = ["worn", "emptied"].map(|tenant| self.tenant(tenant));
+        let corrupted = format!("access_token = '{CORRUPTED}'");
+        fleet.psql(
+            &[
+                insertion_of(fleet, &new),
+                update_of(&corrupted, &[&new[0].name, &in_use[0].name]),
+                update_of("access_token = NULL", &[&new[1].name, &in_use[1].name]),
+            ]
+            .join(";"),
+        );
+        wait_until_refused(fleet, &new[..1], UNUSABLE).await;
+        wait_until_refused(fleet, &new[1..], WITHOUT_TOKEN).await;
         // … or in use: a text that cannot be decrypted says nothing of the token before it, and NULL says that there is none.
-        wait_until_refused(fleet, &self.tenant("emptied"), WITHOUT_TOKEN).await;
+        wait_until_refused(fleet, &in_use[1..], WITHOUT_TOKEN).await;
         fleet.wait_for_answers(PAUSE).await;
-        let worn = self.tenant("worn");
-        fleet
-            .wait_on_each("it goes on", async |client| {
-                let response = me(client, &worn).await;
-                assert_eq!(response.json()["name"], worn, "{}", response.json());
-                true
-            })
-            .await;
+        let goes_on = async |client: &mut Client| {
+            assert_is(&me(client, &in_use[0].name).await, &in_use[0].name);
+            true
+        };
+        fleet.wait_on_each("it goes on", goes_on).await;
 
         for _ in 0..4 {
             let tenant = fastrand::usize(STABLE);
             let old = fleet.service.token_of(&name(tenant));
-            replace(fleet, tenant);
+            let (_new, replacement) = replacement_of(fleet, tenant);
+            fleet.psql(&replacement);
             assert!(fleet.service.graph.sim.expire(&old));
             fleet.wait_for_answers(PAUSE / 4).await;
         }
 
-        exchange(fleet).await;
+        fleet.psql(&exchange_statement());
+        wait_until_exchanged(fleet).await;
         fleet.wait_for_answers(PAUSE).await;
     }
 
     /// Waits until all processes, one of which has just started, know all changes.
     async fn assert_changed(&self, fleet: &Fleet) {
-        wait_until_served(fleet, &self.tenant("added"), self.id(0)).await;
-        for tenant in SEASONAL {
-            // The new process has never had it.
-            fleet
-                .wait_on_each("it is refused", async |client| {
-                    matches!(refusal(&me(client, tenant).await), WITHDRAWN | (404, 990_025))
-                })
-                .await;
-        }
-        wait_until_refused(fleet, &self.tenant("undecryptable"), UNUSABLE).await;
-        for tenant in ["null", "emptied"] {
-            wait_until_refused(fleet, &self.tenant(tenant), WITHOUT_TOKEN).await;
-        }
+        wait_until_served(fleet, &[self.tenant("added")]).await;
+        // The new process has never had them.
+        let is_refused = async |client: &mut Client| {
+            for tenant in SEASONAL {
+                if !matches!(refusal(&me(client, tenant).await), WITHDRAWN | (404, 990_025)) {
+                    return false;
+                }
+            }
+            true
+        };
+        fleet.wait_on_each("they are refused", is_refused).await;
+        wait_until_refused(fleet, &[self.tenant("undecryptable")], UNUSABLE).await;
+        let without_token = ["null", "emptied"].map(|tenant| self.tenant(tenant));
+        wait_until_refused(fleet, &without_token, WITHOUT_TOKEN).await;
     }
 
     /// Changes the table while no process reaches it, and restarts one. Afterwards, each change is used.
     async fn change_during_outage(&self, fleet: &mut Fleet) {
         fleet.disconnect();
-        let joining = self.tenant("joining");
-        insert(fleet, &joining, self.id(6));
-        update(fleet, "is_active = true", &SEASONAL);
-        update(fleet, "is_active = false", &[&self.tenant("leaving")]);
-        let mut repaired = Vec::new();
-        for (tenant, id) in [("undecryptable", 4), ("null", 5), ("emptied", 2)] {
-            let (tenant, id) = (self.tenant(tenant), self.id(id));
-            let token = issue(&fleet.service.graph, &tenant, &[&id.to_string()]);
-            update(fleet, &format!("access_token = '{}'", seal(&token)), &[&tenant]);
-            repaired.push((tenant, id));
-        }
+        let joining = [self.tenant("joining")];
+        let leaving = [self.tenant("leaving")];
+        let repaired = ["undecryptable", "null", "emptied"].map(|tenant| self.tenant(tenant));
+        let repairs = repaired.iter().map(|tenant| {
+            let token = issue(&fleet.service.graph, &tenant.name, &[&tenant.id]);
+            update_of(&format!("access_token = '{}'", seal(&token)), &[&tenant.name])
+        });
         let replaced = fastrand::usize(STABLE);
         let old = fleet.service.token_of(&name(replaced));
-        let new = replace(fleet, replaced);
-        fleet.psql(&exchange_statement());
+        let (new, replacement) = replacement_of(fleet, replaced);
+        let mut statements: Vec<_> = repairs.collect();
+        statements.extend([
+            insertion_of(fleet, &joining),
+            update_of("is_active = true", &SEASONAL),
+            update_of("is_active = false", &[&leaving[0].name]),
+            replacement,
+            exchange_statement(),
+        ]);
+        fleet.psql(&statements.join(";"));
         fleet.kill_and_restart().await;
         fleet.wait_for_answers(PAUSE).await;
         fleet.connect();
 
-        for (tenant, id) in repaired.iter().map(|(tenant, id)| (&**tenant, *id)) {
-            wait_until_served(fleet, tenant, id).await;
-        }
-        wait_until_served(fleet, &joining, self.id(6)).await;
-        for (tenant, id) in SEASONAL.iter().zip(7_001..) {
-            wait_until_served(fleet, tenant, id).await;
-        }
-        wait_until_refused(fleet, &self.tenant("leaving"), WITHDRAWN).await;
+        wait_until_served(fleet, &repaired).await;
+        wait_until_served(fleet, &joining).await;
+        wait_until_served(fleet, &seasonal()).await;
+        wait_until_refused(fleet, &leaving, WITHDRAWN).await;
         wait_until_exchanged(fleet).await;
         let in_use = fingerprint(&new);
         for sidecar in fleet.sidecars() {
@@ -207,31 +211,37 @@ impl Round {
     }
 }
 
-/// Issues the token of a tenant; returns the statement that inserts its row.
-fn insertion_of(fleet: &Fleet, tenant: &str, id: u32) -> String {
-    let id = id.to_string();
-    let token = issue(&fleet.service.graph, tenant, &[&id]);
-    insertion(tenant, &id, &format!("9{id}"), &token)
+fn seasonal() -> [Tenant; 2] {
+    [0, 1].map(|at| Tenant {
+        name: SEASONAL[at].to_owned(),
+        id: (7_000 + at).to_string(),
+    })
 }
 
-fn insert(fleet: &Fleet, tenant: &str, id: u32) {
-    fleet.psql(&insertion_of(fleet, tenant, id));
+/// Issues tokens for tenants; returns the statements that insert their rows.
+fn insertion_of(fleet: &Fleet, tenants: &[Tenant]) -> String {
+    let insertions = tenants.iter().map(|Tenant { name, id }| {
+        let token = issue(&fleet.service.graph, name, &[id]);
+        insertion(name, id, &format!("9{id}"), &token)
+    });
+    insertions.collect::<Vec<_>>().join(";")
+}
+
+fn insert(fleet: &Fleet, tenants: &[Tenant]) {
+    fleet.psql(&insertion_of(fleet, tenants));
 }
 
 fn update_of(columns: &str, tenants: &[&str]) -> String {
-    let tenants = tenants.join("', '");
-    format!("UPDATE tenant_whatsapp_config SET {columns} WHERE tenant_id IN ('{tenants}')")
+    let names = tenants.join("', '");
+    format!("UPDATE tenant_whatsapp_config SET {columns} WHERE tenant_id IN ('{names}')")
 }
 
-fn update(fleet: &Fleet, columns: &str, tenants: &[&str]) {
-    fleet.psql(&update_of(columns, tenants));
-}
-
-/// Puts a new token in place of a tenant's, which stays as it is; returns the new one.
-fn replace(fleet: &Fleet, tenant: usize) -> String {
-    let token = issue(&fleet.service.graph, &name(tenant), &[&phone(tenant)]);
-    update(fleet, &format!("access_token = '{}'", seal(&token)), &[&name(tenant)]);
-    token
+/// Issues a new token for a tenant, whose old one stays as it is; returns it with the statement that puts it into the row.
+fn replacement_of(fleet: &Fleet, tenant: usize) -> (String, String) {
+    let (name, id) = (name(tenant), phone(tenant));
+    let token = issue(&fleet.service.graph, &name, &[&id]);
+    let columns = format!("access_token = '{}'", seal(&token));
+    (token, update_of(&columns, &[&name]))
 }
 
 /// The statement by which two rows exchange everything except their names.
@@ -243,11 +253,6 @@ fn exchange_statement() -> String {
          FROM tenant_whatsapp_config AS other
          WHERE (one.tenant_id, other.tenant_id) IN (('{first}', '{second}'), ('{second}', '{first}'))"
     )
-}
-
-async fn exchange(fleet: &Fleet) {
-    fleet.psql(&exchange_statement());
-    wait_until_exchanged(fleet).await;
 }
 
 /// Waits until each of the two tenants uses the token that its row has.
@@ -270,28 +275,34 @@ async fn wait_until_exchanged(fleet: &Fleet) {
     }
 }
 
-/// Waits until all processes serve a tenant, named by its header and by its id.
-async fn wait_until_served(fleet: &Fleet, tenant: &str, id: u32) {
-    let by_id = format!("/v26.0/{id}?fields=id");
-    fleet
-        .wait_on_each("it is served", async |client: &mut Client| {
-            let named = me(client, tenant).await;
-            let seen = named.json()["name"].clone();
-            assert!(named.status != 200 || seen == *tenant, "{seen}");
-            named.status == 200 && client.get(&by_id).await.status == 200
-        })
-        .await;
+/// Waits until all processes serve these tenants, named by header and by id.
+async fn wait_until_served(fleet: &Fleet, tenants: &[Tenant]) {
+    let is_served = async |client: &mut Client| {
+        for Tenant { name, id } in tenants {
+            let named = me(client, name).await;
+            let by_id = client.get(&format!("/v26.0/{id}?fields=id")).await;
+            if named.status != 200 || by_id.status != 200 {
+                return false;
+            }
+            assert_is(&named, name);
+        }
+        true
+    };
+    fleet.wait_on_each("they are served", is_served).await;
 }
 
-/// Waits until all processes refuse a tenant.
-async fn wait_until_refused(fleet: &Fleet, tenant: &str, expected: (u16, i64)) {
-    fleet
-        .wait_on_each("it is refused", async |client: &mut Client| {
-            let response = me(client, tenant).await;
-            if expected == UNUSABLE && refusal(&response) == expected {
-                assert_eq!(response.json()["error"]["is_transient"], false, "{}", response.json());
+/// Waits until all processes refuse these tenants.
+async fn wait_until_refused(fleet: &Fleet, tenants: &[Tenant], expected: (u16, i64)) {
+    let is_refused = async |client: &mut Client| {
+        for Tenant { name, .. } in tenants {
+            let response = me(client, name).await;
+            if refusal(&response) != expected {
+                return false;
             }
-            refusal(&response) == expected
-        })
-        .await;
+            let is_transient = &response.json()["error"]["is_transient"];
+            assert_eq!(*is_transient, false, "{name}");
+        }
+        true
+    };
+    fleet.wait_on_each("they are refused", is_refused).await;
 }
