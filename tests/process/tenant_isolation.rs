@@ -48,7 +48,7 @@ async fn sixty_four_tenants_under_random_traffic_and_swaps_never_send_the_token_
     let sidecar = Sidecar::start(dir.path(), &config).await;
     let mut doors = Doors::new(&sidecar, dir.path());
     doors.sockets = Some(dir.path().to_owned());
-    send_and_replace(&graph, &doors, tokens, requests(REQUESTS)).await;
+    send_and_replace(&graph, &doors, tokens, number(REQUESTS_VARIABLE, REQUESTS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,11 +61,17 @@ async fn sixty_four_tenants_of_a_table_under_random_traffic_and_swaps_never_send
     let settings = format!("{HEAL}{LINKS}{tls}[token]\nrenew = {{ exchange = {{}} }}\n");
     let (_dir, sidecar) = service.sidecar(&settings).await;
     let doors = Doors::new(&sidecar, tls_dir.path());
-    send_and_replace(&service.graph, &doors, tokens, requests(TABLE_REQUESTS)).await;
+    send_and_replace(
+        &service.graph,
+        &doors,
+        tokens,
+        number(REQUESTS_VARIABLE, TABLE_REQUESTS),
+    )
+    .await;
 }
 
-fn requests(default: u64) -> u64 {
-    env::var_os(REQUESTS_VARIABLE).map_or(default, |number| number.to_str().unwrap().parse().unwrap())
+fn number(variable: &str, default: u64) -> u64 {
+    env::var_os(variable).map_or(default, |number| number.to_str().unwrap().parse().unwrap())
 }
 
 /// Sends so many requests while the tokens are replaced.

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::fleet::{EXCHANGED, Fleet, STABLE};
-use super::requests;
+use super::number;
 use super::tokens::{name, phone};
 use crate::support::{Client, fact, fingerprint, get, together, wait_until};
 use crate::tenants_from::support::{assert_is, insertion, issue, me, refusal, seal};
 
-/// The number of answers; `tests/run soak` sets a larger one.
+/// The number of answers at least; `tests/run soak` sets a larger one.
+const ANSWERS_VARIABLE: &str = "GRAPHWARD_CHANGES_ANSWERS";
 const ANSWERS: u64 = 1_000;
 /// The answers between two changes.
 const PAUSE: u64 = 200;
@@ -36,7 +37,7 @@ const UNUSABLE: (u16, i64) = (503, 990_003);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_processes_under_traffic_use_each_change_of_their_table_and_never_the_token_of_another() {
     let _turn = together().await;
-    let (answers, seed) = (requests(ANSWERS), fastrand::u64(..));
+    let (answers, seed) = (number(ANSWERS_VARIABLE, ANSWERS), fastrand::u64(..));
     fact(&format!("changes of a table: {answers} answers, seed {seed}"));
     let mut fleet = Fleet::start(seed).await;
     insert(&fleet, &seasonal());
