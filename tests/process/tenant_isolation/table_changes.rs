@@ -124,7 +124,7 @@ impl Round {
         );
         wait_until_refused(fleet, &new[..1], UNUSABLE).await;
         wait_until_refused(fleet, &new[1..], WITHOUT_TOKEN).await;
-        // … or in use: a text that cannot be decrypted says nothing of the token before it, and NULL says that there is none.
+        // … or in use: a text that cannot be decrypted says nothing of the token before it, NULL withdraws it.
         wait_until_refused(fleet, &in_use[1..], WITHOUT_TOKEN).await;
         fleet.wait_for_answers(PAUSE).await;
         let goes_on = async |client: &mut Client| {
