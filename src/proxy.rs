@@ -79,9 +79,9 @@ pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
 pub use heal::{HealConfig, HealMode};
 pub use lazy_tenant::{LazyTenant, TenantLookup, TenantOpener};
-pub use notices::OnceNotices;
+pub use notices::{AccessLogFilter, OnceNotices};
 pub use outage::OutageLog;
-pub use record::{AccessLogFilter, RequestTelemetry};
+pub use record::RequestTelemetry;
 pub use route::Tenants;
 pub use settings::{LinkRewriteConfig, Settings};
 pub use spool::{Spool, SpoolThreads};
@@ -107,6 +107,7 @@ use observe::{ObservedRequest, Observer};
 use outbound::OutboundRequest;
 use record::{Outcome, RequestRecord};
 use refusal::Refusal;
+use route::RequestSigns;
 use trace::TraceId;
 
 /// The proxy, as its listeners use it.
@@ -175,11 +176,13 @@ impl Proxy {
         let early_response = (!request.body().is_end_stream()).then_some(&connection.info.early_response);
         connection.info.early_response.forget();
         let version = request.version();
-        let response = match self.serve(&tenants, request, &connection, &mut record).await {
+        let mut signs = None;
+        let served = self.serve(&tenants, request, &connection, &mut signs, &mut record);
+        let response = match served.await {
             Ok(response) => response,
             Err(refusal) => {
                 let refusal = self.explain_absence(refusal, record.tenant());
-                record.set_refusal(&refusal);
+                record.set_refusal(&refusal, signs.as_deref().and_then(RequestSigns::name));
                 early_response
                     .filter(|_| refusal.leaves_body_unread())
                     .map(EarlyResponse::note);
@@ -195,12 +198,13 @@ impl Proxy {
         response.map(|body| if is_head { Body::default() } else { body }.with_record(record))
     }
 
-    /// Serves one request: the ten steps, in order.
+    /// Serves one request: the ten steps, in order. The signs are left for the record of a refusal.
     async fn serve(
         &self,
         tenants: &Tenants,
         request: Request<Incoming>,
         connection: &AppConnection,
+        signs: &mut Option<Box<RequestSigns>>,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         let (mut head, incoming) = request.into_parts();
@@ -213,9 +217,9 @@ impl Proxy {
         if validation::is_asterisk_form(&head) || (tenants.settings.via && is_final_recipient(&head)) {
             return Ok(options_response(record));
         }
-        let mut signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
+        *signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
         if tenants.settings.heal.mode == HealMode::Observe {
-            let request = ObservedRequest::new(head, incoming, connection.info.security, signs);
+            let request = ObservedRequest::new(head, incoming, connection.info.security, signs.take());
             return Box::pin(self.observe(tenants, request, record)).await;
         }
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
@@ -248,7 +252,7 @@ impl Proxy {
             scrub_config,
         )
         .await?;
-        if let Some(signs) = &mut signs {
+        if let Some(signs) = signs {
             signs.add_body(&mut received);
         }
         let looked_up = tenants
@@ -261,7 +265,7 @@ impl Proxy {
         if let Some(rules) = &tenant.allow {
             outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;
         }
-        if let (Some(_), Some(links)) = (&signs, &mut outbound.links) {
+        if let (Some(_), Some(links)) = (signs, &mut outbound.links) {
             links.name_tenant(&tenant.telemetry.tenant);
         }
         let BufferedBody { body, replay, findings } = received;

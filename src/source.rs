@@ -40,7 +40,9 @@ pub use postgres::{
 pub use renewed_store::RenewedTokenStore;
 pub use tenant_files::{TenantFiles, TenantFilesConfig};
 pub use tenant_pattern::{TenantPath, TenantPatternError, TenantUrl};
-pub use tenant_table::{NewTenant, Removal, StoredToken, TableContents, TenantRow, TenantRows, TenantTable};
+pub use tenant_table::{
+    NewTenant, PlaceWords, Removal, StoredToken, TableContents, TenantRow, TenantRows, TenantTable,
+};
 pub use tenant_template::{TenantExecConfig, TenantHttpConfig, TenantTemplate, TenantTemplateError};
 pub use tenants_cache::TenantsCache;
 pub use token_cache::FileTokenCache;

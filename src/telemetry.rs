@@ -5,6 +5,6 @@ mod events;
 mod log;
 pub mod metrics;
 
-pub use audit::{AuditConfig, AuditError, AuditFile, AuditLog, AuditRecord, InLog};
+pub use audit::{AuditAction, AuditConfig, AuditError, AuditFile, AuditLog, AuditRecord, InLog};
 pub use events::{Event, EventLog};
 pub use log::{LogError, LogFormat, LogHandle, LogLevel, LogOutput, LogSettings, install_logger, log_subscriber};

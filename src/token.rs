@@ -75,9 +75,10 @@ pub use refresher::Refresher;
 pub use rejection::{Liveness, RejectedRequest, RejectionReport, SuspicionId, TokenHealth};
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
-pub use token_use::{TokenAction, TokenUse};
+pub use token_use::{TokenUse, Withdrawal};
 pub use traits::{
     BoxFuture, CachedToken, Inspector, LivenessCheck, OperatorCommand, ProofAnswer, RefreshLock, RenewalRequest,
     Renewer, Source, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;
+pub use warnings::{expiry_alert, unknown_expiry_alert, warning_days};

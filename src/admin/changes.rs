@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::response::{error_response, json_response};
 use crate::source::decode::{DecodeError, Format, decode_token};
-use crate::telemetry::{AuditLog, AuditRecord, EventLog, InLog};
+use crate::telemetry::{AuditAction, AuditLog, AuditRecord, EventLog, InLog};
 use crate::token::{ObtainError, OperatorCommand, OperatorHandle, Token, TokenChange};
 use crate::types::{TenantId, TenantIdError, error_chain};
 
@@ -48,6 +48,8 @@ pub(super) enum ChangeError {
     UnknownTenant(String),
     #[error("there is no such tenant or parameter; name one by ?tenant=NAME, or leave it out for all")]
     NoSuchTenant,
+    #[error("the place of [tenants_from] has no such tenant")]
+    NotInPlace,
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     Body,
     #[error("the body is not JSON (line {line}, column {column}); expected {{\"{field}\": \"…\"}}")]
@@ -89,10 +91,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Change {
     /// The word for the audit.
-    const fn action(self) -> &'static str {
+    const fn action(self) -> AuditAction {
         match self {
-            Self::Set => "set",
-            Self::RollBack => "rolled_back",
+            Self::Set => AuditAction::Set,
+            Self::RollBack => AuditAction::RolledBack,
         }
     }
 
@@ -117,7 +119,7 @@ impl Change {
                     tenant,
                     action: self.action(),
                     source: stored_in,
-                    token,
+                    token: Some(token),
                     generation: None,
                     peer: Some(peer),
                 };
@@ -127,7 +129,7 @@ impl Change {
                     Self::RollBack => "rolled back to the token",
                 };
                 let reason = format!("The operator ({peer}) {what} {token}; it is stored in {stored_in}.");
-                asked.events.add(target.id, self.action(), reason);
+                asked.events.add(target.id, self.action().label(), reason);
                 json_response(StatusCode::OK, &change)
             }
             Err(error) => refuse(&error, Some(tenant), asked.peer),
@@ -143,9 +145,9 @@ impl Change {
     }
 }
 
-/// Answers why nothing was changed.
+/// Answers why nothing was done.
 pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> Response<Full<Bytes>> {
-    tracing::warn!(tenant, reason = %error, peer, "refused a change of the token");
+    tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
     error_response(error.status(), error)
 }
 
@@ -205,7 +207,7 @@ impl ChangeError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownTenant(_) | Self::NoSuchTenant => StatusCode::NOT_FOUND,
+            Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
             Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode => StatusCode::CONFLICT,
             Self::Body
             | Self::NotJson { .. }

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::telemetry::AuditAction;
 use crate::token::{
-    Alert, AlertCause, ErrorKind, Operation, OperationOutcome, OperationReport, TokenAction, TokenEvent, TokenStatus,
+    Alert, AlertCause, ErrorKind, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus,
 };
 use crate::types::Rfc3339Timestamp;
 
@@ -48,10 +49,11 @@ impl TokenHistory {
     pub fn observe(&self, event: &TokenEvent<'_>, now: SystemTime) {
         let mut last = self.last();
         match event {
-            TokenEvent::Used(token_use) => match token_use.action {
-                TokenAction::Loaded | TokenAction::Renewed => last.source = Some(token_use.source.to_owned()),
-                TokenAction::Stored | TokenAction::Rejected | TokenAction::Withdrawn => {}
-            },
+            TokenEvent::Used(token_use) => {
+                if matches!(token_use.action, AuditAction::Loaded | AuditAction::Renewed) {
+                    last.source = Some(token_use.source.to_owned());
+                }
+            }
             TokenEvent::OperationFinished(report) => last.on_operation(report, now),
             TokenEvent::StatusChanged(status) => {
                 last.status = status.clone();
@@ -59,7 +61,10 @@ impl TokenHistory {
                     last.forget_alert(AlertCause::ExpiryUnknown);
                 }
             }
-            TokenEvent::Withdrawn => (last.source, last.status) = (None, TokenStatus::default()),
+            TokenEvent::Withdrawn(withdrawal) => {
+                (last.source, last.status) = (None, TokenStatus::default());
+                last.alert = Some(withdrawal.alert());
+            }
             TokenEvent::Alert(alert) => {
                 if matches!(alert.key.cause, AlertCause::Rejected | AlertCause::ActionRequired) {
                     last.rejection = Some(LastRejection {
@@ -91,7 +96,7 @@ impl LastEvents {
             OperationOutcome::Found(_) => "found",
             OperationOutcome::Unchanged => "unchanged",
             OperationOutcome::Failed(error) => match error.kind() {
-                ErrorKind::NothingNew | ErrorKind::Absent => "unchanged",
+                ErrorKind::NothingNew | ErrorKind::Absent | ErrorKind::Locked => "unchanged",
                 ErrorKind::Transient => "failed",
                 ErrorKind::Permanent => "refused",
             },

@@ -11,7 +11,7 @@ use crate::renew::{SignUpCode, SignedUp};
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
-use crate::types::{TenantId, unix_seconds};
+use crate::types::{TenantId, error_chain, unix_seconds};
 
 /// The tenants of a table.
 pub trait TableTenants: fmt::Debug + Send + Sync {
@@ -28,7 +28,7 @@ pub trait TableTenants: fmt::Debug + Send + Sync {
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>>;
 
     /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
-    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<String, ObtainError>>;
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<StoredAt, ObtainError>>;
 
     /// Checks whether an OAuth code can be exchanged, and its token stored.
     ///
@@ -81,7 +81,16 @@ pub struct SignedUpAt {
     /// What its code stands for.
     pub signed_up: SignedUp,
     /// Where it is stored.
-    pub stored_in: String,
+    pub stored: StoredAt,
+}
+
+/// Where a tenant was put.
+#[derive(Clone, Debug)]
+pub struct StoredAt {
+    /// The description of the place.
+    pub place: String,
+    /// The reason why it could not be read there afterwards, if it could not: it is used when it can be.
+    pub unread: Option<Arc<ObtainError>>,
 }
 
 /// A tenant of a table.
@@ -105,8 +114,17 @@ pub enum TableToken {
     },
     /// The token in its row cannot be used.
     Faulty(Arc<ObtainError>),
-    /// It has no row any more.
+    /// It is not in its place any more.
     Withdrawn,
+}
+
+// === impl StoredAt ===
+
+impl StoredAt {
+    /// Says why the tenant is not used yet.
+    pub(super) fn unread(&self) -> Option<String> {
+        self.unread.as_deref().map(|error| error_chain(error))
+    }
 }
 
 // === impl TableToken ===
@@ -130,7 +148,7 @@ impl TableToken {
             Self::Open(tenant) => tenant.status(),
             Self::InRow { .. } => TenantStatus::usable("token available; no request for it lately".to_owned()),
             Self::Faulty(error) => TenantStatus::unusable(format!("no token: {error}")),
-            Self::Withdrawn => TenantStatus::unusable("the tenant has no row any more".to_owned()),
+            Self::Withdrawn => TenantStatus::unusable("the tenant was withdrawn".to_owned()),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::state::Admin;
 use super::table::{SignedUpAt, TableTenants};
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
-use crate::telemetry::{AuditRecord, InLog};
+use crate::telemetry::{AuditAction, AuditRecord, InLog};
 use crate::types::{Secret, TenantId};
 
 /// The body of a request that puts a tenant, besides its token.
@@ -39,6 +39,8 @@ struct PutTenant<'a> {
     /// The fingerprint of its token.
     token: String,
     stored_in: String,
+    /// The reason why it is not used yet, if it is not.
+    unread: Option<String>,
 }
 
 /// The shape of a body.
@@ -59,19 +61,20 @@ pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked:
             waba_id: fields.waba_id.as_deref(),
             phone_number_id: fields.phone_number_id.as_deref(),
         };
-        let stored_in = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
+        let stored = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
         // The refresher of a tenant in use has the new token when it answers.
         if let Some(open) = table.open(id.as_str()) {
             open.operator.refresh().await;
         }
         let fingerprint = token.secret.fingerprint().to_string();
-        asked.record(&id, "tenant_put", &fingerprint, &stored_in);
+        asked.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
         Ok(json_response(
             StatusCode::OK,
             &PutTenant {
                 tenant: id.as_str(),
                 token: fingerprint,
-                stored_in,
+                unread: stored.unread(),
+                stored_in: stored.place,
             },
         ))
     };
@@ -105,15 +108,16 @@ pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, asked: As
             code: &code,
             redirect_uri: fields.redirect_uri.as_deref(),
         };
-        let SignedUpAt { signed_up, stored_in } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
+        let SignedUpAt { signed_up, stored } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
         let fingerprint = signed_up.token.secret.fingerprint().to_string();
-        asked.record(&id, "tenant_put", &fingerprint, &stored_in);
+        asked.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
         Ok(json_response(
             StatusCode::OK,
             &json!({
                 "tenant": id.as_str(),
                 "token": fingerprint,
-                "stored_in": stored_in,
+                "stored_in": stored.place,
+                "unread": stored.unread(),
                 "wabaId": signed_up.waba_id,
                 "phoneNumberIds": signed_up.phone_number_ids,
             }),
@@ -129,13 +133,13 @@ pub(super) async fn withdraw_tenant(admin: &Admin, path: &str, asked: Asked<'_>)
         let (id, table) = find_place(admin, &name)?;
         match table.withdraw(&id).await.map_err(ChangeError::Tenant)? {
             Removal::Done(place) => {
-                asked.record(&id, "tenant_withdrawn", "", &place);
+                asked.record(&id, AuditAction::TenantWithdrawn, None, &place);
                 Ok(json_response(
                     StatusCode::OK,
                     &json!({ "tenant": id.as_str(), "removed_from": place }),
                 ))
             }
-            Removal::NotFound => Err(ChangeError::NoSuchTenant),
+            Removal::NotFound => Err(ChangeError::NotInPlace),
         }
     };
     let withdrawn: Result<_, ChangeError> = withdrawn.await;
@@ -164,9 +168,9 @@ impl TenantFields {
 // === impl Asked ===
 
 impl Asked<'_> {
-    fn record(&self, tenant: &TenantId, action: &'static str, token: &str, place: &str) {
-        let peer = self.peer;
-        tracing::info!(%tenant, token, place, peer, action, "the operator changed a tenant");
+    fn record(&self, tenant: &TenantId, action: AuditAction, token: Option<&str>, place: &str) {
+        let (peer, action_label) = (self.peer, action.label());
+        tracing::info!(%tenant, token, place, peer, action = action_label, "the operator changed a tenant");
         let record = AuditRecord {
             tenant: tenant.as_str(),
             action,
@@ -176,11 +180,11 @@ impl Asked<'_> {
             peer: Some(peer),
         };
         self.audit.record(&record, InLog::Present);
-        let what = match action {
-            "tenant_put" => format!("put the tenant with the token {token} into {place}"),
-            _ => format!("withdrew the tenant from {place}"),
+        let what = match token {
+            Some(token) => format!("put the tenant with the token {token} into {place}"),
+            None => format!("withdrew the tenant from {place}"),
         };
         self.events
-            .add(tenant, action, format!("The operator ({peer}) {what}."));
+            .add(tenant, action_label, format!("The operator ({peer}) {what}."));
     }
 }

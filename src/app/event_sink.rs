@@ -1,92 +1,45 @@
-//! Passes the refresher's events on to the metrics, the operators and the alert webhook.
+//! Passes the refresher's events on to the metrics and the operators.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwapOption;
-
+use super::token_reports::TokenReports;
 use crate::admin::TokenHistory;
-use crate::alert::AlertSender;
+use crate::telemetry::InLog;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::telemetry::{AuditLog, AuditRecord, EventLog, InLog};
-use crate::token::{
-    ErrorKind, Operation, OperationOutcome, OperationReport, TokenAction, TokenEvent, TokenStatus, TokenUse,
-};
+use crate::token::{AlertCause, ErrorKind, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
 use crate::types::{Clock, TenantId};
-
-/// The webhook that is configured at the moment, if one is.
-pub(super) type SharedAlertSender = Arc<ArcSwapOption<AlertSender>>;
 
 /// Where the events of a tenant's refresher go.
 pub(super) struct EventReceivers {
     pub(super) tenant: TenantId,
     pub(super) metrics: TokenMetrics,
-    pub(super) webhook: SharedAlertSender,
-    pub(super) audit: AuditLog,
-    pub(super) events: EventLog,
+    pub(super) reports: TokenReports,
     pub(super) history: Arc<TokenHistory>,
     pub(super) clock: Clock,
 }
 
-/// Returns the sink that counts the refresher's events, sends its alerts, writes the audit, and shows all to the operators.
-pub(super) fn event_sink(receivers: EventReceivers) -> impl Fn(&TokenEvent<'_>) + Send {
-    let EventReceivers {
-        tenant,
-        metrics,
-        webhook,
-        audit,
-        events,
-        history,
-        clock,
-    } = receivers;
-    move |event| {
-        history.observe(event, clock.now());
+impl EventReceivers {
+    /// Counts an event of the refresher, and reports it to the operators.
+    pub(super) fn receive(&self, event: &TokenEvent<'_>) {
+        let Self { metrics, reports, .. } = self;
+        self.history.observe(event, self.clock.now());
         match event {
-            TokenEvent::Used(token_use) => {
-                record_use(&audit, &tenant, token_use);
-                add_use(&events, &tenant, token_use);
+            TokenEvent::Used(token_use) => reports.used(&self.tenant, token_use),
+            TokenEvent::OperationFinished(report) => record_attempt(metrics, report),
+            TokenEvent::StatusChanged(status) => record_status(metrics, status),
+            TokenEvent::Withdrawn(withdrawal) => {
+                metrics.forget_current_token();
+                metrics.count_alert(AlertCause::Withdrawn.label());
+                reports.withdrawn(from_ref(withdrawal), InLog::Present);
             }
-            TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
-            TokenEvent::StatusChanged(status) => record_status(&metrics, status),
-            TokenEvent::Withdrawn => metrics.forget_current_token(),
             TokenEvent::Alert(alert) => {
-                let cause = alert.key.cause.label();
-                metrics.count_alert(cause);
-                events.add(&tenant, cause, alert.summary.as_str());
-                if let Some(sender) = &*webhook.load() {
-                    sender.send(alert);
-                }
+                metrics.count_alert(alert.key.cause.label());
+                reports.send(alert);
             }
         }
     }
-}
-
-/// Shows the operators a use of a token. An alert says why one was rejected or withdrawn.
-fn add_use(events: &EventLog, tenant: &TenantId, token_use: &TokenUse<'_>) {
-    let TokenUse { source, token, .. } = token_use;
-    let reason = match token_use.action {
-        TokenAction::Loaded => format!("The token {token} from {source} is in use."),
-        TokenAction::Renewed => format!("The token was renewed by {source}; {token} is in use."),
-        TokenAction::Stored => format!("The renewed token {token} was stored in {source}."),
-        TokenAction::Rejected | TokenAction::Withdrawn => return,
-    };
-    events.add(tenant, token_use.action.label(), reason);
-}
-
-fn record_use(audit: &AuditLog, tenant: &TenantId, token_use: &TokenUse<'_>) {
-    let record = AuditRecord {
-        tenant: tenant.as_str(),
-        action: token_use.action.label(),
-        source: token_use.source,
-        token: &token_use.token.to_string(),
-        generation: Some(token_use.generation.get()),
-        peer: None,
-    };
-    let in_log = match token_use.action {
-        TokenAction::Stored => InLog::Missing,
-        TokenAction::Loaded | TokenAction::Renewed | TokenAction::Rejected | TokenAction::Withdrawn => InLog::Present,
-    };
-    audit.record(&record, in_log);
 }
 
 fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
@@ -96,7 +49,7 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
         OperationOutcome::Unchanged => ("unchanged", "unchanged"),
         OperationOutcome::Failed(error) => match error.kind() {
             // After a withdrawal, the alert says so, and the source is in order.
-            ErrorKind::NothingNew | ErrorKind::Absent => ("unchanged", "unchanged"),
+            ErrorKind::NothingNew | ErrorKind::Absent | ErrorKind::Locked => ("unchanged", "unchanged"),
             ErrorKind::Transient => ("failed", "failed"),
             ErrorKind::Permanent if error.is_from_renewer() => ("refused", "action_required"),
             ErrorKind::Permanent => {

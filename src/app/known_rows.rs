@@ -1,6 +1,6 @@
 //! The rows of the table as they were read last, and what opens their tenants.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -92,7 +92,8 @@ impl KnownRows {
                     RowChange::Outdated => ReadRow::Outdated,
                 }
             }
-            Some(_) if read_at < cell.known_at() => ReadRow::Outdated,
+            // A look-up may have begun before the tenant was withdrawn.
+            Some(_) | None if read_at < cell.known_at() => ReadRow::Outdated,
             // It is opened anew: with another app or other ids, or after it was withdrawn. A request that has begun goes on with
             // the token that belongs to the ids by which it was routed.
             Some(_) | None => {
@@ -110,16 +111,16 @@ impl KnownRows {
         cell
     }
 
-    /// Withdraws a tenant.
-    pub(super) fn withdraw(&mut self, id: &TenantId) {
-        if let Some(known) = self.rows.get(id) {
-            known.opener.cell.replace(None, Instant::now());
-            self.tenants.end(id);
-            self.is_changed = true;
-        }
+    /// Withdraws a tenant; returns the row that it had.
+    pub(super) fn withdraw(&mut self, id: &TenantId) -> Option<TenantRow> {
+        let cell = &self.rows.get(id)?.opener.cell;
+        let before = cell.row();
+        cell.replace(None, Instant::now());
+        self.is_changed = true;
+        (*before).clone()
     }
 
-    /// Has a closed tenant in the place of one that is open.
+    /// Replaces a tenant that is open by a closed one.
     pub(super) fn close(&mut self, id: &TenantId) {
         let cell = self.rows.get(id).map(|known| &known.opener.cell);
         if let Some((Some(row), known_at)) = cell.map(|cell| ((*cell.row()).clone(), cell.known_at())) {
@@ -134,15 +135,17 @@ impl KnownRows {
 
     /// The rows of the tenants that are not withdrawn.
     pub(super) fn listed(&self) -> impl Iterator<Item = TenantRow> {
-        self.rows
-            .values()
-            .filter_map(|known| (*known.opener.cell.row()).clone())
+        self.current().filter_map(|row| (*row).clone())
     }
 
-    /// A number that is another one if a row is another one.
+    /// All rows as they are now, `None` in place of those of withdrawn tenants.
+    pub(super) fn current(&self) -> impl Iterator<Item = Arc<Option<TenantRow>>> {
+        self.rows.values().map(|known| known.opener.cell.row())
+    }
+
+    /// A checksum of the rows: the cache is written when it changes.
     pub(super) fn checksum(&self) -> u64 {
-        let rows = self.rows.values().map(|known| known.opener.cell.row());
-        let hashes = rows.map(|row| {
+        let hashes = self.current().map(|row| {
             let mut hasher = DefaultHasher::new();
             if let Some(row) = &*row {
                 (&row.id, &row.object_ids, &row.app).hash(&mut hasher);
@@ -155,22 +158,6 @@ impl KnownRows {
         });
         // They have no order.
         hashes.fold(0, u64::wrapping_add)
-    }
-
-    /// The tenants whose token cannot be used.
-    pub(super) fn unusable(&self) -> BTreeSet<TenantId> {
-        let rows = self.rows.values().map(|known| known.opener.cell.row());
-        let faulty = rows.filter_map(|row| {
-            let row = row.as_ref().as_ref()?;
-            row.token.is_err().then(|| row.id.clone())
-        });
-        faulty.collect()
-    }
-
-    /// The reason why the token of a tenant cannot be used, if it cannot.
-    pub(super) fn problem(&self, id: &TenantId) -> Option<Arc<ObtainError>> {
-        let row = self.rows.get(id)?.opener.cell.row();
-        row.as_ref().as_ref()?.token.as_ref().err().cloned()
     }
 
     /// Returns whether the directory has to be built anew, once. The operator sees the rows as they are now.

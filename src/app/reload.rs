@@ -22,21 +22,21 @@ use super::build::{self, ReloadTrigger};
 use super::context::{BuildContext, EGRESS_KEY};
 use super::directory::build_tenants;
 use super::error::StartError;
-use super::event_sink::SharedAlertSender;
 use super::row_settings::RowSettings;
 use super::row_tenants::RowTenants;
 use super::secret_files::SecretFiles;
 use super::secrets;
 use super::service_manager::ServiceManager;
 use super::tenants::{NewTenant, RunningTenant};
+use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AccessPolicy, Admin};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
 use crate::proxy::{Proxy, Settings, TenantShare};
 use crate::source::{TenantTable, TokenSource};
-use crate::telemetry::AuditFile;
-use crate::token::{ProofSettings, Reconfiguration};
+use crate::telemetry::{AuditFile, InLog};
+use crate::token::{ObtainError, ProofSettings, Reconfiguration};
 use crate::types::{TenantId, error_chain};
 
 /// Reloads the configuration of a process.
@@ -254,9 +254,10 @@ impl Reloader {
             };
             self.tenants.push(tenant);
         }
-        for gone in &before {
-            tracing::info!(tenant = %gone.id, "a tenant is gone: its requests are refused");
-        }
+        let statement = || ObtainError::absent("removed", "the configuration does not have this tenant any more");
+        let withdrawals = before.iter().filter_map(|gone| gone.withdrawal(statement()));
+        let withdrawals: Vec<_> = withdrawals.collect();
+        TokenReports::new(&self.context, &self.alert_sender).withdrawn(&withdrawals, InLog::Missing);
         async move {
             drop(before);
             join_all(taken_over).await

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use super::row_tenants::{RowTenants, TableRequest};
+use super::row_tenants::RowTenants;
+use super::tenant_look_ups::LookUpReason;
 use super::token_provider::TokenProviderError;
-use crate::admin::SignedUpAt;
+use crate::admin::{SignedUpAt, StoredAt};
 use crate::renew::{CodeExchange, SignUpCode};
 use crate::source::{NewTenant, Removal, TenantRow};
 use crate::tenants::{RowCell, RowSource};
@@ -22,12 +23,11 @@ const STORE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl RowTenants {
     /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
-    pub(super) async fn put_row(&self, tenant: &TenantId, new: NewTenant<'_>) -> Result<String, ObtainError> {
+    pub(super) async fn put_row(&self, tenant: &TenantId, new: NewTenant<'_>) -> Result<StoredAt, ObtainError> {
         let rows = self.rows();
         self.check_token(tenant, new.token).await?;
         rows.put(tenant, new).await?;
-        self.read_row(tenant).await;
-        Ok(rows.describe(tenant))
+        Ok(self.use_put(tenant).await)
     }
 
     /// Checks whether a code can be exchanged, and its token stored: a token that cannot be stored is lost with its code.
@@ -68,17 +68,17 @@ impl RowTenants {
             stored = rows.put(tenant, new).await;
         }
         stored?;
-        self.read_row(tenant).await;
         Ok(SignedUpAt {
             signed_up,
-            stored_in: rows.describe(tenant),
+            stored: self.use_put(tenant).await,
         })
     }
 
     /// Removes a tenant from the table, and refuses its requests.
     pub(super) async fn remove_row(&self, tenant: &TenantId) -> Result<Removal, ObtainError> {
         let removal = self.rows().remove(tenant).await?;
-        self.read_row(tenant).await;
+        // It is withdrawn even if it cannot be read once more.
+        drop(self.requests.rows.request(tenant, LookUpReason::Removed).await);
         Ok(removal)
     }
 
@@ -101,11 +101,11 @@ impl RowTenants {
         provider.check_token(token, self.now()).await
     }
 
-    /// Lets the row of a tenant be read now.
-    async fn read_row(&self, tenant: &TenantId) {
-        let (reply, done) = oneshot::channel();
-        // If graphward stops, the send fails and drops the reply.
-        drop(self.requests.send(TableRequest::ReadRow(tenant.clone(), reply)).await);
-        drop(done.await);
+    /// Uses a tenant that was put.
+    async fn use_put(&self, tenant: &TenantId) -> StoredAt {
+        StoredAt {
+            place: self.rows().describe(tenant),
+            unread: self.requests.rows.request(tenant, LookUpReason::Put).await.err(),
+        }
     }
 }

@@ -20,16 +20,17 @@ use tokio::time::Instant;
 use super::context::BuildContext;
 use super::directory::request_tenant;
 use super::error::StartError;
-use super::event_sink::SharedAlertSender;
 use super::open_rows::{OpenLimits, OpenRow, OpenRows};
 use super::row_settings::{RowApp, RowSettings};
+use super::tenant_look_ups::LookUpSender;
 use super::tenants::NewTenant;
+use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AdminTenant, TableState};
 use crate::config::Config;
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
-use crate::source::{StoredToken, TenantRows, TenantTable, TenantsFrom};
+use crate::source::{PlaceWords, StoredToken, TenantRow, TenantRows, TenantTable, TenantsFrom};
 use crate::tenants::{RowCell, RowSource, VisitPolicy};
-use crate::token::{Alert, AlertCause, AlertKey, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport};
+use crate::token::{Alert, AlertCause, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport, Withdrawal};
 use crate::types::{TenantId, error_chain};
 
 /// Opens and closes the tenants of a table.
@@ -38,6 +39,7 @@ pub(super) struct RowTenants {
     pub(super) proxy: Weak<Proxy>,
     rows: ArcSwap<Arc<dyn TenantRows>>,
     alert_sender: SharedAlertSender,
+    pub(super) reports: TokenReports,
     concurrency_limit: ConcurrencyLimit,
     budgets: BufferBudgets,
     settings: ArcSwap<RowSettings>,
@@ -48,8 +50,15 @@ pub(super) struct RowTenants {
     table_state: ArcSwap<TableState>,
     /// All rows, for the operator.
     pub(super) cells: ArcSwap<Vec<Arc<RowCell>>>,
-    /// Asks for a read of the table, or of another one.
-    pub(super) requests: mpsc::Sender<TableRequest>,
+    pub(super) requests: TableRequests,
+}
+
+/// Requests reads from the task that reads the table.
+pub(super) struct TableRequests {
+    /// Of the table, or of another one.
+    pub(super) table: mpsc::Sender<TableRequest>,
+    /// Of single rows, which do not wait for a read of the table.
+    pub(super) rows: LookUpSender,
 }
 
 /// What is requested from the task that reads the table.
@@ -58,8 +67,6 @@ pub(super) enum TableRequest {
     ReadAgain(oneshot::Sender<()>),
     /// Read another one from now on.
     Replace(Box<dyn TenantTable>),
-    /// Read the row of a tenant that the operator has changed; then send.
-    ReadRow(TenantId, oneshot::Sender<()>),
 }
 
 /// Opens one tenant.
@@ -89,7 +96,7 @@ impl RowTenants {
         alert_sender: &SharedAlertSender,
         proxy: &Arc<Proxy>,
         renewals: NonZeroU8,
-        requests: mpsc::Sender<TableRequest>,
+        requests: TableRequests,
     ) -> Result<Arc<Self>, StartError> {
         let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
         let common = config.tenants_from.as_ref().map(TenantsFrom::common);
@@ -98,6 +105,7 @@ impl RowTenants {
             proxy: Arc::downgrade(proxy),
             rows: ArcSwap::from_pointee(rows),
             alert_sender: Arc::clone(alert_sender),
+            reports: TokenReports::new(context, alert_sender),
             concurrency_limit: proxy.concurrency_limit.clone(),
             budgets: proxy.budgets.clone(),
             settings: ArcSwap::from_pointee(settings),
@@ -145,7 +153,7 @@ impl RowTenants {
     pub(super) async fn replace_table(&self, table: Box<dyn TenantTable>) {
         self.rows.store(Arc::new(table.rows()));
         // If graphward stops, it is not read any more.
-        drop(self.requests.send(TableRequest::Replace(table)).await);
+        drop(self.requests.table.send(TableRequest::Replace(table)).await);
     }
 
     /// What reads and writes single rows.
@@ -237,6 +245,7 @@ impl RowTenants {
             && let Ok(token) = &row.token
             && let (None, Some(_)) = (token.expires_at, report.expires_at)
             && let Err(error) = self.store_end(&row.id, token, report.expires_at).await
+            && !error.is_locked()
         {
             let (tenant, error) = (&row.id, error_chain(&error));
             tracing::info!(%tenant, error, "the end of the token could not be stored");
@@ -288,40 +297,23 @@ impl RowTenants {
 
     /// Tells the operator that many tenants are missing in the table at once.
     pub(super) fn report_loss(&self, missing: usize, known: usize) {
+        let PlaceWords { whole, loss, .. } = self.rows().words();
         tracing::error!(
             missing,
             known,
-            "many tenants are missing at once, so what was read is not used for 5 minutes: look whether the table was truncated or \
-             the wrong database answers"
+            "many tenants are missing at once, so what was read is not used for 5 minutes: look whether {loss}"
         );
-        let alert = Alert {
-            key: AlertKey {
-                tenant: TenantId::unnamed(),
-                cause: AlertCause::TenantsMissing,
-                reason: String::new(),
-            },
-            summary: format!(
-                "{missing} of {known} tenants are missing in their table at once, and stay in use for 5 minutes"
+        let (tenant, cause) = (TenantId::unnamed(), AlertCause::TenantsMissing);
+        self.context.metrics.token_metrics(&tenant).count_alert(cause.label());
+        self.reports.send(&Alert::new(
+            &tenant,
+            cause,
+            "",
+            &format!(
+                "{missing} of {known} tenants are missing in their {whole} at once, and stay in use for 5 minutes"
             ),
-            remediation:
-                "Look whether the table was truncated or the wrong database answers; if they have really left, send \
-                          POST /admin/refresh-token"
-                    .to_owned(),
-        };
-        let metrics = self.context.metrics.token_metrics(&alert.key.tenant);
-        metrics.count_alert(alert.key.cause.label());
-        self.context
-            .events
-            .add(&alert.key.tenant, alert.key.cause.label(), alert.summary.as_str());
-        if let Some(sender) = &*self.alert_sender.load() {
-            sender.send(&alert);
-        }
-    }
-
-    /// Tells the operator that a tenant was withdrawn.
-    pub(super) fn report_withdrawn(&self, id: &TenantId) {
-        let reason = "The tenant is not in its table any more.";
-        self.context.events.add(id, AlertCause::Withdrawn.label(), reason);
+            &format!("Look whether {loss}; if they have really left, send POST /admin/refresh-token"),
+        ));
     }
 
     /// What visits are for.
@@ -348,9 +340,22 @@ impl RowTenants {
         self.open_rows().close(ids, Instant::now());
     }
 
-    /// Ends a tenant that was withdrawn: the requests that wait for its token are refused.
-    pub(super) fn end(&self, id: &TenantId) {
-        drop(self.open_rows().by_name.remove(id));
+    /// Ends a tenant that had this row and was withdrawn: the requests that wait for its token are refused. Returns what is to be
+    /// reported; `None` if its refresher has reported it.
+    pub(super) fn withdraw(&self, row: &TenantRow) -> Option<Withdrawal> {
+        let open = self.open_rows().by_name.remove(&row.id);
+        let source = self.rows().describe(&row.id);
+        let statement = RowSource::missing(&source);
+        match open {
+            Some(open) => open.running.withdrawal(statement),
+            None => Some(Withdrawal {
+                tenant: row.id.clone(),
+                source,
+                token: row.token.as_ref().ok().map(|token| token.secret.fingerprint()),
+                generation: None,
+                statement,
+            }),
+        }
     }
 }
 

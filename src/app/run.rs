@@ -15,13 +15,13 @@ use tokio::time::{sleep, timeout};
 use super::build::{self, Dependencies, ProxyDeps, ProxyListener};
 use super::context::BuildContext;
 use super::error::StartError;
-use super::event_sink::SharedAlertSender;
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use super::state::prepare_state_dir;
 use super::table_reader::TableReader;
 use super::tenants::NewTenant;
+use super::token_reports::SharedAlertSender;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::net::{

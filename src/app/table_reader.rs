@@ -18,35 +18,36 @@ use super::cache_writer::CacheWriter;
 use super::context::BuildContext;
 use super::directory::with_rows;
 use super::error::StartError;
-use super::event_sink::SharedAlertSender;
 use super::known_rows::{KnownRows, ReadRow};
-use super::row_tenants::{RowTenants, TableRequest};
-use super::table_reports::{TableReports, report_failure};
-use super::tenant_look_ups::{LookUps, LookedUp};
+use super::row_tenants::{RowTenants, TableRequest, TableRequests};
+use super::table_reports::TableReports;
+use super::tenant_look_ups::LookUps;
 use super::tenant_visits::TenantVisits;
-use crate::admin::{ReadFailure, TableState};
+use super::token_reports::SharedAlertSender;
+use crate::admin::TableState;
 use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::source::{TableContents, TenantRow, TenantTable};
+use crate::telemetry::InLog;
 use crate::tenants::{Roster, RosterDecision};
-use crate::token::ObtainError;
-use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
+use crate::token::{ObtainError, Withdrawal};
+use crate::types::{TenantId, error_chain};
 
 /// Reads the table of the tenants.
 pub(super) struct TableReader {
     table: Option<ReadTable>,
-    tenants: Arc<RowTenants>,
-    proxy: Arc<Proxy>,
-    roster: Roster,
-    rows: KnownRows,
+    pub(super) tenants: Arc<RowTenants>,
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) roster: Roster,
+    pub(super) rows: KnownRows,
     /// When tenants that are not used any more are searched for.
     idle: Interval,
     cache: Option<CacheWriter>,
-    look_ups: LookUps,
-    visits: TenantVisits,
+    pub(super) look_ups: LookUps,
+    pub(super) visits: TenantVisits,
     reports: TableReports,
     /// Single rows can be read although the last read of the table failed.
-    recovered: Arc<Notify>,
+    pub(super) recovered: Arc<Notify>,
     has_read: watch::Sender<bool>,
 }
 
@@ -101,12 +102,16 @@ impl TableReader {
             .tenants_from
             .as_ref()
             .map_or(RENEWALS, |from| from.common().renewals);
-        let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, renewals, sender)?;
         let (lookup, look_ups) = LookUps::new(table.rows());
+        let senders = TableRequests {
+            table: sender,
+            rows: lookup.clone(),
+        };
+        let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, renewals, senders)?;
         proxy.tenants.rcu(|before| {
             let mut tenants = with_rows(before, std::iter::empty());
             tenants.reads_signs = true;
-            tenants.lookup = Some(Arc::clone(&lookup));
+            tenants.lookup = Some(Arc::new(lookup.clone()));
             tenants
         });
         let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
@@ -119,12 +124,12 @@ impl TableReader {
             proxy: Arc::clone(proxy),
             roster: Roster::default(),
             rows: KnownRows::new(Arc::clone(&tenants)),
+            reports: TableReports::new(Arc::clone(&tenants)),
             tenants,
             idle,
             cache,
             look_ups,
             visits,
-            reports: TableReports::default(),
             recovered: Arc::default(),
             has_read: watch::Sender::new(false),
         })
@@ -182,14 +187,6 @@ impl TableReader {
                     self.look_ups.replace_rows(other.rows());
                     table = other;
                 }
-                Some(TableRequest::ReadRow(name, reply)) => {
-                    let rows = self.tenants.rows();
-                    let read_at = Instant::now();
-                    let row = self.serve_while(rows.read_row(&name)).await;
-                    self.on_changed_row(LookedUp { name, read_at, row });
-                    // The operator may have given up.
-                    let _gone = reply.send(());
-                }
                 None => {}
             }
         }
@@ -226,6 +223,7 @@ impl TableReader {
                 never = self.visits.run() => match never {},
                 _ = self.idle.tick() => {
                     self.close_idle(0);
+                    self.reports.on_tick(&self.rows);
                     self.proxy.tenants.load().unnamed.telemetry.notices.report_unknown_tenants();
                 }
             }
@@ -255,17 +253,7 @@ impl TableReader {
     }
 
     fn on_failure(&self, error: String) {
-        let before = self.tenants.table_state();
-        let failure = before.failure.as_ref();
-        if failure.is_none_or(|failure| failure.error != error) {
-            report_failure(&error, self.rows.len());
-        }
-        let now = || Rfc3339Timestamp(self.tenants.now()).to_string();
-        let since = failure.map_or_else(now, |failure| failure.since.clone());
-        self.tenants.set_table_state(TableState {
-            failure: Some(ReadFailure { error, since }),
-            ..*before
-        });
+        self.reports.on_failure(error, self.rows.len());
         // With those of the cache, it can serve.
         if self.rows.len() > 0 {
             self.has_read.send_replace(true);
@@ -298,9 +286,8 @@ impl TableReader {
                         ReadRow::Same | ReadRow::Changed(_) => {}
                     }
                 }
-                for id in &withdrawn {
-                    self.withdraw(id);
-                }
+                let withdrawals = self.withdraw(&withdrawn);
+                self.tenants.reports.withdrawn(&withdrawals, InLog::Missing);
                 self.reports.on_change(&self.rows, &new, &withdrawn);
                 self.reports.on_hidden(&self.rows, &self.proxy.tenants.load());
                 read_again_at
@@ -309,7 +296,7 @@ impl TableReader {
     }
 
     /// Uses a row.
-    fn put(&mut self, row: TenantRow, read_at: Instant) -> ReadRow {
+    pub(super) fn put(&mut self, row: TenantRow, read_at: Instant) -> ReadRow {
         let row = self.rows.put(row, read_at);
         match &row {
             ReadRow::Changed(cell) | ReadRow::New(cell) => self.visits.schedule(cell),
@@ -319,71 +306,20 @@ impl TableReader {
     }
 
     /// Gives the proxy the tenants as they are now, if they are others than before.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         if self.rows.take_change() {
             let rows = &self.rows;
             self.proxy.tenants.rcu(|before| rows.in_place_of(before));
         }
     }
 
-    /// Replaces tenants that are not used any more by closed ones, and the least recently used ones until `more` can be opened. If
-    /// the table lists none, they are forgotten.
-    fn close_idle(&mut self, more: usize) {
-        for id in self.tenants.close_idle(more) {
-            if self.tenants.table_state().is_listed {
-                self.rows.close(&id);
-            } else {
-                self.visits.cancel(&id);
-                self.rows.forget(&id);
-            }
-        }
-    }
-
-    /// Uses a row that the operator has put, or withdrawn.
-    fn on_changed_row(&mut self, changed: LookedUp) {
-        if matches!(changed.row, Ok(None)) {
-            self.withdraw(&changed.name);
-            self.roster.on_removed(&changed.name);
-        }
-        self.on_looked_up(changed);
-    }
-
-    fn withdraw(&mut self, id: &TenantId) {
-        self.visits.cancel(id);
-        self.rows.withdraw(id);
-        self.tenants.report_withdrawn(id);
-    }
-
-    fn on_looked_up(&mut self, LookedUp { name, read_at, row }: LookedUp) {
-        let state = self.tenants.table_state();
-        if row.is_ok() && state.failure.is_some() {
-            self.recovered.notify_one();
-        }
-        let result = match row {
-            Ok(Some(row)) => {
-                if state.is_listed {
-                    self.roster.on_row(&name);
-                } else {
-                    self.close_idle(1);
-                }
-                drop(self.put(row, read_at));
-                Ok(())
-            }
-            Ok(None) => {
-                self.look_ups.note_unknown(name.clone());
-                Ok(())
-            }
-            Err(error) => Err(Arc::new(error)),
-        };
-        // Those who wait read the proxy's tenants when they are told.
+    /// Withdraws tenants; returns what is to be reported.
+    pub(super) fn withdraw(&mut self, ids: &[TenantId]) -> Vec<Withdrawal> {
+        ids.iter().for_each(|id| self.visits.cancel(id));
+        let rows: Vec<_> = ids.iter().filter_map(|id| self.rows.withdraw(id)).collect();
+        // The next requests are refused before those that wait are told.
         self.publish();
-        if !state.is_listed
-            && let Some(entry) = self.proxy.tenants.load().directory.find(name.as_str())
-        {
-            // Only open ones are closed and forgotten.
-            entry.tenant.get();
-        }
-        self.look_ups.finish(&name, &result);
+        rows.iter().filter_map(|row| self.tenants.withdraw(row)).collect()
     }
 }
 

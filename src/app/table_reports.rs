@@ -1,46 +1,81 @@
-//! What the log says of the tenants of a table, each thing once.
+//! What operators are told of the tenants of a table, each thing once.
+//!
+//! # Why
+//!
+//! Most tenants are at rest, and have no refresher that could warn of the end of a token. The rows say enough for that: whether
+//! a token can be used, and when it ends. A tenant that is open warns itself, and so does one that is visited: its refresher
+//! knows whether a renewal succeeds, and what Graph says of the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::known_rows::KnownRows;
+use super::row_tenants::RowTenants;
+use crate::admin::{ReadFailure, TableState};
 use crate::proxy::Tenants;
-use crate::types::TenantId;
+use crate::source::TenantRow;
+use crate::tenants::VisitPolicy;
+use crate::token::{Alert, AlertCause, expiry_alert, unknown_expiry_alert, warning_days};
+use crate::types::{Rfc3339Timestamp, TenantId};
 
-/// What the log has said.
-#[derive(Debug, Default)]
+/// What was told.
 pub(super) struct TableReports {
+    tenants: Arc<RowTenants>,
     /// The faults of the last read.
     faults: Vec<String>,
-    /// The tenants without a usable token.
-    unusable: BTreeSet<TenantId>,
     /// The tenants of the configuration whose row is not used.
     hidden: BTreeSet<TenantId>,
+    /// What is wrong with the tokens of tenants.
+    causes: HashMap<TenantId, AlertCause>,
 }
 
 /// The most names in one line of the log.
 const MAX_NAMES: usize = 10;
 
-/// Reports that the table cannot be read, while so many tenants are known.
-pub(super) fn report_failure(error: &str, known: usize) {
-    match known {
-        0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
-        known => tracing::error!(
-            error,
-            known,
-            "cannot read the tenants: those that are known stay in use"
-        ),
-    }
-}
-
 // === impl TableReports ===
 
 impl TableReports {
+    /// Nothing was told yet.
+    pub(super) fn new(tenants: Arc<RowTenants>) -> Self {
+        Self {
+            tenants,
+            faults: Vec::new(),
+            hidden: BTreeSet::new(),
+            causes: HashMap::new(),
+        }
+    }
+
+    /// Reports that the table cannot be read, while so many tenants are known.
+    pub(super) fn on_failure(&self, error: String, known: usize) {
+        let before = self.tenants.table_state();
+        let failure = before.failure.as_ref();
+        match known {
+            _ if failure.is_some_and(|failure| failure.error == error) => {}
+            0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
+            known => tracing::error!(
+                error,
+                known,
+                "cannot read the tenants: those that are known stay in use"
+            ),
+        }
+        let now = || Rfc3339Timestamp(self.tenants.now()).to_string();
+        let since = failure.map_or_else(now, |failure| failure.since.clone());
+        self.tenants.set_table_state(TableState {
+            failure: Some(ReadFailure { error, since }),
+            ..*before
+        });
+    }
+
     /// Reports the rows of a read that are no tenants, if they are others than before.
     pub(super) fn on_faults(&mut self, faults: Vec<String>) {
         if !faults.is_empty() && faults != self.faults {
-            let shown: Vec<_> = faults.iter().take(MAX_NAMES).map(String::as_str).collect();
-            let (faults, count) = (shown.join("; "), faults.len());
-            tracing::warn!(faults, count, "rows of the tenants that are not used; correct them");
+            let (count, shown) = (faults.len(), first_names(faults.iter()));
+            let part = self.tenants.rows().words().part;
+            let summary = format!("{part}s of the tenants are not used ({count}): {shown}");
+            let (tenant, cause) = (TenantId::unnamed(), AlertCause::SourceTokenRejected);
+            let alert = Alert::new(&tenant, cause, "row", &summary, "Correct them");
+            self.tenants.reports.alert(vec![alert]);
         }
         self.faults = faults;
     }
@@ -53,13 +88,54 @@ impl TableReports {
             let (new, withdrawn) = (new.len(), withdrawn.len());
             tracing::info!(new, withdrawn, all, added, gone, "the tenants have changed");
         }
-        let unusable = rows.unusable();
-        let newly: Vec<_> = unusable.difference(&self.unusable).collect();
-        if let Some(error) = newly.first().and_then(|id| rows.problem(id)) {
-            let (tenants, count) = (first_names(newly.iter()), unusable.len());
-            tracing::warn!(tenants, count, %error, "tenants whose token cannot be used, with the reason of the first");
+        self.on_tick(rows);
+    }
+
+    /// Alerts to tokens that cannot be used, end soon, or end at an unknown time, each once.
+    pub(super) fn on_tick(&mut self, rows: &KnownRows) {
+        let (now, policy) = (self.tenants.now(), self.tenants.visit_policy());
+        let (mut causes, mut alerts) = (HashMap::new(), Vec::new());
+        for row in rows.current() {
+            if let Some(row) = &*row
+                && let Some(cause) = Self::cause(row, policy, now)
+            {
+                // An open tenant tells of its token itself, but not that another one cannot be used.
+                let is_left = row.token.as_ref().is_err_and(|error| !error.is_absence());
+                if self.causes.get(&row.id) != Some(&cause) && (is_left || self.tenants.cell(&row.id).is_none()) {
+                    alerts.push(self.alert(row, cause, now));
+                }
+                causes.insert(row.id.clone(), cause);
+            }
         }
-        self.unusable = unusable;
+        self.causes = causes;
+        self.tenants.reports.alert(alerts);
+    }
+
+    /// What is wrong with the token of a row, if no visit tells it.
+    fn cause(row: &TenantRow, policy: VisitPolicy, now: SystemTime) -> Option<AlertCause> {
+        match &row.token {
+            Err(_) => Some(AlertCause::SourceTokenRejected),
+            Ok(_) if policy.renews || policy.verifies => None,
+            Ok(token) => match token.expires_at {
+                Some(at) => warning_days(at, now).map(AlertCause::Expiry),
+                None => Some(AlertCause::ExpiryUnknown),
+            },
+        }
+    }
+
+    fn alert(&self, row: &TenantRow, cause: AlertCause, now: SystemTime) -> Alert {
+        let remediation = format!("Store a new token in {}", self.tenants.rows().describe(&row.id));
+        match (&row.token, cause) {
+            (Ok(token), AlertCause::Expiry(days)) => {
+                let expires_at = token.expires_at.unwrap_or(now);
+                expiry_alert(&row.id, days, expires_at, now, &remediation)
+            }
+            (Ok(_), _) => unknown_expiry_alert(&row.id),
+            (Err(error), _) => {
+                let summary = format!("The token cannot be used: {error}");
+                Alert::new(&row.id, cause, error.reason(), &summary, &remediation)
+            }
+        }
     }
 
     /// Reports the tenants that both the configuration and the table have.
@@ -70,10 +146,11 @@ impl TableReports {
         let newly: BTreeSet<_> = hidden.map(|entry| entry.id.clone()).collect();
         if !newly.is_empty() {
             let (tenants, count) = (first_names(newly.iter()), newly.len());
+            let part = self.tenants.rows().words().part;
             tracing::warn!(
                 tenants,
                 count,
-                "tenants of the configuration have a row, too, which is not used: remove the row, or the section"
+                "tenants of the configuration have a {part}, too, which is not used: remove the {part}, or the section"
             );
         }
         self.hidden.extend(newly);

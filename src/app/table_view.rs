@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::row_tenants::{RowTenants, TableRequest};
-use crate::admin::{AdminTenant, SignedUpAt, TableState, TableTenant, TableTenants, TableToken};
+use crate::admin::{AdminTenant, SignedUpAt, StoredAt, TableState, TableTenant, TableTenants, TableToken};
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::tenants::Standing;
@@ -40,12 +40,12 @@ impl TableTenants for RowTenants {
         Box::pin(async {
             let (reply, done) = oneshot::channel();
             // If graphward stops, the send fails and drops the reply.
-            drop(self.requests.send(TableRequest::ReadAgain(reply)).await);
+            drop(self.requests.table.send(TableRequest::ReadAgain(reply)).await);
             drop(done.await);
         })
     }
 
-    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<String, ObtainError>> {
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<StoredAt, ObtainError>> {
         Box::pin(self.put_row(tenant, new))
     }
 

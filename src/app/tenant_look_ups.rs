@@ -1,4 +1,4 @@
-//! Looks up the tenants that requests name and the directory does not list.
+//! Looks up single tenants: those that requests name and the directory does not list, and those that the operator has changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,30 +20,52 @@ pub(super) struct LookUps {
     requests: mpsc::Receiver<LookUp>,
     running: FuturesUnordered<BoxFuture<'static, LookedUp>>,
     waiting: HashMap<TenantId, Vec<oneshot::Sender<LookUpResult>>>,
-    /// The names that no row has, and when that was found out.
-    unknown: HashMap<TenantId, Instant>,
+    /// The names that no row has.
+    unknown: HashMap<TenantId, Unknown>,
 }
 
 /// The row of a name, if there is one.
 pub(super) struct LookedUp {
     pub(super) name: TenantId,
+    pub(super) reason: LookUpReason,
     /// When the look-up began.
     pub(super) read_at: Instant,
     pub(super) row: Result<Option<TenantRow>, ObtainError>,
+    /// The operator, who waits for this look-up and for no other one.
+    pub(super) operator: Option<oneshot::Sender<LookUpResult>>,
 }
 
-/// A request for a tenant that the directory does not list.
+/// The reason for a look-up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LookUpReason {
+    /// Requests name a tenant that the directory does not list.
+    Unlisted,
+    /// The operator has put the tenant into its place.
+    Put,
+    /// The operator has removed the tenant from its place.
+    Removed,
+}
+
+/// A request for the row of a tenant.
 #[derive(Debug)]
 struct LookUp {
     name: TenantId,
+    reason: LookUpReason,
     reply: oneshot::Sender<LookUpResult>,
 }
 
-type LookUpResult = Result<(), Arc<ObtainError>>;
+pub(super) type LookUpResult = Result<(), Arc<ObtainError>>;
 
 /// The end of those who ask.
-#[derive(Debug)]
-struct LookUpSender(mpsc::Sender<LookUp>);
+#[derive(Clone, Debug)]
+pub(super) struct LookUpSender(mpsc::Sender<LookUp>);
+
+/// No row has a name.
+struct Unknown {
+    /// When the look-up began that found no row.
+    read_at: Instant,
+    found_at: Instant,
+}
 
 /// The most look-ups at the same time. Others fail: they are of an app that makes names up, or of a table that hangs. A service or
 /// a command has fewer places in each of its lanes, so that the slow ones do not take all of these.
@@ -57,7 +79,7 @@ const MAX_UNKNOWN: usize = 1000;
 
 impl LookUps {
     /// Creates the look-ups in these rows, and the end of those who ask.
-    pub(super) fn new(rows: Arc<dyn TenantRows>) -> (Arc<dyn TenantLookup>, Self) {
+    pub(super) fn new(rows: Arc<dyn TenantRows>) -> (LookUpSender, Self) {
         let (sender, requests) = mpsc::channel(MAX_LOOK_UPS);
         let look_ups = Self {
             rows,
@@ -66,7 +88,7 @@ impl LookUps {
             waiting: HashMap::new(),
             unknown: HashMap::new(),
         };
-        (Arc::new(LookUpSender(sender)), look_ups)
+        (LookUpSender(sender), look_ups)
     }
 
     /// Looks up in these rows from now on.
@@ -86,9 +108,13 @@ impl LookUps {
         }
     }
 
-    fn begin(&mut self, LookUp { name, reply }: LookUp, is_known: impl Fn(&TenantId) -> bool) {
-        let is_unknown = |at: &Instant| at.elapsed() < UNKNOWN_TIME;
-        if is_known(&name) || self.unknown.get(&name).is_some_and(is_unknown) {
+    fn begin(&mut self, request: LookUp, is_known: impl Fn(&TenantId) -> bool) {
+        let LookUp { name, reason, reply } = request;
+        let is_unknown = |unknown: &Unknown| unknown.found_at.elapsed() < UNKNOWN_TIME;
+        if reason != LookUpReason::Unlisted {
+            // One that runs has begun before the change.
+            self.read(name, reason, Some(reply));
+        } else if is_known(&name) || self.unknown.get(&name).is_some_and(is_unknown) {
             answer(reply, Ok(()));
         } else if let Some(waiting) = self.waiting.get_mut(&name) {
             waiting.push(reply);
@@ -97,26 +123,49 @@ impl LookUps {
             answer(reply, Err(Arc::new(ObtainError::transient("busy", message))));
         } else {
             self.waiting.insert(name.clone(), vec![reply]);
-            let rows = Arc::clone(&self.rows);
-            self.running.push(Box::pin(async move {
-                let read_at = Instant::now();
-                let row = rows.read_row(&name).await;
-                LookedUp { name, read_at, row }
-            }));
+            self.read(name, reason, None);
         }
     }
 
-    /// Remembers that no row has this name.
-    pub(super) fn note_unknown(&mut self, name: TenantId) {
+    /// Reads the row of a name.
+    pub(super) fn read(&self, name: TenantId, reason: LookUpReason, operator: Option<oneshot::Sender<LookUpResult>>) {
+        let rows = Arc::clone(&self.rows);
+        self.running.push(Box::pin(async move {
+            let read_at = Instant::now();
+            let row = rows.read_row(&name).await;
+            LookedUp {
+                name,
+                reason,
+                read_at,
+                row,
+                operator,
+            }
+        }));
+    }
+
+    /// Remembers that a look-up that began at `read_at` has found no row of this name.
+    pub(super) fn note_unknown(&mut self, name: TenantId, read_at: Instant) {
         if self.unknown.len() >= MAX_UNKNOWN {
             self.unknown.clear();
         }
-        self.unknown.insert(name, Instant::now());
+        let found_at = Instant::now();
+        self.unknown.insert(name, Unknown { read_at, found_at });
+    }
+
+    /// Returns whether a look-up that began later than at `read_at` has found no row of this name.
+    pub(super) fn is_outdated(&self, name: &TenantId, read_at: Instant) -> bool {
+        self.unknown.get(name).is_some_and(|unknown| read_at < unknown.read_at)
     }
 
     /// Tells those who wait for this name that the proxy has its tenant, if there is one.
-    pub(super) fn finish(&mut self, name: &TenantId, result: &LookUpResult) {
-        for reply in self.waiting.remove(name).into_iter().flatten() {
+    pub(super) fn finish(
+        &mut self,
+        name: &TenantId,
+        operator: Option<oneshot::Sender<LookUpResult>>,
+        result: &LookUpResult,
+    ) {
+        let waiting = self.waiting.remove(name).into_iter().flatten();
+        for reply in waiting.chain(operator) {
             answer(reply, result.clone());
         }
     }
@@ -127,22 +176,30 @@ fn answer(reply: oneshot::Sender<LookUpResult>, result: LookUpResult) {
     let _gone = reply.send(result);
 }
 
+// === impl LookUpSender ===
+
+impl LookUpSender {
+    /// Looks up a tenant, and waits until the proxy has it, or does not have it any more.
+    pub(super) async fn request(&self, name: &TenantId, reason: LookUpReason) -> LookUpResult {
+        let (reply, result) = oneshot::channel();
+        let request = LookUp {
+            name: name.clone(),
+            reason,
+            reply,
+        };
+        let ended = || {
+            Arc::new(ObtainError::transient(
+                "stopped",
+                "graphward stops and looks up no tenant",
+            ))
+        };
+        self.0.send(request).await.map_err(|_closed| ended())?;
+        result.await.unwrap_or_else(|_closed| Err(ended()))
+    }
+}
+
 impl TenantLookup for LookUpSender {
     fn look_up<'a>(&'a self, name: &'a TenantId) -> BoxFuture<'a, LookUpResult> {
-        Box::pin(async {
-            let (reply, result) = oneshot::channel();
-            let request = LookUp {
-                name: name.clone(),
-                reply,
-            };
-            let ended = || {
-                Arc::new(ObtainError::transient(
-                    "stopped",
-                    "graphward stops and looks up no tenant",
-                ))
-            };
-            self.0.send(request).await.map_err(|_closed| ended())?;
-            result.await.unwrap_or_else(|_closed| Err(ended()))
-        })
+        Box::pin(self.request(name, LookUpReason::Unlisted))
     }
 }

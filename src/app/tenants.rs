@@ -6,11 +6,15 @@ use tokio::task::AbortHandle;
 
 use super::context::BuildContext;
 use super::error::StartError;
-use super::event_sink::{EventReceivers, SharedAlertSender, event_sink};
+use super::event_sink::EventReceivers;
+use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AdminTenant, TokenHistory};
 use crate::alert::NoticeMemory;
 use crate::config::Config;
-use crate::token::{OperatorHandle, Reconfiguration, RefreshPolicy, Refresher, TokenHandle, TokenProvider, channel};
+use crate::token::{
+    EventSink, ObtainError, OperatorHandle, Reconfiguration, RefreshPolicy, Refresher, TokenHandle, TokenProvider,
+    Withdrawal, channel,
+};
 use crate::types::TenantId;
 
 /// A tenant whose refresher does not run yet.
@@ -69,15 +73,14 @@ impl NewTenant {
         let publisher = publisher.with_proofs(token_side.proofs);
         let metrics = context.metrics.token_metrics(&id);
         let history = Arc::new(TokenHistory::default());
-        let sink = Box::new(event_sink(EventReceivers {
+        let receivers = EventReceivers {
             tenant: id.clone(),
             metrics: metrics.clone(),
-            webhook: Arc::clone(alert_sender),
-            audit: context.audit.clone(),
-            events: context.events.clone(),
+            reports: TokenReports::new(context, alert_sender),
             history: Arc::clone(&history),
             clock: context.clock,
-        }));
+        };
+        let sink: EventSink = Box::new(move |event| receivers.receive(event));
         let policy = RefreshPolicy {
             renew_before: token_side.renew_before,
             ..RefreshPolicy::default()
@@ -119,6 +122,18 @@ impl NewTenant {
 // === impl RunningTenant ===
 
 impl RunningTenant {
+    /// Returns what is to be reported when its place says that it is gone; `None` if its refresher has reported it.
+    pub(super) fn withdrawal(&self, statement: ObtainError) -> Option<Withdrawal> {
+        let current = self.tokens.current();
+        self.tokens.progress().withdrawal.is_none().then(|| Withdrawal {
+            tenant: self.id.clone(),
+            source: self.sources.to_string(),
+            token: current.as_ref().map(|current| current.fingerprint()),
+            generation: current.map(|current| current.generation()),
+            statement,
+        })
+    }
+
     /// Continues with another configuration, once the returned future is run.
     pub(super) fn reconfigure(
         &mut self,

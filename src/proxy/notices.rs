@@ -1,5 +1,5 @@
-//! What the log says once: the first request, and an app that still sends a token of its own; and what it says of only a few
-//! requests: that they are for unknown tenants.
+//! Which requests the log has; what it says once: the first request, and an app that still sends a token of its own; and what it
+//! says of only a few requests: that they are for unknown tenants.
 //!
 //! # Why
 //!
@@ -11,6 +11,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::line_limit::LineLimit;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::types::TenantId;
+
+/// Selects the requests that are written to the log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLogFilter {
+    /// No requests.
+    None,
+    /// All but those that were delivered with a status below 400.
+    #[default]
+    Problems,
+    /// All requests.
+    All,
+}
 
 /// The notices that were given.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::answer_pace::AnswerPace;
 use super::concurrency_limit::InflightGuard;
-use super::notices::OnceNotices;
+use super::notices::{AccessLogFilter, OnceNotices};
 use super::observation::Observation;
 use super::outage::OutageLog;
 use super::refusal::Refusal;
@@ -19,19 +19,6 @@ use crate::net::ClientReader;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
 use crate::types::TenantId;
-
-/// Selects the requests that are written to the log.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessLogFilter {
-    /// No requests.
-    None,
-    /// All but those that were delivered with a status below 400.
-    #[default]
-    Problems,
-    /// All requests.
-    All,
-}
 
 /// The metrics and the log settings for the requests of a tenant.
 #[derive(Clone, Debug)]
@@ -77,6 +64,8 @@ pub(crate) struct RequestRecord {
     outcome: Outcome,
     /// The message of the refusal.
     refusal: Option<String>,
+    /// The tenant that a refused request names, which need not exist.
+    named: Option<TenantId>,
     /// What graphward would have done, if it only observes.
     observation: Option<Box<Observation>>,
     response_end: ResponseEnd,
@@ -142,6 +131,7 @@ impl RequestRecord {
             response_bytes: 0,
             outcome: Outcome::NoResponse,
             refusal: None,
+            named: None,
             observation: None,
             response_end: ResponseEnd::Unfinished,
             reader: None,
@@ -200,8 +190,10 @@ impl RequestRecord {
         self.status = Some(status);
     }
 
-    pub(crate) fn set_refusal(&mut self, refusal: &Refusal) {
+    /// Sets the refusal of a request whose signs have this name of a tenant.
+    pub(crate) fn set_refusal(&mut self, refusal: &Refusal, name: Option<TenantId>) {
         self.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
+        self.named = refusal.tenant().cloned().or(name);
         self.refusal = Some(refusal.to_string());
     }
 
@@ -297,7 +289,11 @@ impl RequestRecord {
             ($level:expr) => {
                 tracing::event!(
                     $level,
-                    tenant = self.telemetry.tenant.name(),
+                    tenant = self
+                        .telemetry
+                        .tenant
+                        .name()
+                        .or(self.named.as_ref().map(TenantId::as_str)),
                     method = method_label(&self.method),
                     // Not `target`: a JSON line already has a field of that name, the module.
                     path = self

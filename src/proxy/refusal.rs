@@ -16,7 +16,7 @@ use crate::graph::scrub::ScrubError;
 use crate::net::{ConnectFailure, ConnectFailureKind};
 use crate::tenants::{NotAllowed, RouteError};
 use crate::token::RefreshError;
-use crate::types::TokenFamily;
+use crate::types::{TenantId, TokenFamily};
 
 /// The reason why graphward answers a request itself.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +210,14 @@ impl Refusal {
     /// The label for metrics and logs.
     pub(crate) const fn label(&self) -> &'static str {
         self.properties().label
+    }
+
+    /// The tenant that it is about, or the first of two.
+    pub(crate) const fn tenant(&self) -> Option<&TenantId> {
+        if let Self::Route(RouteError::Inactive(id) | RouteError::Disagreement { first: (_, id), .. }) = self {
+            return Some(id);
+        }
+        None
     }
 
     /// The status of the response.

@@ -127,8 +127,7 @@ impl Tenants {
                 |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
             // If there is a second one, the two disagree.
             let unlisted = signs.all().into_iter().find(is_unlisted)?;
-            let is_name = !is_token(unlisted.value);
-            Some((lookup, TenantId::new(unlisted.value).ok().filter(|_| is_name)?))
+            Some((lookup, valid_name(unlisted.value)?))
         });
         let asked = unlisted.map(|(lookup, name)| {
             let asked = async move {
@@ -218,6 +217,12 @@ impl RequestSigns {
         self.has_body = true;
     }
 
+    /// The first name that they have of a tenant, which need not exist.
+    pub(crate) fn name(&self) -> Option<TenantId> {
+        let names = self.all().into_iter().filter(|sign| sign.kind != SignKind::Object);
+        names.map(|sign| sign.value).find_map(valid_name)
+    }
+
     fn all(&self) -> Vec<Sign<'_>> {
         let mut all: Vec<Sign<'_>> = Vec::with_capacity(8);
         let mut add = |kind, value| all.push(Sign { kind, value });
@@ -236,6 +241,11 @@ impl RequestSigns {
         object_ids.iter().for_each(|id| add(SignKind::Object, id));
         all
     }
+}
+
+/// The name of a tenant, unless it is a token that stands in its place.
+fn valid_name(text: &str) -> Option<TenantId> {
+    TenantId::new(text).ok().filter(|_| !is_token(text))
 }
 
 /// Splits `/-/NAME/rest?query` into the name and `/rest?query`; `None` if the path begins otherwise.

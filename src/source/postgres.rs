@@ -46,6 +46,7 @@ use std::fmt;
 use std::time::Duration;
 
 use self::advisory_lock::MAX_LOCK_HOLD;
+use self::connection::ReadLimits;
 use self::endpoint::PgEndpoint;
 use self::error::{into_obtain_error, into_read_error};
 use self::listener::{Listener, READ_TIMEOUT};
@@ -105,6 +106,7 @@ impl PostgresSource {
                 encoding: TokenEncoding::new(Format::Raw),
                 layout: ColumnLayout::ByPosition,
                 absent: AbsentPolicy::Withdraw,
+                limits: ReadLimits::ONE_ROW,
             },
             max_lock_hold: MAX_LOCK_HOLD,
         })

@@ -59,6 +59,11 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     /// Describes the place of a tenant's token for logs and alerts: `postgres db/app, tenant acme`. Never a secret.
     fn describe(&self, tenant: &TenantId) -> String;
 
+    /// The words for this place in messages about what it lists. Default: those of a table.
+    fn words(&self) -> PlaceWords {
+        PlaceWords::TABLE
+    }
+
     /// Reads the row of a tenant; `None` if it does not exist, which is a statement and no failure. Bounded in time.
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>>;
 
@@ -76,8 +81,8 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
         Err(format!("{} is read-only", self.describe(tenant)))
     }
 
-    /// Takes the renewal lock of a row, which replicas share. Waits for other renewals of this process, but not for long for
-    /// another replica that renews this row: the token that it stores is announced. Default: there are no other replicas.
+    /// Takes the renewal lock of a row, which replicas share. Waits for other renewals of this process, but not for another
+    /// replica that renews this row: then it returns [`ObtainError::locked`]. Default: there are no other replicas.
     fn lock<'a>(&'a self, _tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
         Box::pin(ready(Ok(RefreshLock::uncontended())))
     }
@@ -121,6 +126,17 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// The words for a place that lists its tenants.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceWords {
+    /// What has all tenants.
+    pub whole: &'static str,
+    /// What has one of them.
+    pub part: &'static str,
+    /// What may have happened if many are missing at once.
+    pub loss: &'static str,
+}
+
 /// A tenant that the operator puts into a table.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTenant<'a> {
@@ -148,6 +164,23 @@ pub struct StoredToken<'a> {
     pub token: &'a Token,
     /// The fingerprint of the token that it replaces.
     pub expected: Fingerprint,
+}
+
+// === impl PlaceWords ===
+
+impl PlaceWords {
+    /// Those of a table in a database.
+    pub const TABLE: Self = Self {
+        whole: "table",
+        part: "row",
+        loss: "the table was truncated or the wrong database answers",
+    };
+    /// Those of a directory.
+    pub const DIRECTORY: Self = Self {
+        whole: "directory",
+        part: "file",
+        loss: "the files were deleted or another directory is mounted there",
+    };
 }
 
 // === impl TenantRow ===

@@ -151,22 +151,31 @@ impl TokenFile {
     /// Waits for the lock. Cancel-safe: a canceled wait leaves nothing locked.
     pub(super) async fn lock(&self) -> Result<RefreshLock, ObtainError> {
         loop {
-            let file = self.clone();
-            let attempt = run_blocking(move || file.try_lock()).await;
-            match attempt.map_err(|error| {
-                let path = self.path.display();
-                let what = format!("failed to acquire the lock file `{path}.lock`");
-                ObtainError::transient("lock_failed", what).with_source(error)
-            })? {
-                LockAttempt::Acquired(file) => {
-                    let file = Arc::new(file);
-                    *self.held_lock() = Arc::downgrade(&file);
-                    return Ok(RefreshLock::with_guard(file));
-                }
-                LockAttempt::Unsupported => return Ok(RefreshLock::uncontended()),
-                LockAttempt::Contended => sleep(LOCK_RETRY_INTERVAL).await,
+            match self.lock_if_free().await? {
+                Some(lock) => return Ok(lock),
+                None => sleep(LOCK_RETRY_INTERVAL).await,
             }
         }
+    }
+
+    /// Takes the lock; `None` if another holder has it.
+    pub(super) async fn lock_if_free(&self) -> Result<Option<RefreshLock>, ObtainError> {
+        let file = self.clone();
+        let attempt = run_blocking(move || file.try_lock()).await;
+        let attempt = attempt.map_err(|error| {
+            let path = self.path.display();
+            let what = format!("failed to acquire the lock file `{path}.lock`");
+            ObtainError::transient("lock_failed", what).with_source(error)
+        })?;
+        Ok(match attempt {
+            LockAttempt::Acquired(file) => {
+                let file = Arc::new(file);
+                *self.held_lock() = Arc::downgrade(&file);
+                Some(RefreshLock::with_guard(file))
+            }
+            LockAttempt::Unsupported => Some(RefreshLock::uncontended()),
+            LockAttempt::Contended => None,
+        })
     }
 
     /// Runs work as [`run_blocking`] does, and keeps a held lock until the work is done.

@@ -57,18 +57,43 @@ pub struct AuditError {
 pub struct AuditRecord<'a> {
     /// The tenant's name.
     pub tenant: &'a str,
-    /// What happened, a word of a closed list.
-    pub action: &'static str,
+    /// What happened.
+    pub action: AuditAction,
     /// The description of the source.
     pub source: &'a str,
-    /// The fingerprint of the token.
-    pub token: &'a str,
+    /// The fingerprint of the token, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<&'a str>,
     /// The generation of the token, if it is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// The peer that asked for it, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<&'a str>,
+}
+
+/// What happened to a secret outside requests.
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditAction {
+    /// A token from a source is now in use.
+    Loaded,
+    /// A token from a renewer is now in use.
+    Renewed,
+    /// A renewed token was stored.
+    Stored,
+    /// Graph rejected a token.
+    Rejected,
+    /// The place of a token has it no longer, so it is not used any more.
+    Withdrawn,
+    /// An operator set a token.
+    Set,
+    /// An operator went back to the previous token.
+    RolledBack,
+    /// An operator put a tenant into its place.
+    TenantPut,
+    /// An operator removed a tenant from its place.
+    TenantWithdrawn,
 }
 
 #[derive(Serialize)]
@@ -82,6 +107,26 @@ struct AuditLine<'a> {
 const MAX_WAITING: usize = 4_096;
 /// The longest that the end of the process waits for the disk.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+// === impl AuditAction ===
+
+impl AuditAction {
+    /// The word for the audit and the events.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Renewed => "renewed",
+            Self::Stored => "stored",
+            Self::Rejected => "rejected",
+            Self::Withdrawn => "withdrawn",
+            Self::Set => "set",
+            Self::RolledBack => "rolled_back",
+            Self::TenantPut => "tenant_put",
+            Self::TenantWithdrawn => "tenant_withdrawn",
+        }
+    }
+}
 
 // === impl AuditLog ===
 
@@ -196,6 +241,7 @@ impl AuditRecord<'_> {
             generation,
             peer,
         } = *self;
+        let action = action.label();
         tracing::info!(
             target: "graphward::audit",
             tenant, action, source, token, generation, peer,
@@ -213,9 +259,9 @@ mod tests {
     fn record(tenant: &str) -> AuditRecord<'_> {
         AuditRecord {
             tenant,
-            action: "set",
+            action: AuditAction::Set,
             source: "file /run/token",
-            token: "sha256:abc",
+            token: Some("sha256:abc"),
             generation: None,
             peer: Some("uid 1000"),
         }

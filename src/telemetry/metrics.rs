@@ -130,6 +130,11 @@ impl Metrics {
         TokenMetrics(self.0.places.handle(tenant))
     }
 
+    /// Counts an alert about a tenant at rest, which has no series of its own; `cause` is a value of a closed list.
+    pub fn count_alert_at_rest(&self, cause: &'static str) {
+        self.0.places.other().alerts.get([("cause", cause)]).inc();
+    }
+
     /// Counts the tokens of all tenants by their state.
     pub fn set_tokens(&self, states: impl Iterator<Item = TokenState>) {
         for (label, count) in TokenState::count(states) {

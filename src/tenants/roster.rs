@@ -99,7 +99,7 @@ impl Roster {
                 _ if listed.contains(id) => Presence::Listed,
                 Presence::Withdrawn => Presence::Withdrawn,
                 Presence::Missing(since) if now >= since + CONFIRMATION_INTERVAL => Presence::Withdrawn,
-                // Withheld reads have confirmed it.
+                // The reads that were withheld lacked it, too, or the operator has looked.
                 Presence::Listed | Presence::Missing(_) if is_doubted => Presence::Withdrawn,
                 Presence::Missing(since) => Presence::Missing(since),
                 Presence::Listed => Presence::Missing(now),

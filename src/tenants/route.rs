@@ -60,7 +60,7 @@ pub enum RouteError {
         name: Box<str>,
     },
     /// Two signs name two tenants.
-    #[error("{} names the tenant {}, but {} the tenant {}: all that a request says must agree", first.0, first.1, second.0, second.1)]
+    #[error("{} names the tenant {}, but {} the tenant {}: all that a request says must agree", first.0, first.1, second_place(first.0, second.0), second.1)]
     Disagreement {
         /// One of them.
         first: (SignKind, TenantId),
@@ -70,6 +70,15 @@ pub enum RouteError {
     /// The tenant was deactivated or withdrawn.
     #[error("the tenant {0} was deactivated or withdrawn")]
     Inactive(TenantId),
+}
+
+/// Describes where a second sign stands.
+fn second_place(first: SignKind, second: SignKind) -> String {
+    if first == second {
+        "another one".to_owned()
+    } else {
+        second.to_string()
+    }
 }
 
 /// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. The result does not depend on the order of

@@ -168,6 +168,12 @@ impl RowSource {
         }
     }
 
+    /// The statement that this place has the tenant no longer.
+    #[must_use]
+    pub fn missing(place: &str) -> ObtainError {
+        ObtainError::absent("missing", format!("{place} no longer has this tenant; add it there"))
+    }
+
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
         self.restart_period();
         let mut row = self.cell.row();
@@ -188,10 +194,7 @@ impl RowSource {
         self.returned = Some(Arc::clone(&row));
         match &*row {
             Some(row) => row.token.clone().map_err(|error| error.repeat()),
-            None => Err(ObtainError::absent(
-                "missing",
-                format!("{} no longer has this tenant; add it there", self.describe()),
-            )),
+            None => Err(Self::missing(&self.describe())),
         }
     }
 

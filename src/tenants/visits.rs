@@ -38,12 +38,15 @@ pub struct VisitQueue {
 
 /// The time over which the first visits are spread.
 const FIRST_SPREAD: Duration = Duration::from_secs(60 * 60);
-/// The time until a renewal that failed is tried again, unless the token ends soon …
+/// The time until a renewal that failed is tried again; a quarter of the time until the end of the token, if that is less …
 const RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// … and the least then.
+/// … but at least this.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// The time until the visit after one that was given up: its database or Graph hangs.
 const GIVEN_UP_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// At least the time until the visit after one that found that another replica renews the token: then it has done so, and the row
+/// has the new one, or has failed.
+const LOCKED_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest time in the queue, which has a limit. A visit that comes too early finds nothing to do.
 const MAX_DELAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -72,6 +75,9 @@ impl VisitPolicy {
         let Some(report) = report else {
             return (self.renews || self.verifies).then(|| now + GIVEN_UP_INTERVAL.mul_f64(1.0 + jitter));
         };
+        if report.is_locked {
+            return Some(now + LOCKED_INTERVAL.mul_f64(1.0 + jitter));
+        }
         let renewal = report.renew_at.filter(|_| self.renews);
         let renewal = renewal.map(|at| {
             if at > now {
@@ -95,7 +101,7 @@ impl VisitPolicy {
 // === impl VisitQueue ===
 
 impl VisitQueue {
-    /// Sets the next visit of a tenant; `None`: there is no next one.
+    /// Sets the time until the next visit of a tenant; without one, it is not visited any more.
     pub fn set(&mut self, id: &TenantId, delay: Option<Duration>) {
         let at = delay.map(|delay| Instant::now() + delay.min(MAX_DELAY));
         match (self.keys.get(id), at) {
@@ -173,6 +179,7 @@ mod tests {
         let report = VisitReport {
             renew_at: Some(now()),
             expires_at: Some(now() + 20 * minute),
+            is_locked: false,
         };
         let again = policy.next_visit(Some(report), now(), 0.9);
         assert!(again.unwrap() <= now() + 10 * minute, "{again:?}");
@@ -190,7 +197,7 @@ mod tests {
         assert_eq!(policy.first_visit(Some(now()), now(), 0.5), None);
         let report = VisitReport {
             renew_at: Some(now()),
-            expires_at: None,
+            ..VisitReport::default()
         };
         assert_eq!(policy.next_visit(Some(report), now(), 0.5), None);
     }
@@ -199,7 +206,7 @@ mod tests {
     fn a_renewal_that_failed_is_tried_again_after_an_hour_and_one_that_did_not_when_it_is_due_again() {
         let report = |renew_at| VisitReport {
             renew_at: Some(renew_at),
-            expires_at: None,
+            ..VisitReport::default()
         };
         let policy_only_renewals = policy(true, false);
         let next = |renew_at| policy_only_renewals.next_visit(Some(report(renew_at)), now(), 0.0);
@@ -209,6 +216,20 @@ mod tests {
         assert_eq!(daily, Some(now() + DAY));
         let unknown = policy(true, false).next_visit(Some(VisitReport::default()), now(), 1.0);
         assert_eq!(unknown, Some(now() + DAY));
+    }
+
+    #[test]
+    fn a_token_that_another_replica_renews_is_visited_again_in_seconds_and_not_by_all_replicas_at_once() {
+        let report = VisitReport {
+            renew_at: Some(now()),
+            is_locked: true,
+            ..VisitReport::default()
+        };
+        let seconds = |jitter| {
+            let next = policy(true, true).next_visit(Some(report), now(), jitter).unwrap();
+            next.duration_since(now()).unwrap().as_secs()
+        };
+        assert_eq!((seconds(0.0), seconds(0.5), seconds(1.0)), (10, 15, 20));
     }
 
     #[test]

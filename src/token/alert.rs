@@ -20,6 +20,8 @@ pub trait DeliveryMemory: Debug + Send + Sync + 'static {
     fn finish<'a>(&'a mut self, alerts: &'a [AlertKey], delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
 }
 
+/// The most tenants that a digest in the log names.
+const MAX_NAMED: usize = 10;
 /// The longest time after which an alert is delivered again: a week.
 pub const MAX_REPEAT_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -35,19 +37,19 @@ pub struct Alert {
 }
 
 /// The unit of delivery and of suppression. Displayed, it is the name of the alert in a memory.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AlertKey {
-    /// The tenant of the token; unnamed if it is about none.
-    pub tenant: TenantId,
     /// The cause.
     pub cause: AlertCause,
     /// Tells two alerts of the same cause apart, so that one does not suppress the other: a word of a closed list, the code
     /// and the subcode of Graph's error, or both. Empty if the cause says it all.
     pub reason: String,
+    /// The tenant of the token; unnamed if it is about none.
+    pub tenant: TenantId,
 }
 
 /// The cause of an alert.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum AlertCause {
     /// The token expires within this number of days: 14, 7, 3 or 1.
     Expiry(u8),
@@ -82,16 +84,67 @@ pub enum AlertCause {
 }
 
 /// Adds a capital letter and one full stop.
-pub(super) fn to_sentence(text: &str) -> String {
+fn to_sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(char::to_uppercase);
     let text: String = first.into_iter().flatten().chain(letters).collect();
     format!("{}.", text.trim_end_matches('.'))
 }
 
+// === impl Alert ===
+
+impl Alert {
+    /// Creates an alert of two sentences.
+    #[must_use]
+    pub fn new(tenant: &TenantId, cause: AlertCause, reason: &str, summary: &str, remediation: &str) -> Self {
+        Self {
+            key: AlertKey {
+                tenant: tenant.clone(),
+                cause,
+                reason: reason.to_owned(),
+            },
+            summary: to_sentence(summary),
+            remediation: to_sentence(remediation),
+        }
+    }
+
+    /// Writes it to the log.
+    pub fn log(&self) {
+        let (tenant, cause) = (self.key.tenant.name(), self.key.cause.label());
+        tracing::warn!(tenant, cause, remediation = self.remediation, "{}", self.summary);
+    }
+
+    /// Writes alerts to the log, in a line for each cause and reason, which has what happened to its first tenant.
+    pub fn log_digests(alerts: &mut [Self]) {
+        alerts.sort_by(|one, other| one.key.cmp(&other.key));
+        for topic in alerts.chunk_by(|one, other| one.key.has_topic_of(&other.key)) {
+            let [first, _, ..] = topic else {
+                topic.iter().for_each(Self::log);
+                continue;
+            };
+            let names = topic.iter().map(|alert| alert.key.tenant.as_str()).take(MAX_NAMED);
+            let (cause, count, tenants) = (first.key.cause, topic.len(), names.collect::<Vec<_>>().join(", "));
+            let (what, remediation) = (cause.digest(count), &first.remediation);
+            tracing::warn!(
+                cause = cause.label(),
+                count,
+                tenants,
+                first = first.summary,
+                remediation,
+                "{what}"
+            );
+        }
+    }
+}
+
 // === impl AlertKey ===
 
 impl AlertKey {
+    /// Returns whether both are alerts of one cause and reason, of two tenants.
+    fn has_topic_of(&self, other: &Self) -> bool {
+        self.cause == other.cause && self.reason == other.reason
+    }
+
     /// Returns whether both are alerts of one cause and tenant, for different reasons or thresholds.
     #[must_use]
     pub fn has_cause_of(&self, other: &Self) -> bool {

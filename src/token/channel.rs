@@ -114,7 +114,7 @@ impl TokenPublisher {
         Ok(credential)
     }
 
-    /// Ends the attempt with the withdrawal of the token. Requests get the source's statement until there is another one.
+    /// Ends the attempt with the withdrawal of the token. Until there is another one, requests are refused with what the source said.
     pub fn withdraw(&self, statement: Arc<ObtainError>) {
         self.handle.0.current.store(None);
         self.progress().change(|progress| progress.withdraw(statement));

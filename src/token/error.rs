@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Absent,
     /// The sources were read and have only the current token.
     NothingNew,
+    /// Another replica renews the token now.
+    Locked,
 }
 
 // === impl ObtainError ===
@@ -55,6 +57,13 @@ impl ObtainError {
     pub fn nothing_new() -> Self {
         let message = "the source has no newer token".to_owned();
         Self::new(ErrorKind::NothingNew, "unchanged", message)
+    }
+
+    /// Another replica has the renewal lock of this source, and is not waited for.
+    #[must_use]
+    pub fn locked(source: &str) -> Self {
+        let message = format!("another replica renews the token of {source}");
+        Self::new(ErrorKind::Locked, "locked", message)
     }
 
     const fn new(kind: ErrorKind, reason: &'static str, message: String) -> Self {
@@ -152,7 +161,16 @@ impl ObtainError {
     /// Returns whether a later attempt may succeed without the operator.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self.kind, ErrorKind::Transient | ErrorKind::NothingNew)
+        matches!(
+            self.kind,
+            ErrorKind::Transient | ErrorKind::NothingNew | ErrorKind::Locked
+        )
+    }
+
+    /// Returns whether another replica has the renewal lock.
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        matches!(self.kind, ErrorKind::Locked)
     }
 
     /// Returns whether a source says that there is no token.

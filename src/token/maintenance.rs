@@ -9,15 +9,17 @@ use tokio::time::{Instant, timeout};
 
 use super::alert::{AlertCause, MAX_REPEAT_INTERVAL};
 use super::credential::ProofSettings;
-use super::operator::OperatorRequest;
+use super::current::TokenStatus;
+use super::error::ObtainError;
+use super::operator::{OperatorRequest, VisitReport};
 use super::planner::PlannerEvent;
 use super::reconfiguration::{self, Reconfiguration};
 use super::refresher::Refresher;
-use super::reporter::Operation;
-use super::token_use::TokenAction;
+use super::reporter::{Operation, OperationOutcome};
 use super::traits::{ProofAnswer, Renewer};
-use super::warnings::format_expiry;
+use super::warnings::{format_expiry, unknown_expiry_alert};
 use crate::graph::ProofMode;
+use crate::telemetry::AuditAction;
 use crate::types::error_chain;
 
 /// Work besides checks and refreshes.
@@ -70,6 +72,32 @@ impl Refresher {
             Maintenance::RetryStore => self.retry_store().await,
             Maintenance::UpdateCache => self.provider.last_known_good.update().await,
             Maintenance::ReportUnknownExpiry => self.report_unknown_expiry().await,
+        }
+    }
+
+    /// Tells the visitor, if there is one, that nothing is due any more, or that another replica does it.
+    pub(super) fn answer_visitor(&mut self) {
+        if let Some(visitor) = self.visitor.take() {
+            let TokenStatus {
+                renew_at, expires_at, ..
+            } = self.current.status();
+            let report = VisitReport {
+                renew_at,
+                expires_at,
+                is_locked: self.planner.is_locked(Instant::now()),
+            };
+            // It may have given up.
+            let _gone = visitor.send(report);
+        }
+    }
+
+    /// Ends a refresh because another replica renews the token. That is no failure, and requests wait for its token.
+    pub(super) fn finish_locked(&self, error: &ObtainError) -> PlannerEvent {
+        tracing::debug!(tenant = %self.reporter.tenant, "{error}");
+        self.reporter.operation_finished(OperationOutcome::Failed(error));
+        self.publisher.finish_unchanged();
+        PlannerEvent::Locked {
+            jitter: fastrand::f64(),
         }
     }
 
@@ -257,7 +285,7 @@ impl Refresher {
             Ok(()) => {
                 tracing::info!(%tenant, "stored the renewed token");
                 if let Some(current) = self.publisher.current() {
-                    self.reporter.audit(TokenAction::Stored, &current, None);
+                    self.reporter.audit(AuditAction::Stored, &current, None);
                 }
             }
             Err(error) => {
@@ -270,7 +298,7 @@ impl Refresher {
     /// Reports that the expiry of the current token is unknown, unless that was reported within a week, by this process, before
     /// its start, or by another one.
     async fn report_unknown_expiry(&mut self) {
-        let (alert, now) = (self.reporter.unknown_expiry_alert(), self.clock.now());
+        let (alert, now) = (unknown_expiry_alert(&self.reporter.tenant), self.clock.now());
         let reported_at = match &mut self.notice_memory {
             Some(memory) => memory.begin(from_ref(&alert.key), now).await.first().copied().flatten(),
             None => None,

@@ -57,6 +57,8 @@ pub struct VisitReport {
     pub renew_at: Option<SystemTime>,
     /// The time at which it expires; `None` if unknown or never.
     pub expires_at: Option<SystemTime>,
+    /// Whether it is not renewed now because another replica does that.
+    pub is_locked: bool,
 }
 
 /// The longest wait for a change: longer than one that waits for the renewal lock takes.

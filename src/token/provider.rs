@@ -12,6 +12,7 @@
 //! | due for renewal | the renewer returns the same token with a later expiry | the current token, whose expiry is stored |
 //! | due for renewal | storing fails | the current token stays; the renewed token is kept, stored later, then used |
 //! | due for renewal | another replica stored a token meanwhile | that token |
+//! | due for renewal | another replica renews the token of a row now | none: the lock is tried again later |
 //! | rejected or expired | a source has a token that Graph accepts, or has not rejected before its date | that token, of the first such source |
 //! | rejected or expired | no source has one, there is a renewer | the renewer's, used even if storing fails, and stored later |
 //! | rejected or expired | no source has one, there is no renewer | none: an error; sources and Graph are tried again later |
@@ -66,9 +67,7 @@ pub struct TokenProvider {
 /// The longest wait for each source at a start before the cached token is used: requests wait as well, for
 /// `heal.token_wait`.
 const START_PATIENCE: Duration = Duration::from_secs(1);
-/// The longest wait for the renewal lock. A holder that is stopped but not dead is ignored after this.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(25);
-/// The longest wait for it in the background, where it delays everything else.
+/// The longest wait for the renewal lock in the background, where it delays everything else.
 const BACKGROUND_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 // === impl TokenProvider ===
@@ -184,14 +183,7 @@ impl TokenProvider {
             (Ok(None), _, _) => return Err(ObtainError::nothing_new()),
             (Err(error), _, _) => return Err(error),
         };
-        let lock = match self.sources.lock_active(LOCK_TIMEOUT).await {
-            Err(error) if context.current_is_dead => {
-                let text = "renewing the token without the renewal lock; other replicas may renew it, too";
-                tracing::warn!(error = error_chain(&error), "{text}");
-                RefreshLock::uncontended()
-            }
-            locked => locked?,
-        };
+        let lock = self.sources.lock_for_renewal(context).await?;
         // Another replica may have renewed the token during the wait for the lock.
         if !lock.is_uncontended()
             && let Ok(Some(found)) = self.check(Reach::All, context).await.found
@@ -252,6 +244,7 @@ impl TokenProvider {
         }
         match check.found {
             Ok(Some(_)) => {
+                self.sources.locked_since = None;
                 // The token in the source, or in one before it, replaces the renewed one, which could not be stored.
                 let origin = self.sources.token_origin;
                 self.pending_store

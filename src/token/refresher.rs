@@ -16,7 +16,7 @@ use super::channel::TokenPublisher;
 use super::check::ObtainedToken;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Generation, Token};
-use super::current::{CurrentToken, TokenStatus};
+use super::current::CurrentToken;
 use super::error::ObtainError;
 use super::operator::{OperatorHandle, OperatorRequest, VisitReport};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
@@ -26,9 +26,9 @@ use super::rejection::TokenHealth;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationOutcome, Reporter};
 use super::sources::WITHDRAWAL_INTERVAL;
-use super::token_use::TokenAction;
 use super::traits::{BoxFuture, RefreshContext, Renewer};
 use crate::graph::Expiry;
+use crate::telemetry::AuditAction;
 use crate::types::{Clock, TenantId};
 
 /// Owns a tenant's token provider, and is the only one that publishes its credentials.
@@ -230,15 +230,8 @@ impl Refresher {
             Some((at, task)) if at <= until => (at, Some(task)),
             _ => (until, None),
         };
-        if wake > Instant::now()
-            && let Some(visitor) = self.visitor.take()
-        {
-            let TokenStatus {
-                renew_at, expires_at, ..
-            } = self.current.status();
-            let report = VisitReport { renew_at, expires_at };
-            // It may have given up.
-            let _gone = visitor.send(report);
+        if wake > Instant::now() {
+            self.answer_visitor();
         }
         tokio::select! {
             state = self.publisher.handle.rejections().wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
@@ -339,15 +332,15 @@ impl Refresher {
         };
         self.reporter.report_published(&credential, &found.source, expiry);
         let (outcome, action) = if found.renewed {
-            (OperationOutcome::Renewed(&credential), TokenAction::Renewed)
+            (OperationOutcome::Renewed(&credential), AuditAction::Renewed)
         } else {
-            (OperationOutcome::Found(&credential), TokenAction::Loaded)
+            (OperationOutcome::Found(&credential), AuditAction::Loaded)
         };
         self.reporter.audit(action, &credential, Some(&found.source));
         self.reporter.operation_finished(outcome);
         match found.store_error {
             Some(error) => self.reporter.report_store_failed(&error),
-            None if found.renewed => self.reporter.audit(TokenAction::Stored, &credential, None),
+            None if found.renewed => self.reporter.audit(AuditAction::Stored, &credential, None),
             None => {}
         }
         self.provider.last_known_good.on_published(credential.generation());
@@ -371,6 +364,9 @@ impl Refresher {
     }
 
     fn finish_failed(&mut self, operation: Operation, error: ObtainError) -> PlannerEvent {
+        if error.is_locked() {
+            return self.finish_locked(&error);
+        }
         self.reporter
             .report_failure(&error, self.publisher.current().as_deref());
         self.reporter.operation_finished(OperationOutcome::Failed(&error));

@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::alert::{Alert, AlertCause, AlertKey, to_sentence};
+use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
 use super::error::{ErrorKind, ObtainError};
 use super::provider::TokenProvider;
-use super::token_use::{TokenAction, TokenUse};
+use super::token_use::{TokenUse, Withdrawal};
 use super::traits::ProofAnswer;
-use super::warnings::format_expiry;
+use super::warnings::{expiry_alert, format_expiry};
 use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
+use crate::telemetry::AuditAction;
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
 /// An operation of the refresher.
@@ -57,7 +58,7 @@ pub enum TokenEvent<'a> {
     /// The status of the current token has changed.
     StatusChanged(TokenStatus),
     /// The source withdrew the current token.
-    Withdrawn,
+    Withdrawn(&'a Withdrawal),
     /// The token was used outside requests.
     Used(TokenUse<'a>),
     /// The operator should know something.
@@ -132,7 +133,7 @@ impl Reporter {
     }
 
     /// Reports for the audit what happened to a token from this source, or from the sources.
-    pub(super) fn audit(&self, action: TokenAction, token: &Credential, source: Option<&str>) {
+    pub(super) fn audit(&self, action: AuditAction, token: &Credential, source: Option<&str>) {
         let source = source.unwrap_or(&self.sources);
         (self.event_sink)(&TokenEvent::Used(TokenUse::new(action, token, source)));
     }
@@ -193,7 +194,7 @@ impl Reporter {
     /// Reports that Graph rejected the current token.
     pub(super) fn report_rejected(&self, current: &Credential, error: Option<&GraphError>) {
         let fingerprint = current.fingerprint();
-        self.audit(TokenAction::Rejected, current, None);
+        self.audit(AuditAction::Rejected, current, None);
         let Some(error) = error else {
             let summary = format!("Graph rejected the token {fingerprint}.");
             return self.send_alert(AlertCause::Rejected, "", &summary, &self.replace_token_hint());
@@ -219,15 +220,15 @@ impl Reporter {
 
     /// Reports that the source of the current token withdrew it.
     pub(super) fn report_withdrawn(&mut self, current: &Credential, statement: &ObtainError) {
-        let fingerprint = current.fingerprint();
-        let summary = format!("Requests are refused, because the token {fingerprint} was withdrawn: {statement}.");
-        let remediation = format!(
-            "If this is intended, do nothing; otherwise {}",
-            self.replace_token_hint()
-        );
-        self.audit(TokenAction::Withdrawn, current, None);
-        (self.event_sink)(&TokenEvent::Withdrawn);
-        self.send_alert(AlertCause::Withdrawn, statement.reason(), &summary, &remediation);
+        let withdrawal = Withdrawal {
+            tenant: self.tenant.clone(),
+            source: self.sources.to_string(),
+            token: Some(current.fingerprint()),
+            generation: Some(current.generation()),
+            statement: statement.repeat(),
+        };
+        withdrawal.alert().log();
+        (self.event_sink)(&TokenEvent::Withdrawn(&withdrawal));
         (self.last_error, self.last_content) = (Some(statement.identity()), None);
     }
 
@@ -279,8 +280,7 @@ impl Reporter {
             ),
             None => self.replace_token_hint(),
         };
-        let summary = format!("The token expires {}.", format_expiry(expires_at, now));
-        self.send_alert(AlertCause::Expiry(days), "", &summary, &remediation);
+        self.send(&expiry_alert(&self.tenant, days, expires_at, now, &remediation));
     }
 
     /// Reports on the token that the renewer depends on.
@@ -324,17 +324,6 @@ impl Reporter {
         tracing::warn!(%tenant, generation, "{message}; requests fail until this is fixed, and a new token does not help");
     }
 
-    /// The alert that the expiry of the token is unknown.
-    pub(super) fn unknown_expiry_alert(&self) -> Alert {
-        self.alert(
-            AlertCause::ExpiryUnknown,
-            "",
-            "graphward does not know when the token expires, so it cannot warn before that.",
-            "Set app.id and app.secret to those of the token's app and leave token.verify on, so that Graph tells the expiry; \
-             or write it beside the token, as `expires_at` in JSON or as a second column.",
-        )
-    }
-
     /// Warns that the token's data access expires soon. A renewal does not change that.
     pub(super) fn warn_data_access_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime) {
         self.send_alert(
@@ -373,25 +362,12 @@ impl Reporter {
     }
 
     fn send_alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) {
-        self.send(&self.alert(cause, reason, summary, remediation));
-    }
-
-    fn alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) -> Alert {
-        Alert {
-            key: AlertKey {
-                tenant: self.tenant.clone(),
-                cause,
-                reason: reason.to_owned(),
-            },
-            summary: to_sentence(summary),
-            remediation: to_sentence(remediation),
-        }
+        self.send(&Alert::new(&self.tenant, cause, reason, summary, remediation));
     }
 
     /// Logs an alert and passes it on.
     pub(super) fn send(&self, alert: &Alert) {
-        let (cause, remediation) = (alert.key.cause.label(), &alert.remediation);
-        tracing::warn!(tenant = %self.tenant, cause, remediation, "{}", alert.summary);
+        alert.log();
         (self.event_sink)(&TokenEvent::Alert(alert));
     }
 }

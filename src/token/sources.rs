@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::credential::Token;
 use super::error::ObtainError;
 use super::traits::{OperatorCommand, RefreshContext, RefreshLock, Source, StoreOutcome};
-use crate::types::Fingerprint;
+use crate::types::{Fingerprint, error_chain};
 
 /// The sources of a tenant; the first has priority.
 pub(super) struct SourceList {
@@ -18,6 +18,8 @@ pub(super) struct SourceList {
     pub(super) token_origin: TokenOrigin,
     /// The longest load.
     pub(super) load_limit: Duration,
+    /// Since when another replica has had the renewal lock while the current token is dead.
+    pub(super) locked_since: Option<Instant>,
 }
 
 /// Where the current token came from.
@@ -82,6 +84,8 @@ pub(super) struct LoadedSource<'a> {
 pub(super) const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest load. Sources have limits of their own; this one is for a source that hangs.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait for the renewal lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest change by the operator, the wait for the renewal lock included.
@@ -102,6 +106,7 @@ impl SourceList {
             sources: sources.into_iter().map(tracked).collect(),
             token_origin: TokenOrigin::Source(0),
             load_limit: LOAD_TIMEOUT,
+            locked_since: None,
         }
     }
 
@@ -227,24 +232,36 @@ impl SourceList {
         loads.collect()
     }
 
-    /// Waits for the renewal lock of the active source, if there is one.
-    pub(super) async fn lock_active(&mut self, limit: Duration) -> Result<RefreshLock, ObtainError> {
-        match self.token_origin {
-            TokenOrigin::Source(index) => self.lock(index, limit).await,
-            TokenOrigin::Cache(_) | TokenOrigin::RemovedSource => Ok(RefreshLock::uncontended()),
+    /// Takes the renewal lock of the active source, if there is one. If the current token is dead, a holder that is stopped but
+    /// not dead is ignored after a while.
+    pub(super) async fn lock_for_renewal(&mut self, context: RefreshContext<'_>) -> Result<RefreshLock, ObtainError> {
+        let TokenOrigin::Source(index) = self.token_origin else {
+            return Ok(RefreshLock::uncontended());
+        };
+        let locked = self.lock(index, LOCK_TIMEOUT).await;
+        let since = self.locked_since.take().unwrap_or_else(Instant::now);
+        let is_patient = !context.current_is_dead || since.elapsed() < LOCK_TIMEOUT;
+        match locked {
+            Err(error) if error.is_locked() && is_patient => {
+                self.locked_since = context.current_is_dead.then_some(since);
+                Err(error)
+            }
+            Err(error) if context.current_is_dead => {
+                let text = "renewing the token without the renewal lock; other replicas may renew it, too";
+                tracing::warn!(error = error_chain(&error), "{text}");
+                Ok(RefreshLock::uncontended())
+            }
+            locked => locked,
         }
     }
 
-    /// Waits for the renewal lock of a source.
+    /// Takes the renewal lock of a source.
     pub(super) async fn lock(&mut self, index: usize, limit: Duration) -> Result<RefreshLock, ObtainError> {
         let Some(tracked) = self.sources.get_mut(index) else {
             return Ok(RefreshLock::uncontended());
         };
         let locked = timeout(limit, tracked.source.lock()).await;
-        locked.unwrap_or_else(|_elapsed| {
-            let action = "release the renewal lock, which another replica holds,";
-            Err(timed_out(&tracked.describe(), action, limit))
-        })
+        locked.unwrap_or_else(|_elapsed| Err(timed_out(&tracked.describe(), "grant the renewal lock", limit)))
     }
 
     /// Returns the reason of each source in which no token can be stored.

@@ -1,13 +1,16 @@
 //! What happens to a token outside requests, for the audit.
 
+use super::alert::{Alert, AlertCause};
 use super::credential::{Credential, Generation};
-use crate::types::Fingerprint;
+use super::error::ObtainError;
+use crate::telemetry::AuditAction;
+use crate::types::{Fingerprint, TenantId};
 
 /// A use of a token outside requests.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenUse<'a> {
     /// What happened.
-    pub action: TokenAction,
+    pub action: AuditAction,
     /// The description of the source.
     pub source: &'a str,
     /// The token.
@@ -16,23 +19,23 @@ pub struct TokenUse<'a> {
     pub generation: Generation,
 }
 
-/// What happened to a token.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenAction {
-    /// One from a source is now in use.
-    Loaded,
-    /// One from the renewer is now in use.
-    Renewed,
-    /// A renewed one was stored.
-    Stored,
-    /// Graph rejected it.
-    Rejected,
-    /// Its source withdrew it.
-    Withdrawn,
+/// A token that was withdrawn: its place has it no longer, and the requests of its tenant are refused.
+#[derive(Debug)]
+pub struct Withdrawal {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The description of the place.
+    pub source: String,
+    /// The token, if it was known.
+    pub token: Option<Fingerprint>,
+    /// Its generation, if it was in use.
+    pub generation: Option<Generation>,
+    /// What the place says.
+    pub statement: ObtainError,
 }
 
 impl<'a> TokenUse<'a> {
-    pub(super) fn new(action: TokenAction, credential: &Credential, source: &'a str) -> Self {
+    pub(super) fn new(action: AuditAction, credential: &Credential, source: &'a str) -> Self {
         Self {
             action,
             source,
@@ -42,16 +45,15 @@ impl<'a> TokenUse<'a> {
     }
 }
 
-impl TokenAction {
-    /// The word for the audit.
+impl Withdrawal {
+    /// The alert about it.
     #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Loaded => "loaded",
-            Self::Renewed => "renewed",
-            Self::Stored => "stored",
-            Self::Rejected => "rejected",
-            Self::Withdrawn => "withdrawn",
-        }
+    pub fn alert(&self) -> Alert {
+        let Self { source, statement, .. } = self;
+        let token = self.token.map(|token| format!(" {token}")).unwrap_or_default();
+        let summary = format!("Requests are refused, because the token{token} was withdrawn: {statement}.");
+        let remediation = format!("If this is intended, do nothing; otherwise store a new token in {source}.");
+        let reason = statement.reason();
+        Alert::new(&self.tenant, AlertCause::Withdrawn, reason, &summary, &remediation)
     }
 }

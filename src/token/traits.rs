@@ -11,6 +11,8 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::sleep;
+
 use super::credential::{Credential, Token};
 use super::error::ObtainError;
 use super::rejection::Liveness;
@@ -19,6 +21,9 @@ use crate::types::Fingerprint;
 
 /// The boxed future that these traits return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The time between two attempts of the operator's change to take a lock that another replica has.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A location from which a token is read.
 pub trait Source: Send + 'static {
@@ -55,8 +60,9 @@ pub trait Source: Send + 'static {
         Err(format!("{} is read-only", self.describe()))
     }
 
-    /// Waits for the renewal lock, which replicas that share this source use: the holder reads the source again before it
-    /// renews. The lock ends with its holder. Default: there are no other replicas.
+    /// Takes the renewal lock, which replicas that share this source use: the holder reads the source again before it
+    /// renews. The lock ends with its holder. A source waits for another holder, or returns [`ObtainError::locked`] at once.
+    /// Default: there are no other replicas.
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
         Box::pin(ready(Ok(RefreshLock::uncontended())))
     }
@@ -75,7 +81,12 @@ pub trait Source: Send + 'static {
     /// Stores a token of the operator under the lock, whatever is here. Default: it replaces the token that is here.
     fn replace<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<(), ObtainError>> {
         Box::pin(async move {
-            let _lock = self.lock().await?;
+            let _lock = loop {
+                match self.lock().await {
+                    Err(error) if error.is_locked() => sleep(LOCK_RETRY_INTERVAL).await,
+                    locked => break locked?,
+                }
+            };
             let replaced = self.load().await?.secret.fingerprint();
             match self.store(token, replaced).await? {
                 StoreOutcome::Stored => Ok(()),

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::types::Rfc3339Timestamp;
+use super::alert::{Alert, AlertCause};
+use crate::types::{Rfc3339Timestamp, TenantId};
 
 /// The warnings about one expiry of one token.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,15 +19,41 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl ExpiryWarnings {
     /// Returns the warning that is due now, as the smallest number of days that holds, and only once.
     pub(super) fn take_due(&mut self, expires_at: SystemTime, now: SystemTime) -> Option<u8> {
-        let left = expires_at.duration_since(now).unwrap_or_default();
-        let is_within = |days: &u8| left <= DAY * u32::from(*days);
-        let days = WARNING_DAYS.into_iter().find(is_within)?;
+        let days = warning_days(expires_at, now)?;
         if self.last_warned_days.is_some_and(|warned| warned <= days) {
             return None;
         }
         self.last_warned_days = Some(days);
         Some(days)
     }
+}
+
+/// Returns the smallest number of days that a warning of this expiry has now.
+#[must_use]
+pub fn warning_days(expires_at: SystemTime, now: SystemTime) -> Option<u8> {
+    let left = expires_at.duration_since(now).unwrap_or_default();
+    let is_within = |days: &u8| left <= DAY * u32::from(*days);
+    WARNING_DAYS.into_iter().find(is_within)
+}
+
+/// The alert that a token expires within this number of days.
+#[must_use]
+pub fn expiry_alert(tenant: &TenantId, days: u8, expires_at: SystemTime, now: SystemTime, remediation: &str) -> Alert {
+    let summary = format!("The token expires {}.", format_expiry(expires_at, now));
+    Alert::new(tenant, AlertCause::Expiry(days), "", &summary, remediation)
+}
+
+/// The alert that the expiry of a token is unknown.
+#[must_use]
+pub fn unknown_expiry_alert(tenant: &TenantId) -> Alert {
+    Alert::new(
+        tenant,
+        AlertCause::ExpiryUnknown,
+        "",
+        "graphward does not know when the token expires, so it cannot warn before that.",
+        "Set app.id and app.secret to those of the token's app and leave token.verify on, so that Graph tells the expiry; \
+         or write it beside the token, as `expires_at` in JSON or as a second column.",
+    )
 }
 
 /// `in 3 days, at 2026-11-21T09:30:00Z`.

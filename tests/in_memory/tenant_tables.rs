@@ -1,9 +1,12 @@
 //! Tenants whose tokens are in one table.
 
 mod changed_ids;
+mod changes;
 mod limits;
 mod operator;
 mod readiness;
+mod refused_routes;
+mod reports;
 mod slow_sources;
 
 use std::time::Duration;

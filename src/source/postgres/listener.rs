@@ -2,8 +2,8 @@
 //!
 //! # Why
 //!
-//! * A reconnect reads again, since notifications may have been missed. So there is one rule: [`Listener::wait_for_change`]
-//!   waits for a notification or for the time of the next poll, and a failure brings that time nearer.
+//! * Notifications may be missed while the connection is lost, so the query runs again after each reconnect. Hence one rule:
+//!   [`Listener::wait_for_change`] completes at a notification or when the next poll is due, which is sooner after a failure.
 //! * A connection is kept only to listen. A read without a channel opens one and closes it: a pool for a statement every
 //!   minute would be one more thing that can be stale.
 

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::super::absent::AbsentPolicy;
-use super::super::encoding::TokenEncoding;
+use super::super::encoding::{TokenEncoding, same_secret};
 use super::value::{decode_integer, is_text, raw_value};
 use crate::token::{ObtainError, Token};
 
@@ -62,10 +62,10 @@ impl ColumnLayout {
 // === impl RowDecoder ===
 
 impl RowDecoder<'_> {
-    /// Returns the token in these rows, of which there must be one.
-    pub(super) fn only_row(&self, rows: &[Row], layout: ColumnLayout) -> Result<Token, ObtainError> {
+    /// Returns the token in these rows, which all of them must have.
+    pub(super) fn only_token(&self, rows: &[Row], layout: ColumnLayout) -> Result<Token, ObtainError> {
         let source = self.source;
-        let Some(row) = rows.first() else {
+        let Some((row, others)) = rows.split_first() else {
             let what =
                 format!("`query` returned no row from {source}; insert the row, or fix the WHERE clause and `params`");
             return Err(self.absent.apply(ObtainError::transient("missing", what)));
@@ -77,7 +77,15 @@ impl RowDecoder<'_> {
             );
             ObtainError::permanent("column_count", what)
         })?;
-        self.token(row, columns)
+        let token = self.token(row, columns)?;
+        for other in others {
+            if !same_secret(&self.token(other, columns)?.secret, &token.secret) {
+                let what =
+                    format!("`query` returns rows with different tokens from {source}; they must have the same one");
+                return Err(ObtainError::permanent("several_tokens", what));
+            }
+        }
+        Ok(token)
     }
 
     /// Returns the token in these columns.

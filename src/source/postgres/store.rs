@@ -1,4 +1,5 @@
-//! Stores a renewed token where the query finds it: compare and set, in one transaction.
+//! Stores a renewed token where the query finds it, in one row or in several that have the same token: compare and set, in one
+//! transaction.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 
 use super::super::encoding::{encode_secret, expiries_differ, same_secret};
-use super::connection::{PgConnection, QueryError, ReadLimits};
+use super::connection::{PgConnection, QueryError};
 use super::error::into_obtain_error;
 use super::token_row::{RowStatements, TokenRow, uses_parameter};
 use crate::token::{ObtainError, StoreOutcome, Token};
@@ -17,6 +18,13 @@ enum StoreError {
     /// Another transaction interfered, or the connection was lost: a new transaction may succeed.
     Retryable(ObtainError),
     Permanent(ObtainError),
+}
+
+/// What the query returns.
+struct StoredRows {
+    token: Token,
+    /// The number of rows, which all have this token.
+    count: u64,
 }
 
 /// The limit for a store, attempts included.
@@ -63,7 +71,7 @@ impl TokenRow {
             .batch_execute(&self.endpoint.begin(BEGIN_SERIALIZABLE))
             .await
             .map_err(store_error)?;
-        let current = self.read_token(&connection).await?;
+        let StoredRows { token: current, count } = self.read_rows(&connection).await?;
         // Dropping the connection rolls back what is not committed.
         let is_same = same_secret(&current.secret, &token.secret);
         let writes_expiry = uses_parameter(update, self.statements.params.len() + 2);
@@ -73,8 +81,13 @@ impl TokenRow {
         if !is_same && current.secret.fingerprint() != expected {
             return Ok(StoreOutcome::Conflict);
         }
-        self.write_token(&connection, update, token).await?;
-        let stored = self.read_token(&connection).await?;
+        let changed = self.write_token(&connection, update, token).await?;
+        if changed > count {
+            return Err(self.update_error(&format!(
+                "would change several rows ({changed}), and `query` returns {count}: narrow its WHERE clause"
+            )));
+        }
+        let stored = self.read_rows(&connection).await?.token;
         if !same_secret(&stored.secret, &token.secret) {
             return Err(self.update_error(
                 "does not change the row that `query` reads, or does not write $1: `query` returns another token after it",
@@ -100,14 +113,18 @@ impl TokenRow {
         Ok(StoreOutcome::Stored)
     }
 
-    async fn read_token(&self, connection: &PgConnection) -> Result<Token, StoreError> {
+    async fn read_rows(&self, connection: &PgConnection) -> Result<StoredRows, StoreError> {
         let RowStatements { query, params, .. } = &self.statements;
-        let rows = connection.query(query, params, ReadLimits::ONE_ROW).await;
+        let rows = connection.query(query, params, self.limits).await;
         let rows = rows.map_err(|failed| self.store_error(failed))?;
-        self.decode(&rows).map_err(StoreError::Permanent)
+        Ok(StoredRows {
+            token: self.decode(&rows).map_err(StoreError::Permanent)?,
+            count: u64::try_from(rows.len()).unwrap_or(u64::MAX),
+        })
     }
 
-    async fn write_token(&self, connection: &PgConnection, update: &str, token: &Token) -> Result<(), StoreError> {
+    /// Returns the number of rows that it has changed.
+    async fn write_token(&self, connection: &PgConnection, update: &str, token: &Token) -> Result<u64, StoreError> {
         let value = encode_secret(&token.secret, self.encoding.fernet.as_ref());
         let mut params = vec![Some(value.as_str())];
         params.extend(self.statements.params.iter().map(|text| Some(text.as_str())));
@@ -116,10 +133,9 @@ impl TokenRow {
             params.push(expires_at.as_deref());
         }
         match connection.execute(update, &params).await {
-            Ok(1) => Ok(()),
             // A concurrent change would have been an error of serialization.
             Ok(0) => Err(self.update_error("matches no row although `query` returns one: fix its WHERE clause")),
-            Ok(_) => Err(self.update_error("would change several rows: narrow its WHERE clause")),
+            Ok(changed) => Ok(changed),
             Err(failed) => Err(self.store_error(failed)),
         }
     }

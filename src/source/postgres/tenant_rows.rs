@@ -3,15 +3,14 @@
 use std::fmt;
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
 use super::super::tenant_table::{NewTenant, Removal, StoredToken, TenantRow, TenantRows};
-use super::advisory_lock::{MAX_LOCK_HOLD, lock_key, lock_timeout, try_acquire};
+use super::advisory_lock::{MAX_LOCK_HOLD, lock_key, try_acquire};
 use super::connection::{PgConnection, QueryError};
 use super::contents::ContentsDecoder;
 use super::endpoint::PgEndpoint;
@@ -29,6 +28,9 @@ use crate::types::TenantId;
 ///
 /// Single rows are read over one connection, one at a time: ten thousand tenants that miss at the same moment are a queue, and
 /// no storm of connections. A renewal has a connection of its own for as long as it has the lock.
+///
+/// A lock that another replica has is not waited for: the replicas share the rows, and one that waits would do nothing for the
+/// others meanwhile.
 pub(super) struct PostgresRows {
     pub(super) endpoint: PgEndpoint,
     pub(super) encoding: TokenEncoding,
@@ -49,10 +51,6 @@ struct HeldLock {
 
 /// The most reads of single rows that wait.
 const MAX_READS: usize = 256;
-/// The time between attempts to get a lock that another replica holds …
-const LOCK_RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// … until then.
-const MAX_LOCK_WAIT: Duration = Duration::from_secs(25);
 
 // === impl PostgresRows ===
 
@@ -86,6 +84,7 @@ impl PostgresRows {
             encoding: self.encoding.clone(),
             layout: ColumnLayout::ByName,
             absent: AbsentPolicy::Withdraw,
+            limits: TENANT_LIMITS,
         }
     }
 
@@ -100,7 +99,7 @@ impl PostgresRows {
     }
 
     async fn read(&self, tenant: &TenantId) -> Result<Option<TenantRow>, ObtainError> {
-        let Ok(_place) = self.reads.try_acquire() else {
+        let Ok(_permit) = self.reads.try_acquire() else {
             let what = format!("more than {MAX_READS} tenants wait for {}", self.endpoint.display_name);
             return Err(ObtainError::transient("busy", what));
         };
@@ -122,27 +121,16 @@ impl PostgresRows {
 
     async fn acquire_lock(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
         let key = lock_key(&self.statements.query, &[tenant.as_str().to_owned()]);
-        let started = Instant::now();
-        loop {
-            let permit = Arc::clone(&self.renewals).acquire_owned().await;
-            let permit = permit.map_err(|closed| ObtainError::transient("lock_timeout", closed.to_string()))?;
-            match try_acquire(&self.endpoint, key, MAX_LOCK_HOLD).await {
-                Ok(Some(_connection)) => {
-                    return Ok(RefreshLock::with_guard(HeldLock {
-                        _connection,
-                        _permit: permit,
-                    }));
-                }
-                Ok(None) => drop(permit),
-                Err(failed) => {
-                    let source = self.describe(tenant);
-                    return Err(into_obtain_error(&source, "acquire the renewal lock at", failed));
-                }
-            }
-            if started.elapsed() >= MAX_LOCK_WAIT {
-                return Err(lock_timeout(&self.describe(tenant)));
-            }
-            sleep(LOCK_RETRY_INTERVAL).await;
+        let permit = Arc::clone(&self.renewals).acquire_owned().await;
+        let permit = permit.map_err(|closed| ObtainError::transient("lock_timeout", closed.to_string()))?;
+        let source = self.describe(tenant);
+        match try_acquire(&self.endpoint, key, MAX_LOCK_HOLD).await {
+            Ok(Some(_connection)) => Ok(RefreshLock::with_guard(HeldLock {
+                _connection,
+                _permit: permit,
+            })),
+            Ok(None) => Err(ObtainError::locked(&source)),
+            Err(failed) => Err(into_obtain_error(&source, "acquire the renewal lock at", failed)),
         }
     }
 }

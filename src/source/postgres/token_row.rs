@@ -11,7 +11,7 @@ use super::listener::Select;
 use super::row::{ColumnLayout, RowDecoder};
 use crate::token::{ObtainError, Token};
 
-/// A row in a database, and how it is read and written.
+/// A row in a database, or several with the same token, and how it is read and written.
 pub(super) struct TokenRow {
     pub(super) endpoint: PgEndpoint,
     /// Describes it for messages.
@@ -21,6 +21,8 @@ pub(super) struct TokenRow {
     pub(super) layout: ColumnLayout,
     /// What it means if there is no row, or NULL.
     pub(super) absent: AbsentPolicy,
+    /// The most rows that have the token.
+    pub(super) limits: ReadLimits,
 }
 
 /// The statements that read and write a row.
@@ -48,7 +50,7 @@ impl TokenRow {
             begin: BEGIN_READ,
             query: &self.statements.query,
             params: &self.statements.params,
-            limits: ReadLimits::ONE_ROW,
+            limits: self.limits,
         }
     }
 
@@ -59,7 +61,7 @@ impl TokenRow {
             encoding: &self.encoding,
             absent: self.absent,
         };
-        decoder.only_row(rows, self.layout)
+        decoder.only_token(rows, self.layout)
     }
 
     /// Explains why no token can be stored here, and what to do.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::super::file::TokenStore;
 use super::super::tenant_pattern::check_file_name;
-use super::super::tenant_table::{NewTenant, Removal, StoredToken, TenantRow, TenantRows};
+use super::super::tenant_table::{NewTenant, PlaceWords, Removal, StoredToken, TenantRow, TenantRows};
 use super::place::FilesPlace;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
 use crate::types::TenantId;
@@ -28,7 +28,7 @@ pub(super) struct FileRows {
 const ROW_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most files that are read on their own at the same time.
 const MAX_ROW_READS: usize = 4;
-/// The longest wait for a lock that another replica holds.
+/// The longest wait of the operator's change for a lock that another replica holds.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(25);
 
 impl FileRows {
@@ -64,8 +64,18 @@ impl FileRows {
         }
     }
 
-    async fn lock_file(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
+    /// Takes the lock of a file for a renewal, unless another replica has it.
+    async fn lock_if_free(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
         check_file_name(tenant)?;
+        let store = self.store_of(tenant);
+        let lock = store.file.lock_if_free().await?;
+        let lock = lock.ok_or_else(|| ObtainError::locked(&self.describe(tenant)))?;
+        self.note_locked(store);
+        Ok(lock)
+    }
+
+    /// Waits for the lock of a file.
+    async fn lock_file(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
         let store = self.store_of(tenant);
         let lock = timeout(MAX_LOCK_WAIT, store.file.lock())
             .await
@@ -74,10 +84,14 @@ impl FileRows {
                 let what = format!("another process holds the lock of `{path}` longer than {MAX_LOCK_WAIT:?}");
                 Err(ObtainError::transient("lock_timeout", what))
             })?;
+        self.note_locked(store);
+        Ok(lock)
+    }
+
+    fn note_locked(&self, store: TokenStore) {
         let mut locked = self.locked();
         locked.retain(|other| other.file.is_locked() && other.file.path() != store.file.path());
         locked.push(store);
-        Ok(lock)
     }
 
     async fn store_token(&self, tenant: &TenantId, stored: StoredToken<'_>) -> Result<StoreOutcome, ObtainError> {
@@ -89,6 +103,10 @@ impl FileRows {
 impl TenantRows for FileRows {
     fn describe(&self, tenant: &TenantId) -> String {
         format!("file {}", self.place.path.file_of(tenant).display())
+    }
+
+    fn words(&self) -> PlaceWords {
+        PlaceWords::DIRECTORY
     }
 
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
@@ -129,7 +147,7 @@ impl TenantRows for FileRows {
     }
 
     fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {
-        Box::pin(self.lock_file(tenant))
+        Box::pin(self.lock_if_free(tenant))
     }
 
     fn store<'a>(

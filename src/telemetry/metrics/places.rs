@@ -214,10 +214,14 @@ impl Places {
                 tenants.idle.push(Arc::clone(tenant));
             }
         } else if tenant.series.load().is_none() {
-            let other = || Arc::new(TenantSeries::new(OTHER, None));
-            tenant.series.store(Some(Arc::clone(self.other.get_or_init(other))));
+            tenant.series.store(Some(Arc::clone(self.other())));
         }
         self.update_room(&tenants);
+    }
+
+    /// The series of the tenants without a place.
+    pub(super) fn other(&self) -> &Arc<TenantSeries> {
+        self.other.get_or_init(|| Arc::new(TenantSeries::new(OTHER, None)))
     }
 
     fn is_own(&self, series: &Arc<TenantSeries>) -> bool {

@@ -80,6 +80,21 @@ fn signs_that_disagree_are_refused_whichever_they_are() {
         error.to_string(),
         "the tenant header names the tenant acme, but an id in the request the tenant shop: all that a request says must agree"
     );
+    for (kind, [first, second], words) in [
+        (
+            Header,
+            ["acme", "shop"],
+            "the tenant header names the tenant acme, but another one the tenant shop",
+        ),
+        (
+            Object,
+            ["1", "3"],
+            "an id in the request names the tenant acme, but another one the tenant shop",
+        ),
+    ] {
+        let error = routed(&directory, &[(kind, first), (kind, second)]).unwrap_err();
+        assert!(error.to_string().starts_with(words), "{error}");
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A scripted table of tenants.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use graphward::source::{StoredToken, TableContents, TenantRow, TenantRows, TenantTable};
+use graphward::source::{
+    NewTenant, PlaceWords, Removal, StoredToken, TableContents, TenantRow, TenantRows, TenantTable,
+};
 use graphward::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome, Token};
 use graphward::types::{Secret, TenantId};
 use tokio::sync::Notify;
@@ -20,11 +22,19 @@ pub(crate) struct ScriptedTable(Arc<TableState>);
 #[derive(Debug, Default)]
 struct TableState {
     rows: Mutex<BTreeMap<String, TenantRow>>,
+    faults: Mutex<Vec<String>>,
     is_failing: AtomicBool,
+    /// How long a read of the list takes longer, in milliseconds.
+    list_delay: AtomicU64,
+    /// The same of a read of a row.
+    row_delay: AtomicU64,
+    /// The app of the rows that the operator puts.
+    app: Mutex<Option<Box<str>>>,
     /// Whether only the list cannot be read.
     is_list_failing: AtomicBool,
     /// Whether the rows can be read by name only.
     is_unlisted: AtomicBool,
+    is_directory: AtomicBool,
     reads: AtomicUsize,
     row_reads: AtomicUsize,
     changed: Notify,
@@ -33,13 +43,31 @@ struct TableState {
 impl ScriptedTable {
     /// Adds a row, or replaces it.
     pub(crate) fn set(&self, tenant: &str, token: &str, object_ids: &[&str]) {
+        self.insert(
+            tenant,
+            Ok(Token::without_expiry(Secret::new(token).unwrap())),
+            object_ids,
+        );
+    }
+
+    /// Adds a row whose token ends then, or replaces it.
+    pub(crate) fn set_ending(&self, tenant: &str, token: &str, expires_at: SystemTime) {
         let token = Token {
-            secret: Secret::new(token).unwrap(),
-            expires_at: None,
-            expiry_key: None,
-            modified_at: None,
+            expires_at: Some(expires_at),
+            ..Token::without_expiry(Secret::new(token).unwrap())
         };
-        self.insert(tenant, Ok(token), object_ids);
+        self.insert(tenant, Ok(token), &[]);
+    }
+
+    /// Adds a row without a token, or takes the token out of it.
+    pub(crate) fn set_empty(&self, tenant: &str) {
+        let error = ObtainError::absent("null", "the row has no token");
+        self.insert(tenant, Err(Arc::new(error)), &[]);
+    }
+
+    /// Sets what is wrong with rows that are no tenants.
+    pub(crate) fn set_faults(&self, faults: &[&str]) {
+        *lock(&self.0.faults) = faults.iter().map(|fault| (*fault).to_owned()).collect();
     }
 
     /// Adds a row without a usable token.
@@ -80,6 +108,26 @@ impl ScriptedTable {
         self.0.is_list_failing.store(is_failing, Ordering::Relaxed);
     }
 
+    /// Lets reads of the list that begin from now on take this much longer.
+    pub(crate) fn delay_list(&self, delay: Duration) {
+        self.0.list_delay.store(delay.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Lets reads of a row that begin from now on take this much longer.
+    pub(crate) fn delay_rows(&self, delay: Duration) {
+        self.0.row_delay.store(delay.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Sets the app of the rows that the operator puts.
+    pub(crate) fn set_app(&self, app: &str) {
+        *lock(&self.0.app) = Some(app.into());
+    }
+
+    /// Has the words of a directory.
+    pub(crate) fn be_directory(&self) {
+        self.0.is_directory.store(true, Ordering::Relaxed);
+    }
+
     /// Lets the rows be read by name only.
     pub(crate) fn hide_list(&self) {
         self.0.is_unlisted.store(true, Ordering::Relaxed);
@@ -107,7 +155,7 @@ impl TenantTable for ScriptedTable {
             self.0.reads.fetch_add(1, Ordering::Relaxed);
             // The rows as they are when the read begins, as those of a database.
             let rows = lock(&self.0.rows).values().cloned().collect();
-            sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50 + self.0.list_delay.load(Ordering::Relaxed))).await;
             self.check()?;
             if self.0.is_list_failing.load(Ordering::Relaxed) {
                 return Err(ObtainError::transient("timeout", "the list takes too long"));
@@ -117,7 +165,7 @@ impl TenantTable for ScriptedTable {
             }
             Ok(Some(TableContents {
                 rows,
-                faults: Vec::new(),
+                faults: lock(&self.0.faults).clone(),
             }))
         })
     }
@@ -142,12 +190,20 @@ impl TenantRows for ScriptedTable {
         format!("table, tenant {tenant}")
     }
 
+    fn words(&self) -> PlaceWords {
+        match self.0.is_directory.load(Ordering::Relaxed) {
+            true => PlaceWords::DIRECTORY,
+            false => PlaceWords::TABLE,
+        }
+    }
+
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
         Box::pin(async {
             self.0.row_reads.fetch_add(1, Ordering::Relaxed);
-            sleep(Duration::from_millis(20)).await;
+            let row = lock(&self.0.rows).get(tenant.as_str()).cloned();
+            sleep(Duration::from_millis(20 + self.0.row_delay.load(Ordering::Relaxed))).await;
             self.check()?;
-            Ok(lock(&self.0.rows).get(tenant.as_str()).cloned())
+            Ok(row)
         })
     }
 
@@ -158,6 +214,24 @@ impl TenantRows for ScriptedTable {
 
     fn check_writable(&self, _tenant: &TenantId) -> Result<(), String> {
         Ok(())
+    }
+
+    fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
+        Box::pin(async {
+            let row = TenantRow {
+                app: lock(&self.0.app).clone(),
+                ..TenantRow::of_token(tenant.clone(), Ok(new.token.clone()))
+            };
+            lock(&self.0.rows).insert(tenant.to_string(), row);
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
+        Box::pin(async {
+            let removed = lock(&self.0.rows).remove(tenant.as_str());
+            Ok(removed.map_or(Removal::NotFound, |_row| Removal::Done(self.describe(tenant))))
+        })
     }
 
     fn lock<'a>(&'a self, _tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>> {

@@ -204,3 +204,31 @@ async fn a_row_that_a_section_of_the_configuration_hides_is_told_once() {
     assert!(warnings[0].contains("\"tenants\":\"default\"") && warnings[0].contains("\"WARN\""));
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_directory_speaks_of_its_files() {
+    let log = LogCapture::at_info();
+    let table = table();
+    table.be_directory();
+    table.set("default", NEW_TOKEN, &["333"]);
+    table.set_faults(&["the name of a file"]);
+    let proxy = start(&table).await;
+    table.clear();
+    table.announce();
+    sleep(Duration::from_secs(3)).await;
+    let events = proxy
+        .admin()
+        .fetch(with(get("/admin/events"), &[("host", "localhost")]))
+        .await;
+    let told = format!("{}{}", log.text(), events.text());
+    for words in [
+        "look whether the files were deleted or another directory is mounted there",
+        "3 of 3 tenants are missing in their directory at once",
+        "have a file, too, which is not used: remove the file, or the section",
+        "iles of the tenants are not used (1)",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("the table") && !told.contains("row"), "{told}");
+    proxy.shutdown().await;
+}

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use graphward::net::Tasks;
 use graphward::source::{PostgresTableSettings, StoredToken, TenantRow, TenantRows, TenantTable as _};
 use graphward::token::{ObtainError, StoreOutcome};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::server::Database;
 use super::support::{secret, token};
@@ -57,33 +57,44 @@ async fn single_rows_are_read_over_one_connection() {
 }
 
 #[tokio::test]
-async fn replicas_renew_different_rows_at_once_and_the_same_row_one_after_the_other() {
+async fn replicas_renew_different_rows_side_by_side_and_skip_those_of_the_others() {
     let database = Database::with(TABLE);
-    let (one, other) = (
-        open(&database, settings(QUERY)).rows(),
-        open(&database, settings(QUERY)).rows(),
+    let one_renewal = || PostgresTableSettings {
+        renewals: 1.try_into().unwrap(),
+        ..settings(QUERY)
+    };
+    let names = ["acme", "shop", "third", "fourth"];
+    database.psql(
+        "INSERT INTO tenant_whatsapp_config (tenant_id, access_token) VALUES ('third', 'EAAGthird'), ('fourth', 'EAAGfourth')",
     );
-    let acme = one.lock(&id("acme")).await.unwrap();
-    assert!(!acme.is_uncontended());
-    // Another row is free, and so are the permits of the replica that waits.
-    let shop = timeout(MINUTE / 2, other.lock(&id("shop"))).await.unwrap().unwrap();
-    let started = Instant::now();
-    let acme_again = async { (other.lock(&id("acme")).await, started.elapsed()) };
-    let (acme_again, ()) = tokio::join!(timeout(MINUTE / 2, acme_again), async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        drop(acme);
-    });
-    let (lock, waited) = acme_again.unwrap();
-    assert!(
-        waited >= Duration::from_millis(500),
-        "two replicas renewed the same row"
-    );
-    drop((lock.unwrap(), shop));
+    let replicas: Vec<_> = names.map(|_| open(&database, one_renewal()).rows()).into();
+    let mut locks = Vec::new();
+    for (number, replica) in replicas.iter().enumerate() {
+        for other in &names[..number] {
+            let error = replica.lock(&id(other)).await.unwrap_err();
+            assert!(error.is_locked() && error.is_transient(), "{error}");
+            assert!(error.to_string().contains(other), "{error}");
+        }
+        // Its only permit is free again.
+        let lock = replica.lock(&id(names[number])).await.unwrap();
+        assert!(!lock.is_uncontended());
+        locks.push(lock);
+    }
+    for (replica, name) in replicas.iter().zip(names) {
+        let stored = store(&**replica, name, "EAAGnew", &format!("EAAG{name}")).await;
+        assert_eq!(stored.unwrap(), StoreOutcome::Stored);
+    }
+    drop(locks);
+    let last = replicas.last().unwrap();
+    wait_until("the lock of the first row is free", async || {
+        last.lock(&id("acme")).await.is_ok()
+    })
+    .await;
     wait_until("the connections are closed", async || connections(&database) == "0").await;
 }
 
 #[tokio::test]
-async fn a_replica_that_keeps_the_lock_of_a_row_is_not_waited_for_longer_than_half_a_minute() {
+async fn a_row_whose_lock_a_suspended_replica_keeps_is_skipped_at_each_attempt_until_that_ends() {
     let database = Database::with(TABLE);
     let rows = open(&database, settings(QUERY)).rows();
     let lock = rows.lock(&id("acme")).await.unwrap();
@@ -100,14 +111,13 @@ async fn a_replica_that_keeps_the_lock_of_a_row_is_not_waited_for_longer_than_ha
         drop(lock);
     });
     taken.unwrap();
-    let started = Instant::now();
-    let error = rows.lock(&id("acme")).await.unwrap_err();
-    assert_eq!(error.reason(), "lock_timeout");
-    assert!(
-        error.is_transient() && started.elapsed() > Duration::from_secs(20),
-        "{error}"
-    );
+    for _ in 0..3 {
+        let error = rows.lock(&id("acme")).await.unwrap_err();
+        assert!(error.is_locked(), "{error}");
+    }
+    drop(rows.lock(&id("shop")).await.unwrap());
     driver.abort();
+    wait_until("the lock is free", async || rows.lock(&id("acme")).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -186,4 +196,45 @@ async fn a_store_changes_a_row_that_still_has_the_expected_token_and_announces_i
         assert!(error.to_string().contains(words), "{error}");
     }
     assert_eq!(database.psql(tokens), "EAAGnew EAAGshop");
+}
+
+/// A row for each phone number. `shop` has one.
+const PHONES: &str = "
+    CREATE TABLE phones (tenant text, phone text, token text, expires_at timestamptz);
+    INSERT INTO phones VALUES ('acme', '106', 'EAAGacme'), ('acme', '108', 'EAAGacme'), ('shop', '107', 'EAAGshop')";
+const UPDATE_PHONES: &str = "UPDATE phones SET token = $1, expires_at = to_timestamp($3::bigint) WHERE tenant = $2";
+
+fn phone_settings(update: &str) -> PostgresTableSettings {
+    PostgresTableSettings {
+        update: Some(update.to_owned()),
+        ..settings("SELECT tenant, token, phone AS ids, expires_at FROM phones")
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_token_is_stored_in_all_rows_of_its_tenant_or_in_none() {
+    let database = Database::with(PHONES);
+    let tokens = "SELECT string_agg(token, ' ' ORDER BY phone) FROM phones";
+    let rows = open(&database, phone_settings(UPDATE_PHONES)).rows();
+    let stored = store(&*rows, "acme", "EAAGnew", "EAAGacme").await.unwrap();
+    assert_eq!(stored, StoreOutcome::Stored);
+    assert_eq!(database.psql(tokens), "EAAGnew EAAGshop EAAGnew");
+    assert_eq!(text(&read_row(&*rows, "acme").await.unwrap()), "EAAGnew");
+    let stored = store(&*rows, "acme", "EAAGlate", "EAAGacme").await.unwrap();
+    assert_eq!(stored, StoreOutcome::Conflict);
+
+    for (condition, words) in [
+        ("tenant = $2 AND phone = '106'", "different tokens"),
+        ("$2 <> ''", "several rows (3), and `query` returns 2"),
+        ("tenant <> $2", "does not change the row"),
+    ] {
+        let update = UPDATE_PHONES.replace("tenant = $2", condition);
+        let rows = open(&database, phone_settings(&update)).rows();
+        let error = store(&*rows, "acme", "EAAGx", "EAAGnew").await.unwrap_err();
+        assert!(error.to_string().contains(words), "{condition}: {error}");
+    }
+    database.psql("UPDATE phones SET token = 'EAAGother' WHERE phone = '108'");
+    let error = store(&*rows, "acme", "EAAGx", "EAAGnew").await.unwrap_err();
+    assert_eq!(error.reason(), "several_tokens", "{error}");
+    assert_eq!(database.psql(tokens), "EAAGnew EAAGshop EAAGother");
 }

@@ -53,10 +53,20 @@ impl Graph {
 
     /// Sets a token's issue and expiry so that nine tenths of its validity are over, and a minute is left.
     pub(crate) fn set_nearly_expired(&self, token: &str) {
-        let (now, minute) = (Clock::system().now(), Duration::from_secs(60));
+        self.set_expiry(token, Duration::from_secs(60));
+    }
+
+    /// The same, and it does not end while the test runs.
+    pub(crate) fn set_due_for_hours(&self, token: &str) {
+        self.set_expiry(token, Duration::from_secs(60 * 60));
+    }
+
+    /// Lets a token expire after a tenth of its validity that is as long as this.
+    fn set_expiry(&self, token: &str, left: Duration) {
+        let now = Clock::system().now();
         let change = TokenChange {
-            issued_at: Some(now - 9 * minute),
-            expires_at: Some(Expiry::At(now + minute)),
+            issued_at: Some(now - 9 * left),
+            expires_at: Some(Expiry::At(now + left)),
             ..TokenChange::default()
         };
         assert!(self.sim.update_token(token, change));

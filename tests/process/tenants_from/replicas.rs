@@ -1,10 +1,12 @@
 //! Processes that share a table: each token is renewed once, and none is lost when one of them is killed.
 
 use fake_graph::{Effect, EndpointKind, Fault};
+use graphward::net::Tasks;
 use rustix::process::Signal;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::support::{Service, assert_is, me};
+use super::support::{Service, assert_is, me, table_settings};
 use crate::support::{Client, Sidecar, fact, fingerprint, together, wait_until};
 
 /// So many tenants, so that the processes share their renewals.
@@ -120,6 +122,52 @@ async fn three_processes_renew_each_token_once_without_any_request() {
     assert_eq!(service.graph.sim.attempts(), 0, "no app has sent a request");
     let renewals = assert_newest_in_use(&service, &sidecars, &old).await;
     assert_eq!(renewals, [1; TENANTS]);
+}
+
+/// Another session, which does not end by itself, takes the renewal locks of these tenants.
+async fn take_locks(service: &Service, names: impl Iterator<Item = String>) -> tokio_postgres::Client {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = table_settings(dir.path(), &service.database.url());
+    let query = settings.split("\"\"\"").nth(1).unwrap().trim_start_matches('\n');
+    let (session, connection) = tokio_postgres::connect(&service.database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    drop(Tasks::default().spawn(connection));
+    for name in names {
+        let mut digest = Sha256::new_with_prefix(b"graphward's claim to mint\0");
+        for text in [query, &name] {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
+        let key = i64::from_be_bytes(digest.finalize()[..8].try_into().unwrap());
+        let lock = format!("SELECT pg_advisory_lock({key})");
+        session.batch_execute(&lock).await.unwrap();
+    }
+    session
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_goes_on_to_the_next_tokens_at_once_when_others_renew_the_first_ones() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    let old = insert(&service, 4 * TENANTS);
+    let (locked, free) = old.split_at(old.len() - RENEWALS);
+    let replica = take_locks(&service, (0..locked.len()).map(name)).await;
+    make_due(&service, &old);
+    for token in &old {
+        service.graph.set_due_for_hours(token);
+    }
+    let sidecar = service.sidecar(RENEW).await;
+    wait_until("the others are renewed", async || {
+        let mut tokens = free.iter().zip(locked.len()..);
+        tokens.all(|(old, tenant)| service.token_of(&name(tenant)) != *old)
+    })
+    .await;
+    assert_eq!(service.graph.sim.counts().exchanges, free.len() as u64);
+    drop(replica);
+    wait_until_renewed(&service, &old).await;
+    let renewals = assert_newest_in_use(&service, &[sidecar], &old).await;
+    assert_eq!(renewals, vec![1; old.len()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

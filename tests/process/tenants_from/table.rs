@@ -135,7 +135,7 @@ async fn a_corrupted_token_is_the_trouble_of_its_tenant_alone() {
         let events = sidecar.log_events();
         let reports = events.iter().filter(|event| {
             let message = event["message"].as_str().unwrap_or_default();
-            message.starts_with("tenants whose token cannot be used")
+            message.starts_with("The token cannot be used: ")
         });
         reports.count() == 2
     })
@@ -200,7 +200,7 @@ async fn an_id_of_two_tenants_and_a_row_without_a_name_are_reported() {
         output.contains("two tenants have the same id") && output.contains("\"ids\":\"106 of "),
         "{output}"
     );
-    assert!(output.contains("rows of the tenants that are not used"), "{output}");
+    assert!(output.contains("Rows of the tenants are not used (1): "), "{output}");
     assert_eq!(service.graph.sim.violations(), []);
     sidecar.assert_reveals_none_of(&[&nameless]).await;
 }

@@ -21,6 +21,9 @@ enum RandomOutcome {
         renewed: bool,
     },
     Unchanged,
+    Locked {
+        jitter: f64,
+    },
     Failed {
         transient: bool,
         jitter: f64,
@@ -38,6 +41,7 @@ fn random_events() -> impl Strategy<Value = Vec<RandomEvent>> {
             }
         }),
         Just(RandomOutcome::Unchanged),
+        (0.0..=1.0).prop_map(|jitter| RandomOutcome::Locked { jitter }),
         (any::<bool>(), 0.0..=1.0).prop_map(|(transient, jitter)| RandomOutcome::Failed { transient, jitter }),
     ];
     let event = prop_oneof![
@@ -52,7 +56,7 @@ fn random_events() -> impl Strategy<Value = Vec<RandomEvent>> {
 
 proptest! {
     /// Wake-ups are in the future, refreshes keep their minimum interval, checks need a cause, the planner is in backoff only
-    /// while the token is dead, and a dead token is retried within the longest backoff.
+    /// while the token is dead and no other replica renews it, and a dead token is retried within the longest backoff.
     #[test]
     fn the_planner_never_busy_loops_never_exceeds_its_rate_and_never_stalls(events in random_events()) {
         let start = Instant::now();
@@ -78,8 +82,11 @@ proptest! {
                             let deadlines = Deadlines { renew_at: at(renew_in), expires_at: at(expires_in) };
                             event_obtained(newest, deadlines, renewed && action == Action::Refresh)
                         }
-                        RandomOutcome::Unchanged if action == Action::Check => PlannerEvent::Unchanged,
-                        RandomOutcome::Unchanged => PlannerEvent::Failed(Failure { transient: true, jitter: 0.5 }),
+                        RandomOutcome::Locked { jitter } if action == Action::Refresh => PlannerEvent::Locked { jitter },
+                        RandomOutcome::Unchanged | RandomOutcome::Locked { .. } if action == Action::Check => PlannerEvent::Unchanged,
+                        RandomOutcome::Unchanged | RandomOutcome::Locked { .. } => {
+                            PlannerEvent::Failed(Failure { transient: true, jitter: 0.5 })
+                        }
                         RandomOutcome::Failed { transient, jitter } => PlannerEvent::Failed(Failure { transient, jitter }),
                     }
                 }
@@ -110,8 +117,9 @@ proptest! {
                 Action::BackOff(until) => (Some(until), true),
             };
             prop_assert!(until.is_none_or(|until| until > now), "a wake-up in the past");
-            prop_assert_eq!(is_backing_off, planner.urgency(now) == Some(Urgency::Dead));
-            if is_backing_off {
+            let is_dead = planner.urgency(now) == Some(Urgency::Dead);
+            prop_assert_eq!(is_backing_off, is_dead && !planner.is_locked(now));
+            if is_dead {
                 prop_assert!(until.is_some_and(|until| until <= now + MINUTE), "not retried in time");
             }
         }

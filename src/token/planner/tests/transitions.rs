@@ -231,3 +231,30 @@ fn a_doubt_reads_the_sources_but_not_more_often_than_every_ten_seconds_and_renew
         Action::Refresh
     );
 }
+
+// === a renewal of another replica ===
+
+#[test]
+fn a_token_that_another_replica_renews_is_tried_again_soon_and_its_requests_wait() {
+    let now = Instant::now();
+    let locked = PlannerEvent::Locked { jitter: 0.5 };
+    let mut planner = planner_with_token(now);
+    planner.on_event(PlannerEvent::Rejected(generation(1)), now);
+    assert_eq!(planner.on_event(locked, now), wait_until(now + 2 * SECOND));
+    assert!(planner.is_locked(now) && !planner.is_locked(now + 2 * SECOND));
+    assert_eq!(planner.on_event(TIMER_FIRED, now + 2 * SECOND), Action::Refresh);
+    assert_eq!(planner.on_event(event_found(2), now + 2 * SECOND), IDLE);
+
+    let due = Deadlines {
+        renew_at: Some(now),
+        expires_at: None,
+    };
+    let mut planner = planner_with_deadlines(due, now);
+    assert_eq!(planner.on_event(locked, now), wait_until(now + 15 * SECOND));
+    // A rejection does not wait so long.
+    let later = now + 2 * SECOND;
+    assert_eq!(
+        planner.on_event(PlannerEvent::Rejected(generation(1)), later),
+        Action::Refresh
+    );
+}

@@ -37,6 +37,8 @@ struct FakeStoreState {
     /// Whether the source says that there is no token, if it has none.
     is_absent: bool,
     look_interval: Option<Duration>,
+    /// Whether another replica has its lock, for which nothing waits.
+    is_locked: bool,
     locks: u32,
     loads: u32,
     stored: Vec<String>,
@@ -125,8 +127,15 @@ impl Source for FakeStore {
     }
 
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
-        self.with_state(|state| state.locks += 1);
-        Box::pin(std::future::ready(Ok(RefreshLock::with_guard(()))))
+        let is_locked = self.with_state(|state| {
+            state.locks += 1;
+            state.is_locked
+        });
+        Box::pin(std::future::ready(if is_locked {
+            Err(ObtainError::locked(&self.describe()))
+        } else {
+            Ok(RefreshLock::with_guard(()))
+        }))
     }
 
     fn store<'a>(
@@ -307,9 +316,12 @@ fn start_refresher(provider: TokenProvider, writer: TokenPublisher) -> RecordedA
     let alerts = RecordedAlerts::default();
     let recorded = Arc::clone(&alerts.0);
     let event_sink = Box::new(move |event: &TokenEvent<'_>| {
-        if let TokenEvent::Alert(alert) = event {
-            recorded.lock().unwrap().push((*alert).clone());
-        }
+        let alert = match event {
+            TokenEvent::Alert(alert) => (*alert).clone(),
+            TokenEvent::Withdrawn(withdrawal) => withdrawal.alert(),
+            TokenEvent::OperationFinished(_) | TokenEvent::StatusChanged(_) | TokenEvent::Used(_) => return,
+        };
+        recorded.lock().unwrap().push(alert);
     });
     let clock = Clock::manual(start_date());
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
@@ -346,6 +358,7 @@ mod doubts;
 mod expiry;
 mod inspection;
 mod last_known_good;
+mod locks;
 mod looks;
 mod operator;
 mod proofs;

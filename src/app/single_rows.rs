@@ -1,0 +1,88 @@
+//! What the task that reads the table does with single rows: those that were looked up, and those of tenants that are not used.
+
+use std::slice::from_ref;
+use std::sync::Arc;
+
+use super::known_rows::ReadRow;
+use super::table_reader::TableReader;
+use super::tenant_look_ups::{LookUpReason, LookedUp};
+use crate::tenants::RowSource;
+use crate::types::TenantId;
+
+impl TableReader {
+    /// Uses what a look-up found.
+    pub(super) fn on_looked_up(&mut self, found: LookedUp) {
+        let LookedUp {
+            name,
+            reason,
+            read_at,
+            row,
+            operator,
+        } = found;
+        let state = self.tenants.table_state();
+        if row.is_ok() && state.failure.is_some() {
+            self.recovered.notify_one();
+        }
+        let result = match row {
+            Ok(Some(_)) if self.look_ups.is_outdated(&name, read_at) => Ok(()),
+            Ok(Some(row)) => {
+                if !state.is_listed {
+                    self.close_idle(1);
+                }
+                match self.put(row, read_at) {
+                    // What became known during the read may be older than what the operator has put.
+                    ReadRow::Outdated if reason == LookUpReason::Put => {
+                        return self.look_ups.read(name, reason, operator);
+                    }
+                    ReadRow::Outdated => {}
+                    ReadRow::Same | ReadRow::Changed(_) | ReadRow::New(_) if state.is_listed => {
+                        self.roster.on_row(&name)
+                    }
+                    ReadRow::Same | ReadRow::Changed(_) | ReadRow::New(_) => {}
+                }
+                Ok(())
+            }
+            Err(error) if reason != LookUpReason::Removed => Err(Arc::new(error)),
+            // Its place has said that it has removed it.
+            Ok(None) | Err(_) => {
+                if reason != LookUpReason::Unlisted {
+                    self.on_removed(&name);
+                }
+                self.look_ups.note_unknown(name.clone(), read_at);
+                match reason {
+                    LookUpReason::Put => Err(Arc::new(RowSource::missing(&self.tenants.rows().describe(&name)))),
+                    LookUpReason::Removed | LookUpReason::Unlisted => Ok(()),
+                }
+            }
+        };
+        // Those who wait read the proxy's tenants when they are told.
+        self.publish();
+        if !state.is_listed
+            && let Some(entry) = self.proxy.tenants.load().directory.find(name.as_str())
+        {
+            // Only open ones are closed and forgotten.
+            entry.tenant.get();
+        }
+        self.look_ups.finish(&name, operator, &result);
+    }
+
+    /// Uses what says that the operator has removed a tenant.
+    fn on_removed(&mut self, id: &TenantId) {
+        // It is recorded that the operator has asked for it, and needs no alert.
+        drop(self.withdraw(from_ref(id)));
+        self.roster.on_removed(id);
+    }
+
+    /// Replaces tenants that are not used any more by closed ones, and the least recently used ones until `more` can be opened. If
+    /// the table lists none, they are forgotten.
+    pub(super) fn close_idle(&mut self, more: usize) {
+        for id in self.tenants.close_idle(more) {
+            if self.tenants.table_state().is_listed {
+                self.rows.close(&id);
+            } else {
+                self.visits.cancel(&id);
+                self.rows.forget(&id);
+            }
+        }
+    }
+}
