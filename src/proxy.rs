@@ -2,7 +2,7 @@
 //!
 //! | # | step | where |
 //! |---|---|---|
-//! | 1 | arrive | `Proxy::handle` opens the record of the request |
+//! | 1 | arrive | `AppConnection::handle` opens the record of the request |
 //! | 2 | admit | `concurrency_limit`: not draining, not overloaded |
 //! | 3 | check | `validation`: host, framing, request target |
 //! | 4 | clean | `outbound`: the request as it is sent to Graph, without the app's credentials |
@@ -93,7 +93,7 @@ pub use validation::AllowedHosts;
 pub use headers::fuzzing;
 
 use crate::graph::Verdict;
-use crate::net::{ConnectionInfo, EarlyResponse};
+use crate::net::ConnectionInfo;
 use crate::tenants::{ObservedCalls, RouteError};
 use crate::types::TenantId;
 use attempt::attempt;
@@ -130,9 +130,50 @@ pub struct Proxy {
 /// A connection of the app.
 #[derive(Debug)]
 struct AppConnection {
+    proxy: Arc<Proxy>,
     info: ConnectionInfo,
     /// The tenant whose own its listener is.
     listener: Option<TenantId>,
+}
+
+// === impl AppConnection ===
+
+impl AppConnection {
+    /// Answers one request, always: with Graph's response or with a refusal.
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let tenants = self.proxy.tenants.load_full();
+        let telemetry = &tenants
+            .only()
+            .map_or(&tenants.unnamed, |only| only.tenant.get())
+            .telemetry;
+        let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
+        record.peer_uid = self.info.peer_uid;
+        record.trace = TraceId::of(request.headers());
+        let is_head = request.method() == Method::HEAD;
+        let has_body = !request.body().is_end_stream();
+        self.info.early_response.forget();
+        let version = request.version();
+        let mut signs = None;
+        let served = self.proxy.serve(&tenants, request, &self, &mut signs, &mut record);
+        let response = match served.await {
+            Ok(response) => response,
+            Err(refusal) => {
+                let refusal = self.proxy.explain_absence(refusal, record.tenant());
+                record.set_refusal(&refusal, signs.as_deref().and_then(RequestSigns::name));
+                if has_body && refusal.leaves_body_unread() {
+                    self.info.early_response.note();
+                }
+                refusal.into_response(version).map(Body::from)
+            }
+        };
+        if tenants.only().is_none()
+            && let Some(delay) = record.answer_delay()
+        {
+            Box::pin(sleep(delay)).await;
+        }
+        // hyper's HTTP/2 server would send a body where none is allowed (RFC 9110, section 9.3.2).
+        response.map(|body| if is_head { Body::default() } else { body }.with_record(record))
+    }
 }
 
 // === impl Proxy ===
@@ -151,51 +192,12 @@ impl Proxy {
     > + Clone
     + Send
     + use<> {
-        let proxy = Arc::clone(self);
         let connection = Arc::new(AppConnection {
+            proxy: Arc::clone(self),
             info,
             listener: listener.cloned(),
         });
-        service_fn(move |request| {
-            let (proxy, connection) = (Arc::clone(&proxy), Arc::clone(&connection));
-            proxy.handle(request, connection).map(Ok)
-        })
-    }
-
-    /// Answers one request, always: with Graph's response or with a refusal.
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: Arc<AppConnection>) -> Response<Body> {
-        let tenants = self.tenants.load_full();
-        let telemetry = &tenants
-            .only()
-            .map_or(&tenants.unnamed, |only| only.tenant.get())
-            .telemetry;
-        let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
-        record.peer_uid = connection.info.peer_uid;
-        record.trace = TraceId::of(request.headers());
-        let is_head = request.method() == Method::HEAD;
-        let early_response = (!request.body().is_end_stream()).then_some(&connection.info.early_response);
-        connection.info.early_response.forget();
-        let version = request.version();
-        let mut signs = None;
-        let served = self.serve(&tenants, request, &connection, &mut signs, &mut record);
-        let response = match served.await {
-            Ok(response) => response,
-            Err(refusal) => {
-                let refusal = self.explain_absence(refusal, record.tenant());
-                record.set_refusal(&refusal, signs.as_deref().and_then(RequestSigns::name));
-                early_response
-                    .filter(|_| refusal.leaves_body_unread())
-                    .map(EarlyResponse::note);
-                refusal.into_response(version).map(Body::from)
-            }
-        };
-        if tenants.only().is_none()
-            && let Some(delay) = record.answer_delay()
-        {
-            Box::pin(sleep(delay)).await;
-        }
-        // hyper's HTTP/2 server would send a body where none is allowed (RFC 9110, section 9.3.2).
-        response.map(|body| if is_head { Body::default() } else { body }.with_record(record))
+        service_fn(move |request| Arc::clone(&connection).handle(request).map(Ok))
     }
 
     /// Serves one request: the ten steps, in order. The signs are left for the record of a refusal.

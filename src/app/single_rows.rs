@@ -36,7 +36,7 @@ impl TableReader {
                     }
                     ReadRow::Outdated => {}
                     ReadRow::Same | ReadRow::Changed(_) | ReadRow::New(_) if state.is_listed => {
-                        self.roster.on_row(&name)
+                        self.roster.on_row(&name);
                     }
                     ReadRow::Same | ReadRow::Changed(_) | ReadRow::New(_) => {}
                 }

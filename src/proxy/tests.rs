@@ -2,16 +2,16 @@
 
 use super::*;
 
-/// The size of the future that `serve` returns; it is never called.
-const fn size_of_future<F, A>(_serve: &F) -> usize
+/// The size of the future that a function returns; it is never called.
+const fn size_of_future<F, A>(_function: &F) -> usize
 where
-    F: Fn(Arc<Proxy>, Request<Incoming>, Arc<AppConnection>) -> A,
+    F: Fn(Arc<AppConnection>, Request<Incoming>) -> A,
 {
     size_of::<A>()
 }
 
 #[test]
 fn the_future_of_a_request_is_at_most_four_kibibytes() {
-    let size = size_of_future(&Proxy::handle);
+    let size = size_of_future(&AppConnection::handle);
     assert!(size <= 4096, "{size}");
 }

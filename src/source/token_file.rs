@@ -151,31 +151,27 @@ impl TokenFile {
     /// Waits for the lock. Cancel-safe: a canceled wait leaves nothing locked.
     pub(super) async fn lock(&self) -> Result<RefreshLock, ObtainError> {
         loop {
-            match self.lock_if_free().await? {
-                Some(lock) => return Ok(lock),
-                None => sleep(LOCK_RETRY_INTERVAL).await,
+            if let Some(lock) = self.lock_if_free().await? {
+                return Ok(lock);
             }
+            sleep(LOCK_RETRY_INTERVAL).await;
         }
     }
 
     /// Takes the lock; `None` if another holder has it.
     pub(super) async fn lock_if_free(&self) -> Result<Option<RefreshLock>, ObtainError> {
         let file = self.clone();
-        let attempt = run_blocking(move || file.try_lock()).await;
-        let attempt = attempt.map_err(|error| {
-            let path = self.path.display();
-            let what = format!("failed to acquire the lock file `{path}.lock`");
+        let attempt = run_blocking(move || file.try_lock()).await.map_err(|error| {
+            let what = format!("failed to acquire the lock file `{}.lock`", self.path.display());
             ObtainError::transient("lock_failed", what).with_source(error)
         })?;
-        Ok(match attempt {
-            LockAttempt::Acquired(file) => {
-                let file = Arc::new(file);
-                *self.held_lock() = Arc::downgrade(&file);
-                Some(RefreshLock::with_guard(file))
-            }
-            LockAttempt::Unsupported => Some(RefreshLock::uncontended()),
-            LockAttempt::Contended => None,
-        })
+        let LockAttempt::Acquired(file) = attempt else {
+            let is_free = matches!(attempt, LockAttempt::Unsupported);
+            return Ok(is_free.then(RefreshLock::uncontended));
+        };
+        let file = Arc::new(file);
+        *self.held_lock() = Arc::downgrade(&file);
+        Ok(Some(RefreshLock::with_guard(file)))
     }
 
     /// Runs work as [`run_blocking`] does, and keeps a held lock until the work is done.
