@@ -64,9 +64,7 @@ pub(super) fn build_tenants(
         drop(directory.add(Arc::new(entry)));
     }
     warn_of_shared_objects(&directory, before);
-    let unnamed = before.map(|before| &before.unnamed);
-    let unnamed_share = share(unnamed);
-    let unnamed = unnamed.map(|unnamed| &unnamed.telemetry);
+    let unnamed = before.map(|before| &before.unnamed.telemetry);
     let directory = directory.build();
     let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
     let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
@@ -83,7 +81,7 @@ pub(super) fn build_tenants(
             uids: None,
             dead_token_cache: Arc::default(),
             telemetry: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
-            share: unnamed_share,
+            share: share(before.map(|before| &before.unnamed)),
         },
         settings,
         lookup: before.and_then(|before| before.lookup.clone()),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::super::tenant_table::TenantRow;
-use super::lane::{Lane, MAX_WAITING, NoPlace, Place};
+use super::lane::{Lane, Place};
 use crate::token::{ObtainError, Token};
 use crate::types::TenantId;
 
@@ -36,11 +36,9 @@ pub(super) struct Calls {
 /// The result of a call; `None` if there is no such tenant.
 type Answer = Result<Option<Token>, ObtainError>;
 
-/// What is known of the last call for a tenant.
+/// What is known of the last call for a tenant. Nothing, if there was none, or it found no token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pace {
-    /// There was none, or it found no token.
-    New,
     /// It found a token quickly.
     Quick,
     /// It took long.
@@ -73,11 +71,11 @@ impl Calls {
     pub(super) async fn run<F: Future<Output = Answer>>(&self, tenant: &TenantId, call: impl Fn() -> F) -> Answer {
         let begin_by = Instant::now() + self.time_limit;
         let slow_after = self.time_limit / SLOW_PART;
-        let pace = self.pace_of(tenant);
+        let pace = self.paces().get(tenant).copied();
         let lane = match pace {
-            Pace::Quick => Some(&self.known),
-            Pace::New => Some(&self.new),
-            Pace::Slow => None,
+            Some(Pace::Quick) => Some(&self.known),
+            Some(Pace::Slow) => None,
+            None => Some(&self.new),
         };
         if let Some(lane) = lane {
             let place = self.enter(lane, begin_by).await?;
@@ -103,25 +101,13 @@ impl Calls {
 
     /// Waits for a place in a lane.
     async fn enter(&self, lane: &Lane, begin_by: Instant) -> Result<Place, ObtainError> {
-        lane.enter(begin_by).await.map_err(|error| {
-            let (callee, time_limit) = (&self.callee, self.time_limit);
-            match error {
-                NoPlace::Displaced => {
-                    let what =
-                        format!("{callee} is busy: more than {MAX_WAITING} other tenants wait for it; try again");
-                    ObtainError::transient("busy", what)
-                }
-                NoPlace::TimedOut => {
-                    let what =
-                        format!("{callee} is busy: too few calls ended within {time_limit:?} to begin another one");
-                    ObtainError::transient("timeout", what)
-                }
-            }
+        lane.enter(begin_by).await.ok_or_else(|| {
+            let what = format!(
+                "{} is busy: other calls take too long, or too many came later; try again",
+                self.callee
+            );
+            ObtainError::transient("busy", what)
         })
-    }
-
-    fn pace_of(&self, tenant: &TenantId) -> Pace {
-        self.paces().get(tenant).copied().unwrap_or(Pace::New)
     }
 
     /// Remembers that a call did not take long.

@@ -27,17 +27,8 @@ struct LaneState {
 #[derive(Debug)]
 pub(super) struct Place(Lane);
 
-/// The reason why there is no place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NoPlace {
-    /// Too many came later.
-    Displaced,
-    /// The time is over.
-    TimedOut,
-}
-
 /// The most calls that wait for a place.
-pub(super) const MAX_WAITING: usize = 48;
+const MAX_WAITING: usize = 48;
 
 // === impl Lane ===
 
@@ -56,17 +47,14 @@ impl Lane {
         Some(Place(self.clone()))
     }
 
-    /// Waits for a place. Cancel-safe.
-    pub(super) async fn enter(&self, deadline: Instant) -> Result<Place, NoPlace> {
+    /// Waits for a place; `None` if there is none by the deadline, or too many came later. Cancel-safe.
+    pub(super) async fn enter(&self, deadline: Instant) -> Option<Place> {
         if let Some(place) = self.try_enter() {
-            return Ok(place);
+            return Some(place);
         }
         let (sender, place) = oneshot::channel();
         self.wait(sender);
-        match timeout_at(deadline, place).await {
-            Ok(place) => place.map_err(|_closed| NoPlace::Displaced),
-            Err(_elapsed) => Err(NoPlace::TimedOut),
-        }
+        timeout_at(deadline, place).await.ok()?.ok()
     }
 
     fn wait(&self, sender: oneshot::Sender<Place>) {
@@ -110,7 +98,7 @@ mod tests {
     }
 
     /// Waits for a place.
-    fn waiting(lane: &Lane) -> BoxFuture<'_, Result<Place, NoPlace>> {
+    fn waiting(lane: &Lane) -> BoxFuture<'_, Option<Place>> {
         let mut place = lane.enter(soon()).boxed();
         assert!((&mut place).now_or_never().is_none());
         place
@@ -128,7 +116,7 @@ mod tests {
         // It has the place although it was not polled since.
         drop(second);
         let place = first.now_or_never().unwrap().unwrap();
-        assert_eq!(lane.enter(soon()).await.unwrap_err(), NoPlace::TimedOut);
+        assert!(lane.enter(soon()).await.is_none());
         drop(place);
         assert!(lane.try_enter().is_some());
         let state = lane.state();
@@ -140,7 +128,7 @@ mod tests {
         let lane = Lane::new(1);
         let place = lane.try_enter().unwrap();
         let mut all: Vec<_> = (0..=MAX_WAITING).map(|_| waiting(&lane)).collect();
-        assert_eq!(all.remove(0).await.unwrap_err(), NoPlace::Displaced);
+        assert!(all.remove(0).now_or_never().unwrap().is_none());
         drop(place);
         let last = all.pop().unwrap().await.unwrap();
         // The places of those that have given up are free for others.
