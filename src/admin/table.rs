@@ -11,7 +11,7 @@ use crate::renew::{SignUpCode, SignedUp};
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
-use crate::types::{TenantId, error_chain, unix_seconds};
+use crate::types::{TenantId, unix_seconds};
 
 /// The tenants of a table.
 pub trait TableTenants: fmt::Debug + Send + Sync {
@@ -116,15 +116,6 @@ pub enum TableToken {
     Faulty(Arc<ObtainError>),
     /// It is not in its place any more.
     Withdrawn,
-}
-
-// === impl StoredAt ===
-
-impl StoredAt {
-    /// Says why the tenant is not used yet.
-    pub(super) fn unread(&self) -> Option<String> {
-        self.unread.as_deref().map(|error| error_chain(error))
-    }
 }
 
 // === impl TableToken ===

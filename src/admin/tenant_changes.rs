@@ -73,7 +73,7 @@ pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked:
             &PutTenant {
                 tenant: id.as_str(),
                 token: fingerprint,
-                unread: stored.unread(),
+                unread: stored.unread.map(|error| error.to_string()),
                 stored_in: stored.place,
             },
         ))
@@ -117,7 +117,7 @@ pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, asked: As
                 "tenant": id.as_str(),
                 "token": fingerprint,
                 "stored_in": stored.place,
-                "unread": stored.unread(),
+                "unread": stored.unread.map(|error| error.to_string()),
                 "wabaId": signed_up.waba_id,
                 "phoneNumberIds": signed_up.phone_number_ids,
             }),

@@ -7,38 +7,30 @@ use super::known_rows::ReadRow;
 use super::table_reader::TableReader;
 use super::tenant_look_ups::{LookUpReason, LookedUp};
 use crate::tenants::RowSource;
-use crate::types::TenantId;
 
 impl TableReader {
     /// Uses what a look-up found.
     pub(super) fn on_looked_up(&mut self, found: LookedUp) {
-        let LookedUp {
-            name,
-            reason,
-            read_at,
-            row,
-            operator,
-        } = found;
+        let LookedUp { request, read_at, row } = found;
+        let (name, reason) = (request.name.clone(), request.reason);
         let state = self.tenants.table_state();
         if row.is_ok() && state.failure.is_some() {
             self.recovered.notify_one();
         }
         let result = match row {
-            Ok(Some(_)) if self.look_ups.is_outdated(&name, read_at) => Ok(()),
+            // It began before the tenant was removed.
+            Ok(Some(_)) if reason == LookUpReason::Unlisted && self.look_ups.is_outdated(&name, read_at) => Ok(()),
             Ok(Some(row)) => {
                 if !state.is_listed {
                     self.close_idle(1);
                 }
-                match self.put(row, read_at) {
+                let is_outdated = matches!(self.put(row, read_at), ReadRow::Outdated);
+                if is_outdated && reason == LookUpReason::Put {
                     // What became known during the read may be older than what the operator has put.
-                    ReadRow::Outdated if reason == LookUpReason::Put => {
-                        return self.look_ups.read(name, reason, operator);
-                    }
-                    ReadRow::Outdated => {}
-                    ReadRow::Same | ReadRow::Changed(_) | ReadRow::New(_) if state.is_listed => {
-                        self.roster.on_row(&name);
-                    }
-                    ReadRow::Same | ReadRow::Changed(_) | ReadRow::New(_) => {}
+                    return self.look_ups.read(request);
+                }
+                if !is_outdated && state.is_listed {
+                    self.roster.on_row(&name);
                 }
                 Ok(())
             }
@@ -46,12 +38,15 @@ impl TableReader {
             // Its place has said that it has removed it.
             Ok(None) | Err(_) => {
                 if reason != LookUpReason::Unlisted {
-                    self.on_removed(&name);
+                    // It is recorded that the operator has asked for it, and needs no alert.
+                    drop(self.withdraw(from_ref(&name)));
+                    self.roster.on_removed(&name);
                 }
-                self.look_ups.note_unknown(name.clone(), read_at);
-                match reason {
-                    LookUpReason::Put => Err(Arc::new(RowSource::missing(&self.tenants.rows().describe(&name)))),
-                    LookUpReason::Removed | LookUpReason::Unlisted => Ok(()),
+                self.look_ups.note_unknown(name.clone());
+                if reason == LookUpReason::Put {
+                    Err(Arc::new(RowSource::missing(&self.tenants.rows().describe(&name))))
+                } else {
+                    Ok(())
                 }
             }
         };
@@ -63,14 +58,7 @@ impl TableReader {
             // Only open ones are closed and forgotten.
             entry.tenant.get();
         }
-        self.look_ups.finish(&name, operator, &result);
-    }
-
-    /// Uses what says that the operator has removed a tenant.
-    fn on_removed(&mut self, id: &TenantId) {
-        // It is recorded that the operator has asked for it, and needs no alert.
-        drop(self.withdraw(from_ref(id)));
-        self.roster.on_removed(id);
+        self.look_ups.finish(request, &result);
     }
 
     /// Replaces tenants that are not used any more by closed ones, and the least recently used ones until `more` can be opened. If

@@ -20,19 +20,16 @@ pub(super) struct LookUps {
     requests: mpsc::Receiver<LookUp>,
     running: FuturesUnordered<BoxFuture<'static, LookedUp>>,
     waiting: HashMap<TenantId, Vec<oneshot::Sender<LookUpResult>>>,
-    /// The names that no row has.
-    unknown: HashMap<TenantId, Unknown>,
+    /// The names that no row has, and when that was found out.
+    unknown: HashMap<TenantId, Instant>,
 }
 
 /// The row of a name, if there is one.
 pub(super) struct LookedUp {
-    pub(super) name: TenantId,
-    pub(super) reason: LookUpReason,
+    pub(super) request: LookUp,
     /// When the look-up began.
     pub(super) read_at: Instant,
     pub(super) row: Result<Option<TenantRow>, ObtainError>,
-    /// The operator, who waits for this look-up and for no other one.
-    pub(super) operator: Option<oneshot::Sender<LookUpResult>>,
 }
 
 /// The reason for a look-up.
@@ -48,10 +45,11 @@ pub(super) enum LookUpReason {
 
 /// A request for the row of a tenant.
 #[derive(Debug)]
-struct LookUp {
-    name: TenantId,
-    reason: LookUpReason,
-    reply: oneshot::Sender<LookUpResult>,
+pub(super) struct LookUp {
+    pub(super) name: TenantId,
+    pub(super) reason: LookUpReason,
+    /// Who waits for this look-up and for no other one.
+    reply: Option<oneshot::Sender<LookUpResult>>,
 }
 
 pub(super) type LookUpResult = Result<(), Arc<ObtainError>>;
@@ -59,13 +57,6 @@ pub(super) type LookUpResult = Result<(), Arc<ObtainError>>;
 /// The end of those who ask.
 #[derive(Clone, Debug)]
 pub(super) struct LookUpSender(mpsc::Sender<LookUp>);
-
-/// No row has a name.
-struct Unknown {
-    /// When the look-up began that found no row.
-    read_at: Instant,
-    found_at: Instant,
-}
 
 /// The most look-ups at the same time. Others fail: they are of an app that makes names up, or of a table that hangs. A service or
 /// a command has fewer places in each of its lanes, so that the slow ones do not take all of these.
@@ -108,72 +99,62 @@ impl LookUps {
         }
     }
 
-    fn begin(&mut self, request: LookUp, is_known: impl Fn(&TenantId) -> bool) {
-        let LookUp { name, reason, reply } = request;
-        let is_unknown = |unknown: &Unknown| unknown.found_at.elapsed() < UNKNOWN_TIME;
-        if reason != LookUpReason::Unlisted {
+    fn begin(&mut self, mut request: LookUp, is_known: impl Fn(&TenantId) -> bool) {
+        if request.reason != LookUpReason::Unlisted {
             // One that runs has begun before the change.
-            self.read(name, reason, Some(reply));
-        } else if is_known(&name) || self.unknown.get(&name).is_some_and(is_unknown) {
-            answer(reply, Ok(()));
-        } else if let Some(waiting) = self.waiting.get_mut(&name) {
-            waiting.push(reply);
+            return self.read(request);
+        }
+        let name = &request.name;
+        let is_unknown = |at: &Instant| at.elapsed() < UNKNOWN_TIME;
+        if is_known(name) || self.unknown.get(name).is_some_and(is_unknown) {
+            answer(request.reply, &Ok(()));
+        } else if let Some(waiting) = self.waiting.get_mut(name) {
+            waiting.extend(request.reply);
         } else if self.running.len() >= MAX_LOOK_UPS {
             let message = format!("too many names are being looked up to ask for the tenant {name}; try again");
-            answer(reply, Err(Arc::new(ObtainError::transient("busy", message))));
+            answer(request.reply, &Err(Arc::new(ObtainError::transient("busy", message))));
         } else {
-            self.waiting.insert(name.clone(), vec![reply]);
-            self.read(name, reason, None);
+            self.waiting
+                .insert(name.clone(), request.reply.take().into_iter().collect());
+            self.read(request);
         }
     }
 
     /// Reads the row of a name.
-    pub(super) fn read(&self, name: TenantId, reason: LookUpReason, operator: Option<oneshot::Sender<LookUpResult>>) {
+    pub(super) fn read(&self, request: LookUp) {
         let rows = Arc::clone(&self.rows);
         self.running.push(Box::pin(async move {
             let read_at = Instant::now();
-            let row = rows.read_row(&name).await;
-            LookedUp {
-                name,
-                reason,
-                read_at,
-                row,
-                operator,
-            }
+            let row = rows.read_row(&request.name).await;
+            LookedUp { request, read_at, row }
         }));
     }
 
-    /// Remembers that a look-up that began at `read_at` has found no row of this name.
-    pub(super) fn note_unknown(&mut self, name: TenantId, read_at: Instant) {
+    /// Remembers that no row has this name.
+    pub(super) fn note_unknown(&mut self, name: TenantId) {
         if self.unknown.len() >= MAX_UNKNOWN {
             self.unknown.clear();
         }
-        let found_at = Instant::now();
-        self.unknown.insert(name, Unknown { read_at, found_at });
+        self.unknown.insert(name, Instant::now());
     }
 
-    /// Returns whether a look-up that began later than at `read_at` has found no row of this name.
+    /// Returns whether it was found out after `read_at` that no row has this name.
     pub(super) fn is_outdated(&self, name: &TenantId, read_at: Instant) -> bool {
-        self.unknown.get(name).is_some_and(|unknown| read_at < unknown.read_at)
+        self.unknown.get(name).is_some_and(|found_at| read_at < *found_at)
     }
 
     /// Tells those who wait for this name that the proxy has its tenant, if there is one.
-    pub(super) fn finish(
-        &mut self,
-        name: &TenantId,
-        operator: Option<oneshot::Sender<LookUpResult>>,
-        result: &LookUpResult,
-    ) {
-        let waiting = self.waiting.remove(name).into_iter().flatten();
-        for reply in waiting.chain(operator) {
-            answer(reply, result.clone());
-        }
+    pub(super) fn finish(&mut self, request: LookUp, result: &LookUpResult) {
+        let waiting = self.waiting.remove(&request.name).into_iter().flatten();
+        answer(waiting.chain(request.reply), result);
     }
 }
 
-/// Answers a request, which may have given up.
-fn answer(reply: oneshot::Sender<LookUpResult>, result: LookUpResult) {
-    let _gone = reply.send(result);
+/// Answers requests, which may have given up.
+fn answer(replies: impl IntoIterator<Item = oneshot::Sender<LookUpResult>>, result: &LookUpResult) {
+    for reply in replies {
+        let _gone = reply.send(result.clone());
+    }
 }
 
 // === impl LookUpSender ===
@@ -185,7 +166,7 @@ impl LookUpSender {
         let request = LookUp {
             name: name.clone(),
             reason,
-            reply,
+            reply: Some(reply),
         };
         let ended = || {
             Arc::new(ObtainError::transient(

@@ -161,10 +161,7 @@ impl ObtainError {
     /// Returns whether a later attempt may succeed without the operator.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::Transient | ErrorKind::NothingNew | ErrorKind::Locked
-        )
+        !matches!(self.kind, ErrorKind::Permanent | ErrorKind::Absent)
     }
 
     /// Returns whether another replica has the renewal lock.

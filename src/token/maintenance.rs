@@ -9,13 +9,11 @@ use tokio::time::{Instant, timeout};
 
 use super::alert::{AlertCause, MAX_REPEAT_INTERVAL};
 use super::credential::ProofSettings;
-use super::current::TokenStatus;
-use super::error::ObtainError;
 use super::operator::{OperatorRequest, VisitReport};
 use super::planner::PlannerEvent;
 use super::reconfiguration::{self, Reconfiguration};
 use super::refresher::Refresher;
-use super::reporter::{Operation, OperationOutcome};
+use super::reporter::Operation;
 use super::traits::{ProofAnswer, Renewer};
 use super::warnings::{format_expiry, unknown_expiry_alert};
 use crate::graph::ProofMode;
@@ -78,26 +76,14 @@ impl Refresher {
     /// Tells the visitor, if there is one, that nothing is due any more, or that another replica does it.
     pub(super) fn answer_visitor(&mut self) {
         if let Some(visitor) = self.visitor.take() {
-            let TokenStatus {
-                renew_at, expires_at, ..
-            } = self.current.status();
+            let status = self.current.status();
             let report = VisitReport {
-                renew_at,
-                expires_at,
+                renew_at: status.renew_at,
+                expires_at: status.expires_at,
                 is_locked: self.planner.is_locked(Instant::now()),
             };
             // It may have given up.
             let _gone = visitor.send(report);
-        }
-    }
-
-    /// Ends a refresh because another replica renews the token. That is no failure, and requests wait for its token.
-    pub(super) fn finish_locked(&self, error: &ObtainError) -> PlannerEvent {
-        tracing::debug!(tenant = %self.reporter.tenant, "{error}");
-        self.reporter.operation_finished(OperationOutcome::Failed(error));
-        self.publisher.finish_unchanged();
-        PlannerEvent::Locked {
-            jitter: fastrand::f64(),
         }
     }
 

@@ -111,6 +111,8 @@ pub struct RefreshPlanner {
     /// The number of renewed tokens in a row that Graph rejected at once, or that were due at once.
     consecutive_bad_renewals: u32,
     backoff: Option<Backoff>,
+    /// Until when no refresh is tried because another replica renews the token, for which requests wait.
+    locked_until: Option<Instant>,
     last_refresh_at: Option<Instant>,
     /// When the sources were last checked for a token that may be dead.
     doubt_checked_at: Option<Instant>,
@@ -134,24 +136,13 @@ enum Urgency {
 struct Backoff {
     until: Instant,
     urgency: Urgency,
-    cause: BackoffCause,
-}
-
-/// The reason why no refresh is made for a while.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum BackoffCause {
-    /// One failed, or led to a bad token. Requests are not kept waiting.
-    Failure,
-    /// Another replica renews the token, for which requests wait.
-    Locked,
 }
 
 /// The shortest time between two checks for a token that may be dead.
 const MIN_DOUBT_INTERVAL: Duration = Duration::from_secs(10);
-/// About the time until the next refresh of a dead token that another replica renews …
+/// About the time until the next refresh of a token that another replica renews. It reads the sources, too, which may have the new
+/// token by then.
 const LOCKED_INTERVAL: Duration = Duration::from_secs(2);
-/// … and at least the time if it is only due.
-const LOCKED_INTERVAL_WHILE_VALID: Duration = Duration::from_secs(10);
 
 // === impl RefreshPlanner ===
 
@@ -168,6 +159,7 @@ impl RefreshPlanner {
             consecutive_failures: 0,
             consecutive_bad_renewals: 0,
             backoff: None,
+            locked_until: None,
             last_refresh_at: None,
             doubt_checked_at: None,
             look_interval: None,
@@ -188,8 +180,10 @@ impl RefreshPlanner {
             }
             // A failed check is followed by a refresh if one is needed, so only a failed refresh counts.
             (PlannerEvent::Failed(failure), Some(urgency)) => self.on_failed(urgency, failure, now),
-            (PlannerEvent::Locked { jitter }, Some(urgency)) => self.on_locked(urgency, jitter, now),
-            (PlannerEvent::Failed(_) | PlannerEvent::Locked { .. } | PlannerEvent::Unchanged, _) => {}
+            (PlannerEvent::Locked { jitter }, _) => {
+                self.locked_until = Some(now + LOCKED_INTERVAL.mul_f64(0.75 + jitter / 2.0));
+            }
+            (PlannerEvent::Failed(_) | PlannerEvent::Unchanged, _) => {}
             (PlannerEvent::TimerFired(deadlines), _) => {
                 self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
             }
@@ -221,20 +215,22 @@ impl RefreshPlanner {
         let Some(urgency) = urgency else {
             return Action::Wait(earliest(deadlines.renew_at.or(deadlines.expires_at), self.next_look));
         };
-        let backoff = self
+        let backoff_until = self
             .backoff
-            .filter(|backoff| backoff.until > now && (backoff.urgency == urgency || urgency == Urgency::Due));
+            .filter(|backoff| backoff.until > now && (backoff.urgency == urgency || urgency == Urgency::Due))
+            .map(|backoff| backoff.until);
+        let locked_until = self.locked_until.filter(|until| *until > now);
         let min_interval_until = self
             .last_refresh_at
             .map(|at| at + self.policy.min_interval)
             .filter(|until| *until > now);
-        if let Some(until) = backoff.map(|backoff| backoff.until).max(min_interval_until) {
+        if let Some(until) = backoff_until.max(min_interval_until).max(locked_until) {
             // A token that expires during its backoff is urgent from then on.
             let expires_at = deadlines.expires_at.filter(|at| *at > now);
             let until = expires_at.map_or(until, |at| until.min(at));
             let until = self.next_look.map_or(until, |at| until.min(at));
             return match urgency {
-                Urgency::Dead if !self.is_locked(now) => Action::BackOff(until),
+                Urgency::Dead if locked_until.is_none() => Action::BackOff(until),
                 Urgency::Dead | Urgency::Due => Action::Wait(Some(until)),
             };
         }
@@ -247,8 +243,7 @@ impl RefreshPlanner {
 
     /// Returns whether another replica renews the token, by the last attempt.
     pub(super) fn is_locked(&self, now: Instant) -> bool {
-        let is_locked = |backoff: Backoff| backoff.cause == BackoffCause::Locked && backoff.until > now;
-        self.backoff.is_some_and(is_locked)
+        self.locked_until.is_some_and(|until| until > now)
     }
 
     fn urgency(&self, now: Instant) -> Option<Urgency> {
@@ -303,7 +298,6 @@ impl RefreshPlanner {
         self.backoff = Some(Backoff {
             until: now + backoff,
             urgency,
-            cause: BackoffCause::Failure,
         });
     }
 
@@ -325,20 +319,6 @@ impl RefreshPlanner {
         self.backoff = Some(Backoff {
             until: now + backoff.max(self.policy.min_interval),
             urgency,
-            cause: BackoffCause::Failure,
-        });
-    }
-
-    /// The sources are read at the next attempt, too, and may have the token of the other replica by then.
-    fn on_locked(&mut self, urgency: Urgency, jitter: f64, now: Instant) {
-        let interval = match urgency {
-            Urgency::Due => LOCKED_INTERVAL_WHILE_VALID.mul_f64(1.0 + jitter),
-            Urgency::Dead => LOCKED_INTERVAL.mul_f64(0.75 + jitter / 2.0),
-        };
-        self.backoff = Some(Backoff {
-            until: now + interval,
-            urgency,
-            cause: BackoffCause::Locked,
         });
     }
 }

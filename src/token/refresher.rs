@@ -364,12 +364,15 @@ impl Refresher {
     }
 
     fn finish_failed(&mut self, operation: Operation, error: ObtainError) -> PlannerEvent {
-        if error.is_locked() {
-            return self.finish_locked(&error);
-        }
         self.reporter
             .report_failure(&error, self.publisher.current().as_deref());
         self.reporter.operation_finished(OperationOutcome::Failed(&error));
+        if error.is_locked() {
+            // Requests wait for the token of the other replica.
+            self.publisher.finish_unchanged();
+            let jitter = fastrand::f64();
+            return PlannerEvent::Locked { jitter };
+        }
         if operation == Operation::Refresh {
             self.current.is_renewal_overdue = true;
             self.warn_of_expiry();

@@ -240,7 +240,7 @@ impl Reporter {
         let (message, cause) = (error.to_string(), cause.map(error_chain));
         let (identity, content) = (error.identity(), error.refused_content());
         let is_repeated = self.last_error.as_ref() == Some(&identity) && self.last_content == content;
-        if is_repeated || error.kind() == ErrorKind::NothingNew {
+        if is_repeated || matches!(error.kind(), ErrorKind::NothingNew | ErrorKind::Locked) {
             tracing::debug!(%tenant, operation = operation.label(), error = message, "no newer token");
             return;
         }

@@ -20,13 +20,6 @@ enum StoreError {
     Permanent(ObtainError),
 }
 
-/// What the query returns.
-struct StoredRows {
-    token: Token,
-    /// The number of rows, which all have this token.
-    count: u64,
-}
-
 /// The limit for a store, attempts included.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of attempts when other transactions interfere.
@@ -71,7 +64,7 @@ impl TokenRow {
             .batch_execute(&self.endpoint.begin(BEGIN_SERIALIZABLE))
             .await
             .map_err(store_error)?;
-        let StoredRows { token: current, count } = self.read_rows(&connection).await?;
+        let (current, count) = self.read_rows(&connection).await?;
         // Dropping the connection rolls back what is not committed.
         let is_same = same_secret(&current.secret, &token.secret);
         let writes_expiry = uses_parameter(update, self.statements.params.len() + 2);
@@ -82,12 +75,12 @@ impl TokenRow {
             return Ok(StoreOutcome::Conflict);
         }
         let changed = self.write_token(&connection, update, token).await?;
-        if changed > count {
+        if usize::try_from(changed).is_ok_and(|changed| changed > count) {
             return Err(self.update_error(&format!(
                 "would change several rows ({changed}), and `query` returns {count}: narrow its WHERE clause"
             )));
         }
-        let stored = self.read_rows(&connection).await?.token;
+        let (stored, _count) = self.read_rows(&connection).await?;
         if !same_secret(&stored.secret, &token.secret) {
             return Err(self.update_error(
                 "does not change the row that `query` reads, or does not write $1: `query` returns another token after it",
@@ -113,14 +106,13 @@ impl TokenRow {
         Ok(StoreOutcome::Stored)
     }
 
-    async fn read_rows(&self, connection: &PgConnection) -> Result<StoredRows, StoreError> {
+    /// Returns the token of the rows, and their number.
+    async fn read_rows(&self, connection: &PgConnection) -> Result<(Token, usize), StoreError> {
         let RowStatements { query, params, .. } = &self.statements;
         let rows = connection.query(query, params, self.limits).await;
         let rows = rows.map_err(|failed| self.store_error(failed))?;
-        Ok(StoredRows {
-            token: self.decode(&rows).map_err(StoreError::Permanent)?,
-            count: u64::try_from(rows.len()).unwrap_or(u64::MAX),
-        })
+        let token = self.decode(&rows).map_err(StoreError::Permanent)?;
+        Ok((token, rows.len()))
     }
 
     /// Returns the number of rows that it has changed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::file::TokenStore;
 use super::super::tenant_pattern::check_file_name;
@@ -30,6 +30,8 @@ const ROW_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ROW_READS: usize = 4;
 /// The longest wait of the operator's change for a lock that another replica holds.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(25);
+/// The time between its attempts to get it.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 impl FileRows {
     pub(super) fn new(place: FilesPlace) -> Self {
@@ -70,28 +72,21 @@ impl FileRows {
         let store = self.store_of(tenant);
         let lock = store.file.lock_if_free().await?;
         let lock = lock.ok_or_else(|| ObtainError::locked(&self.describe(tenant)))?;
-        self.note_locked(store);
+        let mut locked = self.locked();
+        locked.retain(|other| other.file.is_locked() && other.file.path() != store.file.path());
+        locked.push(store);
         Ok(lock)
     }
 
     /// Waits for the lock of a file.
     async fn lock_file(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
-        let store = self.store_of(tenant);
-        let lock = timeout(MAX_LOCK_WAIT, store.file.lock())
-            .await
-            .unwrap_or_else(|_elapsed| {
-                let path = store.file.path().display();
-                let what = format!("another process holds the lock of `{path}` longer than {MAX_LOCK_WAIT:?}");
-                Err(ObtainError::transient("lock_timeout", what))
-            })?;
-        self.note_locked(store);
-        Ok(lock)
-    }
-
-    fn note_locked(&self, store: TokenStore) {
-        let mut locked = self.locked();
-        locked.retain(|other| other.file.is_locked() && other.file.path() != store.file.path());
-        locked.push(store);
+        let deadline = Instant::now() + MAX_LOCK_WAIT;
+        loop {
+            match self.lock_if_free(tenant).await {
+                Err(error) if error.is_locked() && Instant::now() < deadline => sleep(LOCK_RETRY_INTERVAL).await,
+                locked => return locked,
+            }
+        }
     }
 
     async fn store_token(&self, tenant: &TenantId, stored: StoredToken<'_>) -> Result<StoreOutcome, ObtainError> {

@@ -110,12 +110,12 @@ impl ScriptedTable {
 
     /// Lets reads of the list that begin from now on take this much longer.
     pub(crate) fn delay_list(&self, delay: Duration) {
-        self.0.list_delay.store(delay.as_millis() as u64, Ordering::Relaxed);
+        self.0.list_delay.store(millis(delay), Ordering::Relaxed);
     }
 
     /// Lets reads of a row that begin from now on take this much longer.
     pub(crate) fn delay_rows(&self, delay: Duration) {
-        self.0.row_delay.store(delay.as_millis() as u64, Ordering::Relaxed);
+        self.0.row_delay.store(millis(delay), Ordering::Relaxed);
     }
 
     /// Sets the app of the rows that the operator puts.
@@ -147,6 +147,10 @@ impl ScriptedTable {
         }
         Ok(())
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
 }
 
 impl TenantTable for ScriptedTable {

