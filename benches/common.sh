@@ -4,6 +4,9 @@
 # The token of the benchmarks. graphward would take a repeated letter for a placeholder.
 token=EAAGm0PX4ZCpsBAKZCZBbenchZAqW8ZBJq3uYlmZCfEoZBdRkTn7QxV2iHsLwGc9ZADyZBpt5ZCUrNeMa1ZBoKv6jXzI0ZAgFhbS8T3
 
+# What gives the origin a priority, if a benchmark sets it.
+realtime=()
+
 # A token that the origin rejects as Graph does.
 dead_token=${token/bench/storm}
 
@@ -74,7 +77,7 @@ $(nginx_head "origin$port")
       default_type "application/json; charset=UTF-8"; add_header X-App-Usage '{"call_count":1}';
       add_header facebook-api-version v23.0; return 200 '$answer'; } } }
 CONF
-  start 1 nginx -c "$dir/origin$port.conf" -p "$dir"
+  start 1 "${realtime[@]}" nginx -c "$dir/origin$port.conf" -p "$dir"
   wait_for_port "$port"
 }
 
