@@ -42,32 +42,42 @@ impl Lane {
 
     /// Takes a place, if one is free.
     pub(super) fn try_enter(&self) -> Option<Place> {
-        let mut state = self.state();
-        state.free = state.free.checked_sub(1)?;
-        Some(Place(self.clone()))
+        self.state().take_free().then(|| Place(self.clone()))
     }
 
     /// Waits for a place; `None` if there is none by the deadline, or too many came later. Cancel-safe.
     pub(super) async fn enter(&self, deadline: Instant) -> Option<Place> {
-        if let Some(place) = self.try_enter() {
-            return Some(place);
-        }
-        let (sender, place) = oneshot::channel();
-        self.wait(sender);
+        let place = {
+            // Under one lock: a place that becomes free now is given to those that wait.
+            let mut state = self.state();
+            if state.take_free() {
+                return Some(Place(self.clone()));
+            }
+            state.wait()
+        };
         timeout_at(deadline, place).await.ok()?.ok()
-    }
-
-    fn wait(&self, sender: oneshot::Sender<Place>) {
-        let mut state = self.state();
-        state.waiting.retain(|waiting| !waiting.is_closed());
-        if state.waiting.len() >= MAX_WAITING {
-            state.waiting.pop_front();
-        }
-        state.waiting.push_back(sender);
     }
 
     fn state(&self) -> MutexGuard<'_, LaneState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LaneState {
+    fn take_free(&mut self) -> bool {
+        let is_free = self.free > 0;
+        self.free -= usize::from(is_free);
+        is_free
+    }
+
+    fn wait(&mut self) -> oneshot::Receiver<Place> {
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.pop_front();
+        }
+        let (sender, place) = oneshot::channel();
+        self.waiting.push_back(sender);
+        place
     }
 }
 

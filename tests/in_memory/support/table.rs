@@ -61,8 +61,12 @@ impl ScriptedTable {
 
     /// Adds a row without a token, or takes the token out of it.
     pub(crate) fn set_empty(&self, tenant: &str) {
-        let error = ObtainError::absent("null", "the row has no token");
-        self.insert(tenant, Err(Arc::new(error)), &[]);
+        let error = Arc::new(ObtainError::absent("null", "the row has no token"));
+        if let Some(row) = lock(&self.0.rows).get_mut(tenant) {
+            row.token = Err(error);
+            return;
+        }
+        self.insert(tenant, Err(error), &[]);
     }
 
     /// Sets what is wrong with rows that are no tenants.
