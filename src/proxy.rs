@@ -94,7 +94,7 @@ pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
-use crate::tenants::{ObservedCalls, RouteError};
+use crate::tenants::{ObservedCalls, RouteError, RowSource};
 use crate::types::TenantId;
 use attempt::attempt;
 use body_scrub::MustSearch;
@@ -341,13 +341,13 @@ impl Proxy {
     }
 
     /// The refresher of a tenant that a reload has removed has stopped for that reason. And one whose row is gone is inactive,
-    /// also in the seconds before the directory says so.
+    /// also in the seconds before the directory says so; one whose row has no token is not.
     fn explain_absence(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
         let tenants = self.tenants.load();
         let entry = tenants.directory.find(tenant.as_str());
         let is_removed = matches!(refusal, Refusal::RefresherStopped) && entry.is_none();
-        let has_no_row =
-            matches!(refusal, Refusal::TokenWithdrawn(_)) && entry.is_some_and(|entry| entry.tenant.opener().is_some());
+        let has_no_row = matches!(&refusal, Refusal::TokenWithdrawn(error) if RowSource::is_missing(error))
+            && entry.is_some_and(|entry| entry.tenant.opener().is_some());
         if is_removed || has_no_row {
             return Refusal::Route(RouteError::Inactive(tenant.clone()));
         }

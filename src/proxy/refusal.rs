@@ -15,7 +15,7 @@ use crate::graph::TargetError;
 use crate::graph::scrub::ScrubError;
 use crate::net::{ConnectFailure, ConnectFailureKind};
 use crate::tenants::{NotAllowed, RouteError};
-use crate::token::RefreshError;
+use crate::token::{ObtainError, RefreshError};
 use crate::types::{TenantId, TokenFamily};
 
 /// The reason why graphward answers a request itself.
@@ -52,7 +52,7 @@ pub(crate) enum Refusal {
     RefresherStopped,
     /// The source of the token says that it has no token.
     #[error("graphward has no token for this request, because its source says that it has no token: {0}")]
-    TokenWithdrawn(String),
+    TokenWithdrawn(Arc<ObtainError>),
     /// Graph has rejected the token, and there is no newer one.
     #[error(
         "Graph has rejected graphward's token, so this request was not sent (heal.dead_token = \"refuse\"): {reason}"
@@ -382,7 +382,7 @@ impl From<TargetError> for Refusal {
 impl From<RefreshError> for Refusal {
     fn from(error: RefreshError) -> Self {
         let (reason, permanent) = match &error {
-            RefreshError::Failed(reason) if reason.is_absence() => return Self::TokenWithdrawn(reason.to_string()),
+            RefreshError::Failed(reason) if reason.is_absence() => return Self::TokenWithdrawn(Arc::clone(reason)),
             RefreshError::Failed(reason) => (reason.to_string(), !Arc::as_ref(reason).is_transient()),
             RefreshError::TimedOut | RefreshError::StillValid => (error.to_string(), false),
             RefreshError::Closed => return Self::RefresherStopped,

@@ -168,10 +168,21 @@ impl RowSource {
         }
     }
 
+    const MISSING: &str = "missing";
+
     /// The statement that this place has the tenant no longer.
     #[must_use]
     pub fn missing(place: &str) -> ObtainError {
-        ObtainError::absent("missing", format!("{place} no longer has this tenant; add it there"))
+        ObtainError::absent(
+            Self::MISSING,
+            format!("{place} no longer has this tenant; add it there"),
+        )
+    }
+
+    /// Returns whether an error of a tenant of [`tenants_from`](crate::config::Config::tenants_from) is that statement.
+    #[must_use]
+    pub fn is_missing(error: &ObtainError) -> bool {
+        error.reason() == Self::MISSING
     }
 
     async fn load_row(&mut self) -> Result<Token, ObtainError> {

@@ -194,6 +194,12 @@ async fn a_tenant_whose_row_a_rejection_finds_gone_is_inactive_at_once() {
     }
     let withdrawn = get_for(&proxy, "acme").await;
     assert_eq!((withdrawn.status, withdrawn.code()), (403, 990_026));
+    // A row that is there and has no token is another matter.
+    table.set_empty("shop");
+    table.announce();
+    sleep(Duration::from_secs(1)).await;
+    let without_token = get_for(&proxy, "shop").await;
+    assert_eq!((without_token.status, without_token.code()), (403, 990_023));
     proxy.shutdown().await;
 }
 

@@ -283,11 +283,13 @@ async fn a_section_and_a_file_that_are_removed_leave_a_record_and_an_alert() {
         let record = records(&file).into_iter().find(withdrawal).unwrap();
         assert_eq!(record["token"], fingerprint(token).as_str(), "{record}");
         assert!(record["source"].as_str().unwrap().contains(place), "{record}");
-        let events = sidecar.log_events();
-        let alerts = events
-            .iter()
-            .filter(|event| event["cause"] == "withdrawn" && event["tenant"] == tenant);
-        assert_eq!(alerts.count(), 1, "{events:?}");
+        let alerts = || {
+            let events = sidecar.log_events();
+            let is_alert = |event: &&Value| event["cause"] == "withdrawn" && event["tenant"] == tenant;
+            events.iter().filter(is_alert).count()
+        };
+        wait_until("it is told", async || alerts() > 0).await;
+        assert_eq!(alerts(), 1, "{tenant}");
     }
     let alerts = r#"graphward_token_alerts_total{tenant="other",cause="withdrawn"}"#;
     assert_eq!(sidecar.metric(alerts).await, 2);
