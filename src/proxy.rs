@@ -10,7 +10,7 @@
 //! | 6 | credential | `credential`: the current one, without a lock, unless Graph has rejected it |
 //! | 7 | attempt | `attempt`: the request is sent through `upstream` |
 //! | 8 | classify | `classify`: what the response means |
-//! | 9 | heal | `healing`: a newer credential; then the second attempt |
+//! | 9 | heal | `heal`: a newer credential; then the second attempt |
 //! | 10 | deliver | `deliver`: the app's response; its last byte completes the record |
 //!
 //! # Why
@@ -35,7 +35,7 @@ mod deliver;
 mod forward;
 mod headers;
 mod heal;
-mod healing;
+mod heal_config;
 mod lazy_tenant;
 mod line_limit;
 mod link_rewrite;
@@ -77,7 +77,7 @@ pub use buffer::BufferBudgets;
 pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
-pub use heal::{HealConfig, HealMode};
+pub use heal_config::{HealConfig, HealMode};
 pub use lazy_tenant::{LazyTenant, TenantLookup, TenantOpener};
 pub use notices::{AccessLogFilter, OnceNotices};
 pub use outage::OutageLog;
@@ -101,7 +101,7 @@ use body_scrub::MustSearch;
 use buffer::BufferedBody;
 use credential::Admission;
 use deliver::Delivery;
-use healing::{Healing, heal};
+use heal::{SecondAttempt, heal};
 use max_forwards::{is_final_recipient, options_response};
 use observe::{ObservedRequest, Observer};
 use outbound::OutboundRequest;
@@ -288,12 +288,12 @@ impl Proxy {
         };
 
         let first = attempt(&authorization, &outbound, body, record).await?;
-        let Healing { authorization, replay } = match heal(&authorization, &outbound, &first, replay).await {
-            Ok(healing) => healing,
+        let SecondAttempt { authorization, replay } = match heal(&authorization, &outbound, &first, replay).await {
+            Ok(second) => second,
             // The app gets Graph's own response.
-            Err(unhealed) => {
-                record.set_verdict(unhealed.verdict);
-                return delivery(&authorization).deliver(first, unhealed.outcome, record).await;
+            Err(end) => {
+                record.set_verdict(end.verdict);
+                return delivery(&authorization).deliver(first, end.outcome, record).await;
             }
         };
 

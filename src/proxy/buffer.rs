@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::body_scrub::{ScrubConfig, Unsearched};
 use super::byte_budget::{ByteBudget, BytePermit};
-use super::heal::HealConfig;
+use super::heal_config::HealConfig;
 use super::refusal::Refusal;
 use super::spool::{SpoolFile, SpoolThreads};
 use crate::graph::scrub::{ScrubMode, ScrubReport};

@@ -18,7 +18,7 @@ use super::body::Body;
 use super::buffer::Replay;
 use super::classify::ClassifiedResponse;
 use super::dead_token::{DeadTokenPolicy, LastRejection, cached_response, invalid_token_response};
-use super::heal::HealMode;
+use super::heal_config::HealMode;
 use super::outbound::OutboundRequest;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;

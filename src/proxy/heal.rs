@@ -1,57 +1,67 @@
-//! How rejected requests are healed (`[heal]`).
+//! Decides whether a rejected request is sent a second time, and with which credential.
 
-use std::time::Duration;
+use super::buffer::Replay;
+use super::classify::ClassifiedResponse;
+use super::credential;
+use super::heal_config::HealMode;
+use super::outbound::OutboundRequest;
+use super::record::Outcome;
+use super::tenant::Authorization;
+use crate::graph::Verdict;
+use crate::token::RefreshError;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
-use super::dead_token::DeadTokenPolicy;
-use super::spool::Spool;
-use crate::graph::ClientCredentialPolicy;
-
-/// What graphward does with requests: three steps of a roll-out.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub enum HealMode {
-    /// It forwards them as the app sent them, with the app's own token, and notes what it would have done.
-    Observe,
-    /// It adds the token, and sends no request a second time.
-    Inject,
-    /// It heals them too.
-    #[default]
-    Heal,
+/// The parts of the second attempt besides the request.
+pub(crate) struct SecondAttempt<'tenant> {
+    pub(crate) authorization: Authorization<'tenant>,
+    pub(crate) replay: Replay,
 }
 
-/// How rejected requests are healed.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct HealConfig {
-    /// What graphward does with requests.
-    pub mode: HealMode,
-    /// The longest time that a request waits for a token; at most 10m.
-    #[schemars(extend("formatMaximum" = "10m"))]
-    pub token_wait: Duration,
-    /// How long requests are held after Graph first rejects a token and there is no newer one yet; at most 10m.
-    #[schemars(extend("formatMaximum" = "10m"))]
-    pub hold_timeout: Duration,
-    /// What happens to requests while the token is known to be dead and there is no newer one.
-    pub dead_token: DeadTokenPolicy,
-    /// How much of one request's body is kept in memory; at most 1GiB.
-    #[schemars(extend("formatMaximum" = "1GiB"))]
-    pub body_memory: u64,
-    /// How much of all bodies is kept in memory; at most 1TiB.
-    #[schemars(extend("formatMaximum" = "1TiB"))]
-    pub memory_total: u64,
-    /// How much of one request's body is kept on disk; at most 1TiB.
-    #[schemars(extend("formatMaximum" = "1TiB"))]
-    pub body_disk: u64,
-    /// How much of all bodies is kept on disk; at most 1TiB.
-    #[schemars(extend("formatMaximum" = "1TiB"))]
-    pub disk_total: u64,
-    /// The directory for bodies on disk: an absolute path, "" for the system's temporary directory, or "off".
-    #[serde(rename = "spool_dir")]
-    #[schemars(with = "String", extend("pattern" = r"^(|off|/.*)$", "patternErrorMessage" = "must be \"off\", the absolute path of a directory, or \"\" for the system's temporary directory"))]
-    pub spool: Spool,
-    /// What happens to a token that the app itself sends.
-    pub client_credentials: ClientCredentialPolicy,
+/// How a request ends without a second attempt.
+pub(crate) struct NoSecondAttempt {
+    pub(crate) outcome: Outcome,
+    pub(crate) verdict: Verdict,
+}
+
+/// Obtains what a second attempt needs, or says how the request ends without one.
+pub(crate) async fn heal<'tenant>(
+    authorization: &Authorization<'tenant>,
+    outbound: &OutboundRequest,
+    first: &ClassifiedResponse,
+    replay: Option<Replay>,
+) -> Result<SecondAttempt<'tenant>, NoSecondAttempt> {
+    let end = |outcome| NoSecondAttempt {
+        outcome,
+        verdict: first.verdict,
+    };
+    let Some(generation) = authorization.generation() else {
+        return Err(end(Outcome::Delivered));
+    };
+    let (tenant, rejected) = (authorization.tenant(), first.rejected_request());
+    if tenant.settings.heal.mode == HealMode::Inject {
+        return Err(end(rejected.map_or(Outcome::Delivered, |_| Outcome::UnhealedByMode)));
+    }
+    let Some(rejected) = rejected else {
+        // The media host sends no error code: a refused download is replayed only if there is a newer token by now.
+        let replay = replay.filter(|_| outbound.is_media_rejection(first.response.status()));
+        let second = replay.and_then(|replay| {
+            let authorization = tenant.newer_than(generation)?;
+            Some(SecondAttempt { authorization, replay })
+        });
+        return second.ok_or_else(|| end(Outcome::Delivered));
+    };
+    // A request without a replay does not wait. It may learn all the same that Graph still accepts the token.
+    let successor = credential::wait_for_healing(tenant, rejected, replay.as_ref()).await;
+    match (successor, replay) {
+        // Graph states that it did not process the request, so sending it again is safe.
+        (Ok(authorization), Some(replay)) => Ok(SecondAttempt { authorization, replay }),
+        (Err(RefreshError::StillValid), _) => Err(NoSecondAttempt {
+            outcome: Outcome::Delivered,
+            verdict: Verdict::WrongTokenKind,
+        }),
+        (_, None) => Err(end(Outcome::UnhealedNotReplayable)),
+        (Err(_error), Some(_)) => {
+            credential::remember_if_dead(tenant, rejected, first);
+            Err(end(Outcome::UnhealedNoNewerToken))
+        }
+    }
 }

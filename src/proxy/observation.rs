@@ -11,7 +11,7 @@ pub(crate) struct Observation {
     pub(crate) injects: bool,
     /// It would have replaced a token of the app.
     pub(crate) replaces: bool,
-    /// Graph rejected the token, and there is one with which graphward would have sent the request again.
+    /// Graph rejected the token, and graphward has a usable token to replay the request with.
     pub(crate) heals: bool,
     /// It would have refused the request.
     pub(crate) refusal: Option<Refusal>,
@@ -29,7 +29,7 @@ impl Observation {
         self.labels().map(outcome).collect()
     }
 
-    /// What graphward would have done, in words of a closed list.
+    /// What graphward would have done, as metric labels.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &'static str> {
         let labels = [
             (self.injects, "inject"),

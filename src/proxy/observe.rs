@@ -3,8 +3,8 @@
 //! # Why
 //!
 //! An operator who does not trust graphward yet sends all traffic through it and loses nothing: the app keeps its own token,
-//! no byte of a request or a response is changed, nothing is held or sent twice, and no rule or sign refuses a request. What is
-//! refused is what no proxy could forward: another host, a request that is malformed.
+//! no byte of a request or a response is changed, nothing is held or sent twice, and no `allow` rule and no tenant lookup refuses
+//! a request. Refused are only requests that no proxy could forward: to another host, or malformed.
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::body::{Body, HeldBytes};
 use super::buffer::{self, BufferBudgets, BufferedBody};
-use super::heal::HealConfig;
+use super::heal_config::HealConfig;
 use super::observation::Observation;
 use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
@@ -41,7 +41,7 @@ pub(crate) struct ObservedRequest {
     head: Parts,
     incoming: Incoming,
     security: TransportSecurity,
-    /// The signs that stood beside what is Graph's; `None` if there is one tenant only.
+    /// What names the tenant in the head; `None` if there is one tenant only.
     signs: Option<Box<RequestSigns>>,
 }
 
@@ -109,7 +109,7 @@ impl Observer<'_> {
         record.target = Some(outbound.target.clone());
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let cleaned = OutboundRequest::from_app(head, security, settings, in_parameters);
-        // A body that does not fit in memory is not held up.
+        // A body that does not fit in memory is streamed, and not read.
         let in_memory_only = HealConfig {
             spool: Spool::Off,
             ..settings.heal.clone()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::body::Body;
-use super::heal::HealConfig;
+use super::heal_config::HealConfig;
 use crate::graph::Destinations;
 use crate::net::TimeLimit;
 use crate::types::Clock;

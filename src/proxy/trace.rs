@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn another_one_is_not() {
+    fn an_invalid_or_repeated_header_is_ignored() {
         let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(trace_of(&[valid, valid]), None);
         for invalid in [

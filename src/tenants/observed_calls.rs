@@ -35,9 +35,9 @@ pub struct CallCounts {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RulesOfCalls(Vec<Option<String>>);
 
-/// The most tenants …
+/// The most tenants that are recorded; calls of further ones are dropped.
 const MAX_TENANTS: usize = 1000;
-/// … and the most rules of one. An app makes a few dozen different calls; what makes more is no app.
+/// The most rules of a tenant: an app makes a few dozen different calls.
 const MAX_RULES: usize = 200;
 
 // === impl RulesOfCalls ===
@@ -94,7 +94,7 @@ impl ObservedCalls {
                 tenant = tenant.name(),
                 rules = calls.to_setting(),
                 other_calls = calls.others.calls,
-                "the calls that were observed: these rules allow them"
+                "observe mode: these rules allow the calls seen so far; `other_calls` match no rule"
             );
         }
     }

@@ -252,7 +252,7 @@ async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would()
     }
     proxy.shutdown().await;
     let rules = |tenant: &str| {
-        let lines = log.lines_containing("the calls that were observed");
+        let lines = log.lines_containing("observe mode: these rules allow");
         let event = |line: &String| serde_json::from_str::<Value>(line).unwrap();
         let mut events = lines.iter().map(event);
         events.find(|event| event["tenant"] == *tenant).unwrap()["rules"].clone()
