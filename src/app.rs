@@ -49,7 +49,7 @@ mod token_reports;
 
 pub use build::{Dependencies, ReloadTrigger};
 pub use configured_tenants::{
-    ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, GraphQuestions, ListedTenants, is_number_id,
+    ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, GraphQuestions, ListedTenants, could_be_number_id,
 };
 pub use context::UpstreamError;
 pub use error::StartError;

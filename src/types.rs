@@ -1,8 +1,9 @@
-//! Secrets, tenants, families of tokens, clocks and dates: no I/O, no runtime.
+//! Secrets, tenants, ids, families of tokens, clocks and dates: no I/O, no runtime.
 
 mod clock;
 mod date;
 mod error_chain;
+mod graph_id;
 mod nearest;
 mod secret;
 mod secret_ref;
@@ -14,6 +15,7 @@ mod units;
 pub use clock::{Clock, unix_seconds};
 pub use date::Rfc3339Timestamp;
 pub use error_chain::{AnyError, error_chain};
+pub use graph_id::is_graph_id;
 pub use nearest::{closest, nearest};
 pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;

@@ -267,7 +267,7 @@ impl ConfiguredTenants {
         };
         let key = "check.phone_number_id";
         let text = secrets::resolve_text(key, value)?;
-        if !is_number_id(&text) {
+        if !could_be_number_id(&text) {
             return Err(StartError::Secret(SecretLoadError {
                 key: key.to_owned(),
                 location: "its place".to_owned(),
@@ -315,9 +315,10 @@ impl ConfiguredTenants {
     }
 }
 
-/// Returns whether a text may be the id of a phone number, or the number itself, and not a secret from another place.
+/// Returns whether a text may be the id of a phone number, and is no secret from another place. Accepts a phone number too, so that
+/// `check` can name this mistake.
 #[must_use]
-pub fn is_number_id(text: &str) -> bool {
+pub fn could_be_number_id(text: &str) -> bool {
     let is_in_number = |byte: u8| byte.is_ascii_digit() || b" +-().".contains(&byte);
     (1..=40).contains(&text.len()) && text.bytes().all(is_in_number)
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, print_error, print_lines};
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
-use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, is_number_id};
+use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, could_be_number_id};
 use crate::config::LoadedConfig;
 use crate::net::{ConnectFailureKind, ProbedAddress};
 use crate::token::Token;
@@ -95,7 +95,7 @@ pub(super) fn breaking_differences(place: &TokenPlace, candidate: Token) -> Resu
 }
 
 fn parse_number_id(text: &str) -> Result<String, &'static str> {
-    is_number_id(text)
+    could_be_number_id(text)
         .then(|| text.to_owned())
         .ok_or("it is not the id of a phone number")
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use crate::types::might_be_secret;
 
-/// Prints an error. If its output is closed, the exit code is all that is left.
+/// Prints an error. A closed stderr is ignored.
 pub(super) fn print(error: &clap::Error) {
     let words = std::env::args_os().skip(1);
     let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
