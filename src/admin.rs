@@ -139,29 +139,28 @@ impl Admin {
     }
 
     /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. A table is read again,
-    /// and used whatever is missing in it: the operator has looked.
+    /// and used whatever is missing in it: the operator has looked. The answer lists them as `token-status` does.
     async fn refresh(&self, query: Option<&str>, peer: &str) -> Response<Full<Bytes>> {
-        let Some(query) = query else {
+        let listing = match Listing::parse(query) {
+            Ok(listing) => listing,
+            Err(error) => return error_response(StatusCode::BAD_REQUEST, &error),
+        };
+        let Some(name) = listing.tenant.as_deref() else {
             tracing::info!(peer, "the operator asked for a look at the sources of all tokens");
             self.add_look(&TenantId::unnamed(), peer);
             let tenants = self.open_tenants(None);
             let table = OptionFuture::from(self.table.as_ref().map(|table| table.read_again()));
             let refreshed = join_all(tenants.iter().map(|tenant| tenant.operator.refresh()));
             drop(join(table, refreshed).await);
-            return token_status(self, &Listing::default());
+            return token_status(self, &listing);
         };
-        let name = tenant_name(query).unwrap_or_default();
-        let tenants = self.open_tenants(Some(&name));
+        let tenants = self.open_tenants(Some(name));
         let Some(tenant) = tenants.iter().find(|tenant| tenant.id.as_str() == name) else {
             return refuse(&ChangeError::NoSuchTenant, None, peer);
         };
         tracing::info!(tenant = %tenant.id, peer, "the operator asked for a look at the sources of the token");
         self.add_look(&tenant.id, peer);
         tenant.operator.refresh().await;
-        let listing = Listing {
-            tenant: Some(name),
-            ..Listing::default()
-        };
         token_status(self, &listing)
     }
 

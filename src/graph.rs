@@ -65,7 +65,7 @@ pub use calls::Calls;
 pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, parse_authorization};
 pub use encoding::{decode, restrict_accept_encoding};
 pub use error::GraphError;
-pub use explain::{Explanation, explain, is_action_required};
+pub use explain::{Explanation, explain, is_action_required, is_own_code};
 pub use hints::RequestHints;
 pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS};
 pub use inspection::{Expiry, Inspection, TokenKind, whatsapp_account_ids};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 
 use super::local_client::LocalClient;
@@ -32,7 +32,7 @@ pub struct AdminArgs {
 /// The reason why a sidecar did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
-    #[error("cannot query the sidecar at {0}")]
+    #[error("cannot query the sidecar at {0}; is it running, and is this its admin address?")]
     Unreachable(ListenAddr, #[source] HttpClientError),
     #[error("the sidecar at {address} answered {}: {message}", status.as_u16())]
     Refused {
@@ -40,7 +40,7 @@ pub(super) enum AdminError {
         status: StatusCode,
         message: String,
     },
-    #[error("what listens at {0} is not a graphward of this version")]
+    #[error("the answer from {0} is not graphward's, or is that of another version")]
     Foreign(ListenAddr),
 }
 
@@ -112,16 +112,10 @@ impl AdminClient {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Bytes>, HttpClientError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.client.authority))
-            .header("graphward-admin", "yes")
-            .body(body);
-        let mut request = request.map_err(|error| HttpClientError::InvalidUrl(error.into()))?;
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
-        }
-        self.client.client.send(request).await
+        let mut headers = HeaderMap::new();
+        headers.insert("graphward-admin", HeaderValue::from_static("yes"));
+        headers.extend(self.authorization.clone().map(|key| (AUTHORIZATION, key)));
+        self.client.send(method, path, headers, body).await
     }
 
     /// Sends a request and returns the JSON of a successful answer.
@@ -160,8 +154,14 @@ pub(super) async fn find_sidecar(
 ) -> Result<(), String> {
     let client = AdminClient::new(admin, FIND_TIMEOUT)?.authorized_by(authorization);
     let address = &client.address;
-    let answer = client.send(Method::GET, "/admin/token-status", Bytes::new()).await;
-    let answer = answer.map_err(|_error| format!("no sidecar runs at {address}"))?;
+    let path = "/admin/token-status?limit=1";
+    let answer = client.send(Method::GET, path, Bytes::new()).await;
+    let answer = answer.map_err(|error| format!("no sidecar answers at {address} ({})", error_chain(&error)))?;
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        return Err(format!(
+            "the sidecar at {address} answered 401; set admin.key as in its configuration"
+        ));
+    }
     let status: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     if source_identity.is_empty() {
         return Err("all tenants are in tenants_from, where a sidecar notices the change".to_owned());
@@ -206,6 +206,43 @@ pub(super) async fn request_change(
         status => {
             let message = body.pointer("/error/message").and_then(Value::as_str);
             Err(format!("{status}: {}", message.unwrap_or_default()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_no_sidecar_makes_names_the_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = ListenAddr::Tcp(listener.local_addr().unwrap());
+        for (answer, expected) in [
+            (
+                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                format!("the sidecar at {admin} answered 401; set admin.key as in its configuration"),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
+                format!("what runs at {admin} is no sidecar with these token sources"),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n".to_owned() + &"x".repeat(70_000),
+                format!("no sidecar answers at {admin} (the response is larger than 64 KiB)"),
+            ),
+        ] {
+            let serving = async {
+                let mut stream = listener.accept().await.unwrap().0;
+                let _length = stream.read(&mut [0; 1024]).await.unwrap();
+                // The client may end the connection before it has read all.
+                stream.write_all(answer.as_bytes()).await.unwrap_or_default();
+            };
+            let (found, ()) = tokio::join!(find_sidecar(&admin, None, "identity"), serving);
+            assert_eq!(found, Err(expected));
         }
     }
 }

@@ -16,7 +16,7 @@
 mod environment;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
@@ -50,7 +50,7 @@ pub struct ExecArgs {
     /// Also set this variable to the base URL, followed by a path if there is one; repeatable
     #[arg(long, value_name = "NAME[=/PATH]")]
     url_env: Vec<UrlVariable>,
-    /// Keep this variable, although the configuration names it as the place of a secret; repeatable
+    /// Pass this variable to the command although it holds a secret of the configuration; repeatable
     #[arg(long, value_name = "NAME")]
     keep_env: Vec<OsString>,
     /// The command and its arguments
@@ -63,15 +63,17 @@ pub struct ExecArgs {
 enum ExecError {
     #[error("cannot write the certificate of this run; set TMPDIR to a writable directory")]
     Files(#[source] io::Error),
+    #[error("cannot read `{0}` of listen.tls")]
+    ListenTls(String, #[source] io::Error),
     #[error(transparent)]
     Certificate(#[from] CaError),
     #[error("cannot run `{0}`")]
     Spawn(String, #[source] io::Error),
-    #[error("the system refused a signal handler, or does not tell the end of the command")]
+    #[error("cannot install a signal handler, or cannot wait for the command")]
     Process(#[from] io::Error),
 }
 
-/// What ended first.
+/// Which of the two ended first.
 enum Ended {
     /// The command, after which the sidecar was stopped.
     Command(ExitStatus),
@@ -98,8 +100,8 @@ fn start(args: &ExecArgs) -> Result<ExitCode, ExitCode> {
     let dir = dir.map_err(ExecError::Files)?;
     prepare_listener(&mut loaded, dir.path())?;
     let mut environment = ChildEnvironment::new(&args.url_env, &args.keep_env, &loaded.config.secret_vars);
-    let tls = loaded.config.listen.tls.as_ref();
-    environment.trust(tls, dir.path()).map_err(ExecError::Files)?;
+    let own = own_certificates(loaded.config.listen.tls.as_ref())?;
+    environment.trust(&own, dir.path()).map_err(ExecError::Files)?;
     let prepared = PreparedSidecar::new(&args.serve, loaded, LogOutput::Stderr)?;
     let runtime = build_runtime().map_err(ExecError::Process)?;
     let ended = block_on_and_detach(runtime, run_both(prepared, &args.command, environment))?;
@@ -142,6 +144,15 @@ fn prepare_listener(loaded: &mut LoadedConfig, dir: &Path) -> Result<(), ExecErr
     Ok(())
 }
 
+/// Reads the certificate of the sidecar. That of this run stands there with its CA, and one of the operator's with those that
+/// issued it.
+fn own_certificates(tls: Option<&TlsFiles>) -> Result<String, ExecError> {
+    let Some(TlsFiles { cert, .. }) = tls else {
+        return Ok(String::new());
+    };
+    fs::read_to_string(cert).map_err(|source| ExecError::ListenTls(shown_path(cert), source))
+}
+
 /// Runs the sidecar, and the command once requests are served.
 async fn run_both(
     sidecar: PreparedSidecar,
@@ -179,6 +190,7 @@ async fn run_both(
         return Ok(Ended::Sidecar(sidecar.await));
     };
     let child = spawn(command, environment, address);
+    // After the command has started: it must not inherit the limits.
     set_limits();
     let mut child = match child {
         Ok(child) => child,
@@ -287,6 +299,7 @@ impl From<ExecError> for ExitCode {
         match error {
             ExecError::Spawn(_, source) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND.into(),
             ExecError::Spawn(..) => NOT_EXECUTABLE.into(),
+            ExecError::ListenTls(..) => Exit::Usage.into(),
             ExecError::Files(_) | ExecError::Certificate(_) | ExecError::Process(_) => Exit::Failed.into(),
         }
     }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+
 use crate::net::tls::TlsError;
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, ListenAddr};
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
 
 /// A client of one listener on this machine.
 pub(super) struct LocalClient {
-    /// What the URLs of its requests name.
-    pub(super) authority: String,
-    pub(super) client: HttpClient,
+    /// The authority in request URLs: `IP:PORT`, or `localhost` for a Unix socket.
+    authority: String,
+    client: HttpClient,
 }
 
 // === impl LocalClient ===
@@ -19,7 +22,7 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if the system's certificates cannot be used.
+    /// [`TlsError`] if TLS cannot be set up.
     pub(super) fn new(address: &ListenAddr, timeout: Duration) -> Result<Self, TlsError> {
         let (authority, unix_socket) = match address {
             ListenAddr::Tcp(address) => (address.to_string(), None),
@@ -32,5 +35,21 @@ impl LocalClient {
         };
         let client = HttpClient::new(config, timeout)?;
         Ok(Self { authority, client })
+    }
+
+    /// Sends a request to a path, which may have a query.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, HttpClientError> {
+        let uri = format!("http://{}{path}", self.authority).parse::<Uri>();
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.map_err(|error| HttpClientError::InvalidUrl(error.into()))?;
+        *request.headers_mut() = headers;
+        self.client.send(request).await
     }
 }

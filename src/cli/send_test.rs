@@ -10,10 +10,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request};
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::exit::{Exit, print_error, print_lines, print_message};
@@ -23,9 +22,10 @@ use super::table::printable;
 use super::token_input::parse_tenant;
 use crate::app::{ConfiguredTenants, StartError};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
-use crate::graph::{Explanation, GraphError, explain};
+use crate::graph::{Explanation, GraphError, explain, is_own_code};
+use crate::net::tls::TlsError;
 use crate::net::{HttpClientError, ListenAddr};
-use crate::types::{Clock, TenantId, error_chain};
+use crate::types::{Clock, TenantId, error_chain, is_graph_id};
 
 /// The flags of `graphward send-test`.
 #[derive(Args, Clone, Debug)]
@@ -66,19 +66,21 @@ enum SendError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Build(#[from] StartError),
-    #[error("which phone number is to send it? Pass --phone-number-id, or set [check] phone_number_id")]
+    #[error("no phone number id: pass --phone-number-id, or set [check] phone_number_id")]
     NoPhoneNumber,
     #[error("cannot start")]
     Start(#[from] std::io::Error),
-    #[error("cannot prepare the request")]
-    Request(#[from] http::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot send the request to the sidecar at {0}; is it running?")]
     Unreachable(ListenAddr, #[source] HttpClientError),
     #[error("the sidecar refused the message: {0}")]
     Sidecar(String),
     #[error("Graph refused the message. {} {}", .0.summary, .0.remediation)]
     Graph(Explanation),
-    #[error("the answer, with status {0}, is not that of Graph to a message")]
+    #[error(
+        "unexpected answer with status {0}: no message id and no Graph error; is --proxy the sidecar's proxy address?"
+    )]
     Foreign(u16),
 }
 
@@ -93,10 +95,8 @@ struct Accepted {
 const VERSION: &str = "v25.0";
 /// The longest wait: longer than a sidecar takes for a request, a replay included.
 const TIMEOUT: Duration = Duration::from_secs(150);
-/// The codes of graphward's own answers begin here.
-const OWN_CODES: i64 = 990_001;
-const TEXT_NOTE: &str = "A text arrives only within 24 hours of the recipient's last message. Outside of them, Graph accepts it \
-                         all the same, and it never arrives: send a template instead.";
+const TEXT_NOTE: &str = "A text arrives only within 24 hours of the recipient's last message. After that, Graph accepts it but \
+                         never delivers it; send a template.";
 
 /// Sends the message and prints its id.
 pub(super) fn run(args: &SendTestArgs) -> Exit {
@@ -135,15 +135,11 @@ fn send(args: &SendTestArgs) -> Result<Accepted, SendError> {
     let (address, path) = (args.proxy_address()?, args.path()?);
     let runtime = build_runtime()?;
     runtime.block_on(async {
-        let unreachable = |error| SendError::Unreachable(address.clone(), error);
-        let LocalClient { authority, client } = LocalClient::new(&address, TIMEOUT)
-            .map_err(|error| unreachable(HttpClientError::InvalidUrl(error.into())))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{authority}{path}"))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Bytes::from(args.message().to_string()))?;
-        let answer = client.send(request).await.map_err(unreachable)?;
+        let client = LocalClient::new(&address, TIMEOUT)?;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let body = args.message().to_string().into();
+        let answer = client.send(Method::POST, &path, headers, body).await;
+        let answer = answer.map_err(|error| SendError::Unreachable(address, error))?;
         read_answer(answer.status().as_u16(), answer.body())
     })
 }
@@ -159,10 +155,8 @@ fn read_answer(status: u16, body: &[u8]) -> Result<Accepted, SendError> {
     let Some(error) = json.get("error").and_then(Value::as_object) else {
         return Err(SendError::Foreign(status));
     };
-    let own = error
-        .get("code")
-        .and_then(Value::as_i64)
-        .filter(|code| *code >= OWN_CODES);
+    let code = error.get("code").and_then(Value::as_i64);
+    let own = code.filter(|code| is_own_code(*code));
     Err(match (own, text("/error/message")) {
         (Some(code), Some(message)) => SendError::Sidecar(format!("{} (code {code})", printable(&message))),
         (Some(_), None) | (None, _) => SendError::Graph(explain(&GraphError::from_object(error))),
@@ -180,9 +174,8 @@ fn number(text: &str) -> Result<String, &'static str> {
 }
 
 fn id(text: &str) -> Result<String, &'static str> {
-    let is_id = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let error = "must be the numeric id of the phone number, which API setup of the app shows below the number";
-    is_id.then(|| text.to_owned()).ok_or(error)
+    is_graph_id(text).then(|| text.to_owned()).ok_or(error)
 }
 
 // === impl SendTestArgs ===
@@ -244,7 +237,7 @@ impl SendError {
         match self {
             Self::Config(_) | Self::Build(_) | Self::NoPhoneNumber => Exit::Usage,
             Self::Start(_)
-            | Self::Request(_)
+            | Self::Tls(_)
             | Self::Unreachable(..)
             | Self::Sidecar(_)
             | Self::Graph(_)
@@ -269,12 +262,15 @@ mod tests {
 
     #[test]
     fn a_refusal_is_explained_without_graphs_message() {
-        let graph = r#"{"error":{"message":"Malformed access token EAAGhunter2","type":"OAuthException","code":190}}"#;
-        let Err(error) = read_answer(401, graph.as_bytes()) else {
-            panic!("accepted");
-        };
-        let text = error.to_string();
-        assert!(text.contains("(code 190)") && !text.contains("hunter2"), "{text}");
+        // Graph has larger codes than graphward.
+        for code in [190, 1_609_005] {
+            let graph = json!({ "error": { "message": "Malformed access token EAAGhunter2", "code": code } });
+            let text = read_answer(401, graph.to_string().as_bytes()).unwrap_err().to_string();
+            assert!(
+                text.contains(&format!("(code {code})")) && !text.contains("hunter2"),
+                "{text}"
+            );
+        }
         let own = r#"{"error":{"message":"There is no token yet.","type":"GraphwardException","code":990003}}"#;
         let text = read_answer(503, own.as_bytes()).unwrap_err().to_string();
         assert_eq!(

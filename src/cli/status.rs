@@ -103,7 +103,7 @@ pub(super) fn refresh(args: &RefreshArgs) -> Exit {
             format!("/admin/token-status?{query}"),
         ),
         None => (
-            "/admin/refresh-token".to_owned(),
+            "/admin/refresh-token?limit=1".to_owned(),
             format!("/admin/token-status?limit={PAGE}"),
         ),
     };

@@ -156,11 +156,17 @@ fn describe(error: &GraphError) -> (&'static str, &'static str) {
         (990_016 | 990_017, _) => ("graphward generated this response: Graph did not respond, and the request may \
             have taken effect",
             RETRY_LATER),
-        (990_001..=990_999, _) => ("graphward generated this response; the request was not sent to Graph",
+        _ if is_own_code(code) => ("graphward generated this response; the request was not sent to Graph",
             READ_GRAPHWARD_MESSAGE),
         _ => ("Graph refused the request with an unknown code that is not a token error",
             "Read Graph's message and look up the code in Meta's reference; a new token is unlikely to help."),
     }
+}
+
+/// Returns whether a code is one of graphward's own responses. Graph has smaller and larger ones.
+#[must_use]
+pub const fn is_own_code(code: i64) -> bool {
+    matches!(code, 990_001..=990_999)
 }
 
 /// Explains code 190: Graph rejects the token. The subcode says why.

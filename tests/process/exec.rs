@@ -87,6 +87,24 @@ async fn the_command_reaches_graph_by_the_base_url_and_by_the_proxy_without_a_to
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_cannot_be_read_is_a_fault_of_the_configuration() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let file = dir.path().join("graphward.toml");
+    let tls = "[listen]\ntls = { cert = \"absent.pem\", key = \"absent.pem\" }\n";
+    let text = fs::read_to_string(&file).unwrap().replace("[listen]\n", tls);
+    fs::write(&file, text).unwrap();
+    let output = run_script(dir.path(), "true");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("absent.pem` of listen.tls: ") && !stderr.contains("TMPDIR"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_to_another_host_is_refused_if_other_machines_reach_the_listener() {
     let _turn = together().await;
     let graph = Graph::start().await;

@@ -134,7 +134,9 @@ async fn a_sidecar_without_a_token_or_none_at_all_is_exit_code_1() {
         let output = run(dir.path(), &[command, "--admin", &admin]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(
-            stderr(&output).starts_with(&format!("graphward: cannot query the sidecar at {admin}: ")),
+            stderr(&output).starts_with(&format!(
+                "graphward: cannot query the sidecar at {admin}; is it running"
+            )),
             "{output:?}"
         );
     }
@@ -209,7 +211,7 @@ async fn a_test_message_is_a_template_and_its_id_is_printed() {
     let messages = graph.sim.accepted_messages();
     assert_eq!(json["message_id"], messages[1].id.as_str());
     assert_eq!(messages[1].params["text"]["body"], "Hello");
-    assert!(stderr(&output).contains("it never arrives"), "{output:?}");
+    assert!(stderr(&output).contains("never delivers it"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,9 +35,9 @@ async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
     let fingerprints = [&first, &second].map(|token| fingerprint_of(token));
     assert!(
         stdout.contains(&format!(
-            "rolled back to {}, by this command, as no sidecar runs at 127.0.0.1:0; {} was there before",
-            fingerprints[0], fingerprints[1]
-        )),
+            "rolled back to {}, by this command, as no sidecar answers at 127.0.0.1:0 (cannot connect to 127.0.0.1:0: ",
+            fingerprints[0]
+        )) && stdout.contains(&format!("); {} was there before", fingerprints[1])),
         "{stdout}"
     );
     sidecar.wait_until_uses(&graph, &first).await;
@@ -226,7 +226,12 @@ async fn without_a_sidecar_the_command_checks_and_stores_the_token() {
     )
     .unwrap();
     for (args, input, code, words) in [
-        (&["set"][..], second.as_str(), 0, "by this command, as no sidecar runs"),
+        (
+            &["set"][..],
+            second.as_str(),
+            0,
+            "by this command, as no sidecar answers",
+        ),
         (&["rollback"], "", 0, "rolled back to"),
         (&["set"], &dead, 1, "Graph reports it as invalid"),
         (&["set"], "${META_TOKEN}", 1, "variable"),
@@ -275,9 +280,32 @@ async fn without_a_sidecar_the_command_checks_and_stores_the_token() {
     );
     let request = stranger.join().unwrap();
     assert!(
-        request.starts_with("GET /admin/token-status ") && !request.contains(&second),
+        request.starts_with("GET /admin/token-status?limit=1 ") && !request.contains(&second),
         "{request}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_of_200_tenants_with_long_names_changes_a_token_and_refreshes_all() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
+    replace_file(&dir.path().join("token"), &first);
+    let tenant = |number: usize| format!("[tenants.{number:0128}]\nsource = {{ file = \"{number}\" }}\n");
+    let tenants: String = (0..200).map(tenant).collect();
+    let admin = dir.path().join("admin.sock");
+    let config = settings(&graph, "file = \"token\"", &tenants).replace(
+        "admin = \"127.0.0.1:0\"",
+        &format!("admin = \"unix:{}\"", admin.display()),
+    );
+    let _sidecar = Sidecar::start(dir.path(), &config).await;
+    let set = token_command(dir.path(), &["set", "--tenant", "default"], &second);
+    let (stdout, stderr) = (text(&set.stdout), text(&set.stderr));
+    assert!(stdout.contains("by the sidecar at unix:"), "{stdout} {stderr}");
+    let refresh = graphward_command(dir.path(), &["refresh"]).output().unwrap();
+    let (stdout, stderr) = (text(&refresh.stdout), text(&refresh.stderr));
+    assert!(stdout.contains("tokens: ") && stderr.is_empty(), "{stdout} {stderr}");
 }
 
 /// Runs `graphward token …` with this input.

@@ -19,7 +19,7 @@ use tokio::process::Command;
 use super::super::ca::{BUNDLE_FILE, CA_FILE, system_roots};
 use super::super::exit::print_message;
 use crate::config::CHILD_URL;
-use crate::net::{ListenAddr, TlsFiles};
+use crate::net::ListenAddr;
 
 /// A further variable for the base URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,10 +84,8 @@ impl ChildEnvironment {
         }
     }
 
-    /// Lets the command trust the certificate of the sidecar. The files for that are written to a directory.
-    pub(super) fn trust(&mut self, tls: Option<&TlsFiles>, dir: &Path) -> io::Result<()> {
-        // A certificate of this run stands there with its CA, and one of the operator's with those that issued it.
-        let own = tls.map_or_else(|| Ok(String::new()), |files| fs::read_to_string(&files.cert))?;
+    /// Lets the command trust the certificates of the sidecar. The files for that are written to a directory.
+    pub(super) fn trust(&mut self, own: &str, dir: &Path) -> io::Result<()> {
         let roots = system_roots();
         if roots.is_none() {
             print_message("no system roots were found; the command may trust no other https host");

@@ -140,9 +140,19 @@ async fn the_operator_lets_a_row_and_a_source_be_read_at_once() {
     );
     assert_eq!(proxy.app.get("/me").await.status, 200);
     proxy.graph.last_request().assert_bearer(SHOP_TOKEN);
-    for unknown in ["?tenant=other", "?name=acme", "?tenant="] {
+    for (unknown, status) in [
+        ("?tenant=other", 404),
+        ("?tenant=", 404),
+        ("?name=acme", 400),
+        ("?limit=0", 400),
+    ] {
         let refused = operate(&proxy, "POST", &format!("/admin/refresh-token{unknown}")).await;
-        assert_eq!(refused.status, 404, "{unknown}");
+        assert_eq!(refused.status, status, "{unknown}");
     }
+    // All are looked at, of which the answer lists one.
+    table.set("acme", ACME_TOKEN, &["111"]);
+    let answer = operate(&proxy, "POST", "/admin/refresh-token?limit=1").await;
+    assert!(answer.text().contains(r#""next":"acme""#), "{}", answer.text());
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
     proxy.shutdown().await;
 }
