@@ -20,13 +20,13 @@ use crate::types::{TenantId, error_chain};
 
 /// The flags that say which sidecar is asked.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
-pub struct AdminArgs {
+pub(super) struct AdminArgs {
     /// The sidecar's configuration file
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// The sidecar's admin address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
     #[arg(long, value_name = "ADDRESS")]
-    pub admin: Option<String>,
+    admin: Option<String>,
 }
 
 /// The reason why a sidecar did not do what it was asked.

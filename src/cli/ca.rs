@@ -15,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueHint;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, print_error};
 use super::file::write_file;
+use super::output::OutputArgs;
 use crate::graph::OTHER_GRAPH_HOSTS;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::types::Clock;
@@ -42,6 +44,8 @@ pub struct CaArgs {
     /// Overwrite existing files; clients then need the new ca.pem
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The reason why no certificate was created.
@@ -100,7 +104,14 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
         write(&args.out, BUNDLE_FILE, &format!("{}\n{ca}", roots.trim_end()), 0o644)?;
     }
     let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
-    let text = instructions(&out, args.days, system_roots.as_deref());
+    let text = if args.output.json {
+        let bundle = system_roots.map(|_| out.join(BUNDLE_FILE));
+        let [ca, cert, key] = [CA_FILE, CERT_FILE, KEY_FILE].map(|name| out.join(name));
+        let files = json!({ "days": args.days, "ca": ca, "cert": cert, "key": key, "bundle": bundle });
+        format!("{files:#}\n")
+    } else {
+        instructions(&out, args.days, system_roots.as_deref())
+    };
     io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
 }
 

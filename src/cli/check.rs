@@ -17,7 +17,8 @@ use clap::Args;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::exit::{Exit, print_error, print_lines};
+use super::exit::{Exit, print_error, print_message};
+use super::output::OutputArgs;
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
 use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, could_be_number_id};
 use crate::config::LoadedConfig;
@@ -50,9 +51,8 @@ pub(super) struct ReportArgs {
     /// Do not ask Graph
     #[arg(long)]
     offline: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The most tenants of a table that are asked about at the same time.
@@ -84,14 +84,17 @@ pub(super) fn show(args: &ReportArgs) -> Exit {
     args.print(report)
 }
 
-/// Returns what breaks if a candidate replaces the current token of a tenant; nothing without a current one.
+/// Returns what breaks, or may break, if a candidate replaces the current token of a tenant; nothing without a current one.
+/// Prints what else the operator should know.
 pub(super) fn breaking_differences(place: &TokenPlace, candidate: Token) -> Result<Vec<String>, InputError> {
     let report = compare_with_current(place, None, candidate)?;
-    Ok(report
-        .sections
-        .iter()
-        .flat_map(|section| compare::breaking(&section.findings))
-        .collect())
+    let findings = report.sections.into_iter().flat_map(|section| section.findings);
+    let (breaking, others): (Vec<_>, Vec<_>) = findings.partition(compare::is_breaking);
+    for warning in others.iter().filter(|finding| finding.level == Level::Warning) {
+        print_message(&format!("warning: {}: {}", warning.topic, warning.message));
+    }
+    let breaking = breaking.iter().map(|it| format!("{}: {}", it.topic, it.message));
+    Ok(breaking.collect())
 }
 
 fn parse_number_id(text: &str) -> Result<String, &'static str> {
@@ -113,8 +116,8 @@ impl ReportArgs {
             Ok(report) => report,
             Err(error) => return print_error(&error, Exit::Usage),
         };
-        let text = if self.json { report.to_json() } else { report.to_text() };
-        match (print_lines(&text), report.level()) {
+        let printed = self.output.print(&report.to_json(), &report.to_text());
+        match (printed, report.level()) {
             (Exit::Success, Level::Good | Level::Note) => Exit::Success,
             (Exit::Success, Level::Bad) => Exit::Usage,
             (_, _) => Exit::Failed,
@@ -200,7 +203,7 @@ async fn section(
 
 /// What is known of a token, for machines.
 fn to_json(token: &TokenFacts) -> Value {
-    let known = PROPERTIES.map(|(topic, _, _)| (topic.to_owned(), json!(token.property(topic))));
+    let known = PROPERTIES.map(|(topic, ..)| (topic.to_owned(), json!(token.property(topic))));
     let end = token.end().as_system_time().map(|at| Rfc3339Timestamp(at).to_string());
     let numbers = token
         .accounts

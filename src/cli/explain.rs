@@ -13,9 +13,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, Read as _};
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::exit::{Exit, print_lines, print_message};
+use super::exit::{Exit, print_message};
+use super::output::OutputArgs;
 use crate::graph::{Explanation, GraphError, Inspection, explain};
 
 /// The argument of `graphward explain`.
@@ -25,6 +26,8 @@ pub struct ExplainArgs {
     /// response, a log line, an exception of a client library [default: standard input]
     #[arg(value_name = "ERROR", allow_hyphen_values = true, trailing_var_arg = true)]
     pub error: Vec<OsString>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The maximum read from standard input, in bytes.
@@ -51,11 +54,10 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
         return Exit::Failed;
     };
     let Explanation { summary, remediation } = &explanation;
-    let token_creation = explanation.token_creation().map(|line| format!("\n{line}"));
-    print_lines(&format!(
-        "{summary}\n{remediation}{}",
-        token_creation.unwrap_or_default()
-    ))
+    let token_creation = explanation.token_creation();
+    let json = json!({ "summary": summary, "remediation": remediation, "token_creation": token_creation });
+    let lines = [summary.as_str(), *remediation].into_iter().chain(token_creation);
+    args.output.print(&json, &lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Exit> {

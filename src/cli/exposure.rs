@@ -1,12 +1,18 @@
 //! Warns at the start of what others may reach or read: listeners, and files with secrets. The key of `[listen] tls` is
 //! checked whenever it is read.
 
+use std::borrow::Cow;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::Config;
 use crate::net::ListenAddr;
-use crate::source::TokenSource;
+use crate::source::{TenantsFrom, TokenSource};
+
+/// The most files of `[tenants_from]` that are looked at: a start does not wait for tens of thousands.
+const MAX_TENANT_FILES: usize = 1_000;
+/// The most of them that are named: their permissions are usually the same.
+const MAX_NAMED: usize = 5;
 
 /// Logs a warning for each listener and each file that is exposed.
 pub(super) fn warn_of_exposure(config: &Config) {
@@ -29,12 +35,19 @@ pub(super) fn warn_of_exposure(config: &Config) {
 }
 
 /// The files with secrets that every user of this machine can read.
-pub(super) fn exposed_files(config: &Config) -> impl Iterator<Item = &Path> {
+pub(super) fn exposed_files(config: &Config) -> impl Iterator<Item = Cow<'_, Path>> {
     let tokens = || std::iter::once(&config.token).chain(config.tenants.values().map(|tenant| &tenant.token));
     let sources = tokens().flat_map(|token| token.sources.iter().filter_map(TokenSource::file));
     let stores = tokens().filter_map(|token| Some(&token.store.as_ref()?.path));
-    let files = sources.chain(stores).chain(&config.secret_files).map(PathBuf::as_path);
-    files.filter(|file| is_readable_by_others(file))
+    let files = sources.chain(stores).chain(&config.secret_files);
+    let files = files.map(|file| Cow::Borrowed(file.as_path()));
+    let of_tenants = match &config.tenants_from {
+        Some(TenantsFrom::Files(files)) => Some(files.place.path.files().take(MAX_TENANT_FILES)),
+        Some(TenantsFrom::Postgres(_) | TenantsFrom::Http(_) | TenantsFrom::Exec(_)) | None => None,
+    };
+    let of_tenants = of_tenants.into_iter().flatten().map(Cow::Owned);
+    let of_tenants = of_tenants.filter(|file| is_readable_by_others(file)).take(MAX_NAMED);
+    files.filter(|file| is_readable_by_others(file)).chain(of_tenants)
 }
 
 /// Returns whether other machines may reach an address.
@@ -57,6 +70,7 @@ mod tests {
     use std::fs::{Permissions, create_dir, set_permissions, write};
 
     use super::*;
+    use crate::config::{EnvVars, Overrides};
 
     #[test]
     fn others_read_a_file_only_if_every_directory_lets_them() {
@@ -84,6 +98,36 @@ mod tests {
         set_permissions(&inner, Permissions::from_mode(0o755)).unwrap();
         set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         assert!(!is_readable_by_others(&inner));
+    }
+
+    #[test]
+    fn a_directory_of_tenants_is_looked_at_and_a_few_of_its_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let flags = || Overrides {
+            config: Some(folder.path().join("graphward.toml")),
+            ..Overrides::default()
+        };
+        let text = format!("[tenants_from]\nfile = \"{}/t-{{tenant}}\"\n", folder.path().display());
+        write(folder.path().join("graphward.toml"), text).unwrap();
+        let config = Config::load(flags(), &EnvVars::new()).unwrap().config;
+        let put = |name: &str, mode| {
+            write(folder.path().join(name), "hunter2").unwrap();
+            set_permissions(folder.path().join(name), Permissions::from_mode(mode)).unwrap();
+        };
+        put("t-acme", 0o640);
+        put("another-file", 0o644);
+        assert_eq!(exposed_files(&config).count(), 0);
+        put("t-bolt", 0o644);
+        let bolt = folder.path().join("t-bolt");
+        assert_eq!(
+            exposed_files(&config).collect::<Vec<_>>(),
+            [Cow::Borrowed(bolt.as_path())]
+        );
+        for number in 0..20 {
+            put(&format!("t-{number}"), 0o644);
+        }
+        assert_eq!(exposed_files(&config).count(), MAX_NAMED);
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use clap::ValueHint;
 use fake_graph::{FakeGraph, FakeGraphConfig, ProofPolicy, RunningServer, TokenFamily, parse_duration};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::exit::{Exit, print_error, print_message};
 use super::file::write_file;
+use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
@@ -66,6 +68,8 @@ pub struct FakeGraphArgs {
     /// Serve HTTP instead of HTTPS
     #[arg(long)]
     plain: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The reason why the fake Graph did not start, or stopped.
@@ -145,11 +149,17 @@ impl FakeGraphArgs {
         Ok(config)
     }
 
-    /// Prints addresses, files and example commands: one line each with a label and a value.
+    /// Prints addresses and files; for people, with example commands: one line each with a label and a value.
     fn print_addresses(&self, out: &mut impl Write, graph: &RunningServer, control: &RunningServer) -> io::Result<()> {
         let scheme = if self.plain { "http" } else { "https" };
         let origin = format!("{scheme}://{}", graph.address);
         let control = format!("http://{}", control.address);
+        if self.output.json {
+            let (ca, token) = (&self.ca_out, &self.token_out);
+            let places = json!({ "graph": origin, "control": control, "ca": ca, "token": token });
+            writeln!(out, "{places:#}")?;
+            return out.flush();
+        }
         let trust = match &self.ca_out {
             Some(ca) => format!(" --cacert {}", ca.display()),
             None if self.plain => String::new(),
@@ -267,6 +277,15 @@ mod tests {
         let control = server.start_control(bind(here).await.unwrap()).unwrap();
         let mut out = Vec::new();
         fake.print_addresses(&mut out, &graph, &control).unwrap();
+        let mut json = Vec::new();
+        let for_programs = line(&["--ca-out", "/tmp/ca.pem", "--json"]).unwrap();
+        for_programs.print_addresses(&mut json, &graph, &control).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let places = json!({
+            "graph": format!("https://{}", graph.address), "control": format!("http://{}", control.address),
+            "ca": "/tmp/ca.pem", "token": null,
+        });
+        assert_eq!(json, places);
         let out = String::from_utf8(out).unwrap();
         assert!(out.starts_with(&format!("graph    https://{}\n", graph.address)));
         assert!(out.contains(&format!("\ncontrol  http://{}\n", control.address)));

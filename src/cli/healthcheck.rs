@@ -3,30 +3,42 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::Args;
 use http::{Method, StatusCode};
+use serde_json::json;
 
 use super::admin_client::{AdminArgs, AdminClient};
-use super::exit::{Exit, print_lines, print_message};
+use super::exit::{Exit, print_message};
+use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use crate::net::{HttpClientError, ListenAddr};
 use crate::types::error_chain;
+
+/// The flags of `graphward healthcheck`.
+#[derive(Args, Clone, Debug)]
+pub struct HealthcheckArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 /// Asks the sidecar of this configuration whether it is ready, and prints one line.
 ///
 /// The exit code is always 0 or 1, even if the configuration is invalid: Docker reserves the other codes, and a sidecar with
 /// such a configuration is not ready.
-pub(super) fn run(args: &AdminArgs) -> Exit {
-    match check(args) {
-        Ok(()) => {
-            // The exit code holds even if the line cannot be written.
-            let _closed_stdout = print_lines("ready");
-            Exit::Success
-        }
-        Err(message) => {
-            print_message(&message);
-            Exit::Failed
-        }
+pub(super) fn run(args: &HealthcheckArgs) -> Exit {
+    let ready = check(&args.admin);
+    let json = json!({ "ready": ready.is_ok(), "reason": ready.as_ref().err() });
+    if let Err(message) = &ready
+        && !args.output.json
+    {
+        print_message(message);
+    } else {
+        // The exit code holds even if the line cannot be written.
+        let _closed_stdout = args.output.print(&json, "ready");
     }
+    if ready.is_ok() { Exit::Success } else { Exit::Failed }
 }
 
 fn check(args: &AdminArgs) -> Result<(), String> {

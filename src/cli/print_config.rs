@@ -5,7 +5,8 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::exit::{Exit, print_error, print_lines, print_message};
+use super::exit::{Exit, print_error, print_message};
+use super::output::OutputArgs;
 use crate::config::{Config, LoadedConfig, Overrides, Provenance, env_vars};
 
 /// The flags of `graphward print-config`.
@@ -13,9 +14,8 @@ use crate::config::{Config, LoadedConfig, Overrides, Provenance, env_vars};
 pub struct PrintConfigArgs {
     #[command(flatten)]
     overrides: Overrides,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Prints the settings as a configuration file with comments, or as JSON.
@@ -27,11 +27,7 @@ pub(super) fn run(args: PrintConfigArgs) -> Exit {
     for warning in &loaded.warnings {
         print_message(&format!("warning: {warning}"));
     }
-    print_lines(&if args.json {
-        format!("{:#}", as_json(&loaded))
-    } else {
-        as_toml(&loaded)
-    })
+    args.output.print(&as_json(&loaded), &as_toml(&loaded))
 }
 
 fn as_json(loaded: &LoadedConfig) -> Value {

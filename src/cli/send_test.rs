@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, print_error, print_lines, print_message};
 use super::local_client::LocalClient;
+use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use super::table::printable;
 use super::token_input::parse_tenant;
@@ -54,9 +55,8 @@ pub struct SendTestArgs {
     /// The sidecar's proxy address: IP:PORT or unix:/PATH [default: the first of listen.proxy]
     #[arg(long, value_name = "ADDRESS", value_parser = str::parse::<ListenAddr>)]
     proxy: Option<ListenAddr>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The reason why the message was not accepted.
@@ -104,7 +104,7 @@ pub(super) fn run(args: &SendTestArgs) -> Exit {
         print_message(TEXT_NOTE);
     }
     let answer = send(args);
-    if args.json {
+    if args.output.json {
         let (json, exit) = match &answer {
             Ok(accepted) => {
                 let Accepted { id, status } = accepted;

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::admin_client::{AdminArgs, AdminError, CHANGE_TIMEOUT};
-use super::exit::{Exit, print_error, print_lines, print_message};
+use super::exit::{Exit, print_error, print_message};
+use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use super::table::{Cell, Colors, Table, Tone, printable};
 use crate::net::ListenAddr;
+use crate::telemetry::metrics::TokenState;
 
 /// The flags of `graphward status`.
 #[derive(Args, Clone, Debug)]
@@ -22,9 +25,9 @@ pub struct StatusArgs {
     /// Show this tenant only
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Show the tenants whose token is in this state, such as usable, expired or rejected
+    /// Show the tenants whose token is in this state
     #[arg(long, value_name = "STATE")]
-    state: Option<String>,
+    state: Option<TokenState>,
     /// Show the tenants whose names come after this one
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
@@ -42,14 +45,6 @@ pub struct RefreshArgs {
     tenant: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// The form of the output.
-#[derive(Args, Clone, Copy, Debug)]
-struct OutputArgs {
-    /// Print the sidecar's answer, which is JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// The answer to `GET /admin/token-status`.
@@ -82,7 +77,8 @@ const FEW_DAYS: f64 = 7.0;
 
 /// Prints the status of the tokens.
 pub(super) fn run(args: &StatusArgs) -> Exit {
-    let filters = [("tenant", &args.tenant), ("state", &args.state), ("after", &args.after)];
+    let state = args.state.map(|state| state.label().to_owned());
+    let filters = [("tenant", &args.tenant), ("state", &state), ("after", &args.after)];
     let mut path = format!("/admin/token-status?limit={PAGE}");
     for (name, value) in filters {
         if let Some(value) = value {
@@ -147,13 +143,18 @@ fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&
         ));
         return Exit::Failed;
     }
-    let text = if output.json {
-        format!("{json:#}")
-    } else {
-        answer.to_text(&client.address, Colors::of_stdout())
-    };
-    let printed = print_lines(&text);
+    let printed = output.print(&json, &answer.to_text(&client.address, Colors::of_stdout()));
     if answer.is_good() { printed } else { Exit::Failed }
+}
+
+impl ValueEnum for TokenState {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.label()))
+    }
 }
 
 // === impl Answer ===
@@ -263,14 +264,14 @@ mod tests {
     fn a_table_has_a_row_for_each_tenant_and_what_to_do_below() {
         let tenant = |name: &str, usable: bool| {
             json!({
-                "tenant": name, "usable": usable, "state": if usable { "usable" } else { "expired" },
+                "tenant": name, "usable": usable, "state": if usable { "usable" } else { "dead" },
                 "reason": "the token has expired", "advice": (!usable).then_some("Put a valid token into its source."),
                 "generation": 1, "fingerprint": "da273344", "source": "file `/t`", "expires_at": null,
                 "days_left": usable.then_some(2.2), "scopes": null,
             })
         };
         let answer = json!({
-            "stage": "serving", "ready": true, "counts": { "usable": 1, "expired": 1, "missing": 0 },
+            "stage": "serving", "ready": true, "counts": { "usable": 1, "dead": 1, "withdrawn": 0 },
             "tenants": [tenant("acme", true), tenant("shop\u{1b}[2J", false)], "next": "shop",
         });
         let summary = |days: Option<f64>| {
@@ -289,14 +290,14 @@ mod tests {
             "the token has expired. Put a valid token into its source."
         );
         let answer = Answer::new(&answer).unwrap();
-        assert_eq!(answer.summary(), "1 expired, 1 usable");
+        assert_eq!(answer.summary(), "1 dead, 1 usable");
         assert!(!answer.is_good());
         let text = answer.to_text(&"127.0.0.1:9080".parse().unwrap(), Colors::Off);
         let expected = "\
-sidecar at 127.0.0.1:9080: serving, ready; tokens: 1 expired, 1 usable
-TENANT    STATE    TOKEN     DAYS LEFT  EXPIRES  SOURCE
-acme      usable   da273344  2.2        -        file `/t`
-shop [2J  expired  da273344  -          -        file `/t`
+sidecar at 127.0.0.1:9080: serving, ready; tokens: 1 dead, 1 usable
+TENANT    STATE   TOKEN     DAYS LEFT  EXPIRES  SOURCE
+acme      usable  da273344  2.2        -        file `/t`
+shop [2J  dead    da273344  -          -        file `/t`
 shop [2J: the token has expired
 shop [2J: Put a valid token into its source.
 More: --after shop";

@@ -8,15 +8,18 @@
 //! A running sidecar changes its token itself, so that it is checked by what uses it, and is in use when the command ends.
 //! The token is sent only to a process that has the same sources: another one may listen at the configured address.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::admin_client::{find_sidecar, request_change};
 use super::check::{ReportArgs, breaking_differences, show};
-use super::exit::{Exit, print_error, print_lines};
+use super::exit::{Exit, print_error};
+use super::output::OutputArgs;
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
 use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError, admin_authorization};
 use crate::config::Config;
@@ -41,29 +44,34 @@ enum Subcommands {
     /// this command stores the token in the file or row of token.source, or in token.store. Says which of the two it was.
     ///
     /// Before that, it compares the token with the current one, as `graphward check --diff` does: a token of another kind,
-    /// app or account needs --force.
+    /// app or account needs --force, and so does one that could not be compared because Graph did not answer.
+    #[command(after_help = "Examples:\n  graphward token set < token\n  graphward token set --tenant acme < token")]
     Set(SetArgs),
     /// Show what is known of the current token, never the token itself
     ///
     /// Exit codes: 0 good, 1 warnings, 2 bad.
+    #[command(after_help = "Examples:\n  graphward token show\n  graphward token show --tenant acme --json")]
     Show(ReportArgs),
     /// Roll back to the token before the last change; a second rollback undoes it
     ///
     /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
     /// directory or in the token.store file: through a running sidecar as `set` does, or without one. Exits with 1 if there
     /// is no previous token.
+    #[command(after_help = "Example:\n  graphward token rollback --tenant acme")]
     Rollback(ChangeArgs),
     /// Encrypt a token with Fernet, read from stdin or a hidden prompt
+    #[command(after_help = "Example:\n  graphward token seal --key-file key < token > sealed")]
     Seal(EncryptArgs),
     /// Generate a Fernet key
-    Keygen,
+    #[command(after_help = "Example:\n  (umask 077; graphward token keygen > key)")]
+    Keygen(OutputArgs),
 }
 
 #[derive(Args, Debug)]
 struct SetArgs {
     #[command(flatten)]
     change: ChangeArgs,
-    /// Put it in its place even if it is of another kind, app or account
+    /// Put it in its place even if it is of another kind, app or account, or could not be compared
     #[arg(long)]
     force: bool,
 }
@@ -75,6 +83,8 @@ struct ChangeArgs {
     /// Do not ask Graph about the token; a running sidecar asks as its configuration says
     #[arg(long)]
     offline: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Args, Debug)]
@@ -82,6 +92,26 @@ struct EncryptArgs {
     /// Key file, as printed by `graphward token keygen`
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What has changed, and what changed it.
+#[derive(Serialize)]
+struct ChangeReport {
+    #[serde(flatten)]
+    change: TokenChange,
+    #[serde(flatten)]
+    by: Changer,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "changed_by", rename_all = "lowercase")]
+enum Changer {
+    /// A sidecar at this address, which uses the token now.
+    Sidecar { address: String },
+    /// This command, for this reason.
+    Command { reason: String },
 }
 
 /// The reason why nothing was done.
@@ -89,7 +119,9 @@ struct EncryptArgs {
 enum TokenCommandError {
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("the token was not changed, because it is not like the current one ({0}); --force puts it in its place")]
+    #[error(
+        "the token was not changed, because it is not known to be like the current one ({0}); --force puts it in its place"
+    )]
     Different(String),
     #[error("the sidecar at {0} did not change the token: {1}")]
     Refused(ListenAddr, String),
@@ -114,10 +146,10 @@ pub(super) fn run(args: TokenArgs) -> Exit {
         Subcommands::Show(args) => return show(&args),
         Subcommands::Rollback(args) => change(&args, OperatorCommand::RollBack),
         Subcommands::Seal(args) => encrypt(&args),
-        Subcommands::Keygen => keygen(),
+        Subcommands::Keygen(output) => keygen(output),
     };
     let error = match result {
-        Ok(line) => return print_lines(&line),
+        Ok(exit) => return exit,
         Err(error) => error,
     };
     let exit = match &error {
@@ -129,7 +161,7 @@ pub(super) fn run(args: TokenArgs) -> Exit {
 }
 
 /// Puts a token in its place, unless it would break what works with the current one.
-fn set(args: &SetArgs) -> Result<Zeroizing<String>, TokenCommandError> {
+fn set(args: &SetArgs) -> Result<Exit, TokenCommandError> {
     let token = read_token()?;
     if !args.force && !args.change.offline {
         let breaking = breaking_differences(&args.change.place, token.clone())?;
@@ -141,7 +173,7 @@ fn set(args: &SetArgs) -> Result<Zeroizing<String>, TokenCommandError> {
 }
 
 /// Changes the token through a sidecar of this configuration, or in its source if none runs.
-fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<String>, TokenCommandError> {
+fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Exit, TokenCommandError> {
     let mut config = args.place.load()?.config;
     if args.offline {
         forget_graph(&mut config);
@@ -153,30 +185,26 @@ fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<Strin
         OperatorCommand::Set(_) => "stored",
         OperatorCommand::RollBack => "rolled back to",
     };
-    let changed: Result<_, TokenCommandError> = with_tenants(config, async |tenants: ConfiguredTenants| {
+    let changed: Result<ChangeReport, TokenCommandError> = with_tenants(config, async |tenants: ConfiguredTenants| {
         let tenant = tenants.find(args.place.tenant.as_ref()).await?;
         let identity = tenants.source_identity().map_err(ConfiguredTenantError::from)?;
         match find_sidecar(&admin, authorization.clone(), &identity).await {
             Ok(()) => {
                 let answer = request_change(&admin, authorization, args.place.tenant.as_ref(), &command).await;
-                let answer = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error))?;
-                Ok((answer, format!("by the sidecar at {admin}, which uses it now")))
+                let change = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error))?;
+                let address = admin.to_string();
+                let by = Changer::Sidecar { address };
+                Ok(ChangeReport { change, by })
             }
             Err(reason) => {
-                let answer = tenants.change(&tenant, command).await?;
-                Ok((answer, format!("by this command, as {reason}")))
+                let change = tenants.change(&tenant, command).await?;
+                let by = Changer::Command { reason };
+                Ok(ChangeReport { change, by })
             }
         }
     });
-    let (answer, by) = changed?;
-    let TokenChange {
-        token,
-        previous,
-        stored_in,
-    } = answer;
-    let previous = previous.as_deref().unwrap_or("no valid token");
-    let line = format!("{stored_in}: {done} {token}, {by}; {previous} was there before");
-    Ok(Zeroizing::new(line))
+    let changed = changed?;
+    Ok(args.output.print(&changed, &changed.to_line(done)))
 }
 
 /// Lets no tenant ask Graph about its token.
@@ -187,16 +215,42 @@ fn forget_graph(config: &mut Config) {
     }
 }
 
-fn encrypt(args: &EncryptArgs) -> Result<Zeroizing<String>, TokenCommandError> {
+fn encrypt(args: &EncryptArgs) -> Result<Exit, TokenCommandError> {
     let path = &args.key_file;
     let key = read_file(path).map_err(|source| TokenCommandError::KeyFile(path.clone(), source))?;
     let key = decode(&key, &Format::Raw).map_err(|source| TokenCommandError::InvalidKey(path.clone(), source))?;
     let keys = Fernet::new(vec![key])?;
-    Ok(Zeroizing::new(keys.encrypt(&read_token()?.secret)))
+    let sealed = Zeroizing::new(keys.encrypt(&read_token()?.secret));
+    Ok(args.output.print(&BTreeMap::from([("sealed", &*sealed)]), &sealed))
 }
 
-fn keygen() -> Result<Zeroizing<String>, TokenCommandError> {
+fn keygen(output: OutputArgs) -> Result<Exit, TokenCommandError> {
     // The one secret that the operator asks to see. Nothing is encrypted with it yet.
     let key = Fernet::generate()?;
-    Ok(Fernet::expose_key(&key))
+    let key = Fernet::expose_key(&key);
+    Ok(output.print(&BTreeMap::from([("key", &*key)]), &key))
+}
+
+// === impl ChangeReport ===
+
+impl ChangeReport {
+    fn to_line(&self, done: &str) -> String {
+        let TokenChange {
+            token,
+            previous,
+            stored_in,
+            inspected,
+        } = &self.change;
+        let by = match &self.by {
+            Changer::Sidecar { address } => format!("by the sidecar at {address}, which uses it now"),
+            Changer::Command { reason } => format!("by this command, as {reason}"),
+        };
+        let previous = previous.as_deref().unwrap_or("no valid token");
+        let asked = if *inspected {
+            ""
+        } else {
+            "; Graph was not asked about it"
+        };
+        format!("{stored_in}: {done} {token}, {by}; {previous} was there before{asked}")
+    }
 }

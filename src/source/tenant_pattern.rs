@@ -90,6 +90,13 @@ impl TenantPath {
         self.directory.join(format!("{}{tenant}{}", self.prefix, self.suffix))
     }
 
+    /// The files of tenants that are in the directory; none if it cannot be read.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = std::fs::read_dir(self.directory()).into_iter().flatten().flatten();
+        let entries = entries.filter(|entry| self.name_in(&entry.file_name()).is_some());
+        entries.map(|entry| entry.path())
+    }
+
     /// Returns the part of a file's name that should be the name of a tenant; `None` if the file is not of a tenant.
     pub(super) fn name_in(&self, file_name: &OsStr) -> Option<String> {
         let file_name = file_name.to_string_lossy();

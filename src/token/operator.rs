@@ -31,6 +31,8 @@ pub struct TokenChange {
     pub previous: Option<String>,
     /// The description of the source.
     pub stored_in: String,
+    /// Whether Graph was asked about the token, and calls it valid.
+    pub inspected: bool,
 }
 
 /// Requests changes from a refresher.
@@ -143,7 +145,7 @@ impl TokenProvider {
     ///
     /// # Errors
     ///
-    /// [`ObtainError`] if it may not be used, or Graph could not be asked.
+    /// [`ObtainError`] if it may not be used. A token that has not expired may be used if Graph cannot be asked about it.
     pub async fn check_token(&mut self, token: &Token, now: SystemTime) -> Result<(), ObtainError> {
         let context = RefreshContext {
             current: None,
@@ -191,6 +193,7 @@ impl ObtainedToken {
             token: self.token.secret.fingerprint().to_string(),
             previous: previous.map(|previous| previous.to_string()),
             stored_in: self.source.clone(),
+            inspected: self.inspection.is_some(),
         }
     }
 }

@@ -1,105 +1,13 @@
-//! `graphward check`, and the comparison before `graphward token set`.
+//! `graphward check`, and `graphward token` for tenants.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::Output;
 
 use fake_graph::{TokenChange, TokenType};
 use serde_json::Value;
 
-use crate::support::{APP_SECRET, Graph, Sidecar, graphward_command, settings, together};
-
-const NUMBER: &str = "106540352242922";
-const APP: &str = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
-
-/// A configuration whose token may use one number of one account, and a second account of another token.
-struct Place {
-    dir: tempfile::TempDir,
-    graph: Graph,
-    token: String,
-}
-
-impl Place {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let graph = Graph::start().await;
-        graph.sim.set_phone_numbers("500", &[NUMBER]);
-        graph.sim.set_phone_numbers("600", &["601"]);
-        let token = graph.sim.issue(None);
-        graph.sim.update_token(&token, targets("500"));
-        let other = graph.sim.issue(None);
-        graph.sim.update_token(&other, targets("600"));
-        let place = Self { dir, graph, token };
-        place.write("token", &place.token);
-        place.write("secret", APP_SECRET);
-        place.configure("file = \"token\"", APP);
-        place
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
-    }
-
-    fn configure(&self, source: &str, extra: &str) {
-        self.write("graphward.toml", &settings(&self.graph, source, extra));
-    }
-
-    /// Runs a command, and fails if it prints a secret or a color.
-    fn run(&self, args: &[&str], input: &str) -> Output {
-        let output = run(self.dir.path(), args, input);
-        let shown = text(&output.stdout) + &text(&output.stderr);
-        for secret in [&self.token, APP_SECRET, input] {
-            assert!(secret.is_empty() || !shown.contains(secret), "{args:?}: {shown}");
-        }
-        assert!(!shown.contains('\u{1b}'), "{shown}");
-        output
-    }
-
-    /// Checks, and returns the codes of what is not good, with the exit code.
-    fn check(&self, args: &[&str]) -> (Vec<String>, Option<i32>) {
-        let output = self.run(&[&["check", "--json"], args].concat(), "");
-        let report: Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
-        (codes(&report), output.status.code())
-    }
-}
-
-fn targets(account: &str) -> TokenChange {
-    TokenChange {
-        target_ids: Some(vec![account.to_owned()]),
-        ..TokenChange::default()
-    }
-}
-
-fn run(dir: &Path, args: &[&str], input: &str) -> Output {
-    use std::io::Write as _;
-    use std::process::Stdio;
-    let mut command = graphward_command(dir, args);
-    let piped = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = piped.spawn().unwrap();
-    // A command that does not read it has ended by then.
-    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn codes(report: &Value) -> Vec<String> {
-    let sections = report["sections"].as_array().unwrap().iter();
-    let findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
-    let found = findings.filter(|finding| finding["level"] != "good");
-    found
-        .map(|finding| finding["code"].as_str().unwrap().to_owned())
-        .collect()
-}
+use crate::support::place::{APP, NUMBER, Place, targets, text};
+use crate::support::{APP_SECRET, Sidecar, graphward_command, settings, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_good_configuration_is_described_and_exits_with_0() {
@@ -294,49 +202,6 @@ async fn the_tenants_of_a_directory_are_counted_and_the_bad_ones_are_listed() {
         let output = place.run(&["check", "--tenant", name], "");
         assert_eq!(output.status.code(), Some(exit), "{name}: {}", text(&output.stdout));
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_another_kind_app_or_account_is_put_in_its_place_only_by_force() {
-    let _turn = together().await;
-    let place = Place::new().await;
-    let page = place.graph.sim.issue(None);
-    place.graph.sim.update_token(&page, targets("500"));
-    let kind = TokenChange {
-        kind: Some(TokenType::Page),
-        ..TokenChange::default()
-    };
-    place.graph.sim.update_token(&page, kind);
-    let account = place.graph.sim.issue(None);
-    place.graph.sim.update_token(&account, targets("600"));
-    let like = place.graph.sim.issue(None);
-    place.graph.sim.update_token(&like, targets("500"));
-    let current = || {
-        fs::read_to_string(place.dir.path().join("token"))
-            .unwrap()
-            .trim()
-            .to_owned()
-    };
-    for (candidate, words) in [
-        (&page, "kind: page (current: system user)"),
-        (&account, "accounts: 600 (current: 500)"),
-    ] {
-        let compared = place.run(&["check", "--diff"], candidate);
-        assert_eq!(compared.status.code(), Some(2), "{}", text(&compared.stdout));
-        let refused = place.run(&["token", "set"], candidate);
-        assert_eq!(refused.status.code(), Some(1));
-        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
-        assert!(text(&refused.stderr).contains("--force"));
-        assert_eq!(current(), place.token);
-    }
-    let compared = place.run(&["check", "--diff", "--json"], &like);
-    assert_eq!(compared.status.code(), Some(0), "{}", text(&compared.stdout));
-    assert_eq!(codes(&serde_json::from_slice(&compared.stdout).unwrap()), [""; 0]);
-    assert_eq!(place.run(&["token", "set"], &like).status.code(), Some(0));
-    assert_eq!(current(), like);
-    let forced = place.run(&["token", "set", "--force"], &account);
-    assert_eq!(forced.status.code(), Some(0), "{}", text(&forced.stderr));
-    assert_eq!(current(), account);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,12 @@
 //! The command line: output and exit codes.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::{Map, Value, json};
 use socket2::{Domain, Socket, Type};
 
 #[test]
@@ -194,6 +196,53 @@ fn both_forms_print_the_version() {
         assert_eq!(output.status.code(), Some(0));
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert_eq!(stdout, format!("graphward {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn answers_are_json_for_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, code, expected) in [
+        (
+            &["version", "--json"][..],
+            0,
+            json!({ "name": "graphward", "version": env!("CARGO_PKG_VERSION") }),
+        ),
+        (
+            &["healthcheck", "--admin", "127.0.0.1:1", "--json"],
+            1,
+            json!({ "ready": false, "reason": "not ready: cannot query 127.0.0.1:1: " }),
+        ),
+        (
+            &["explain", "--json", "4"],
+            0,
+            json!({ "summary": "(code 4).", "remediation": "", "token_creation": null }),
+        ),
+        (
+            &["explain", "--json", "190", "463"],
+            0,
+            json!({ "summary": "(code 190, subcode 463).", "remediation": "", "token_creation": "Where a token is" }),
+        ),
+        (
+            &["ca", "--out", "ca", "--json"],
+            0,
+            json!({ "days": 825, "ca": "/ca/ca.pem", "cert": "/ca/cert.pem", "key": "/ca/key.pem", "bundle": null }),
+        ),
+    ] {
+        let output = graphward_command(dir.path(), args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        let shown: Map<String, Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let expected = expected.as_object().unwrap();
+        let names = |object: &Map<String, Value>| object.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(&shown), names(expected), "{args:?}");
+        for (name, expected) in expected {
+            // The bundle is there if the machine has roots.
+            match (expected.as_str(), &shown[name]) {
+                (Some(part), Value::String(text)) => assert!(text.contains(part), "{args:?}: {text}"),
+                (_, value) => assert!(value == expected || name == "bundle", "{args:?}: {value}"),
+            }
+        }
     }
 }
 

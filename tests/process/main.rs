@@ -43,6 +43,7 @@ mod support;
 mod tenant_isolation;
 mod tenants;
 mod tenants_from;
+mod token_comparison;
 mod token_files;
 mod token_sources;
 mod uids;

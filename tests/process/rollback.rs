@@ -82,6 +82,13 @@ async fn a_token_encrypted_with_a_generated_key_is_used_and_never_printed() {
     let args = ["seal", "--key-file", "key"];
     let encrypted = token_command(dir.path(), &args, &format!("Bearer {token}\n"));
     assert_eq!(encrypted.status.code(), Some(0), "{}", text(&encrypted.stderr));
+    let json = |args: &[&str]| {
+        let output = token_command(dir.path(), args, &token);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let sealed = json(&["seal", "--key-file", "key", "--json"]);
+    assert!(sealed["sealed"].as_str().unwrap().starts_with("gAAAA"), "{sealed}");
+    assert_eq!(json(&["keygen", "--json"])["key"].as_str().unwrap().len(), 44);
     assert!(encrypted.stdout.starts_with(b"gAAAA"));
     replace_file(&dir.path().join("token"), &encrypted.stdout);
     let source = "file = \"token\", fernet_key = { file = \"key\" }";
@@ -171,12 +178,13 @@ async fn a_running_sidecar_changes_the_token_itself_and_the_command_says_so() {
         "{}",
         text(&refused.stderr)
     );
-    let back = token_command(dir.path(), &["rollback"], "");
-    assert!(
-        text(&back.stdout).contains("by the sidecar at"),
-        "{}",
-        text(&back.stderr)
-    );
+    let back = token_command(dir.path(), &["rollback", "--json"], "");
+    let change: serde_json::Value = serde_json::from_slice(&back.stdout).unwrap();
+    let expected = serde_json::json!({
+        "token": fingerprint_of(&first), "previous": fingerprint_of(&second), "inspected": true,
+        "stored_in": change["stored_in"], "changed_by": "sidecar", "address": format!("unix:{}", admin.display()),
+    });
+    assert_eq!(change, expected, "{}", text(&back.stderr));
     assert_eq!(client.text("hello").await.status, 200);
     graph.assert_last_token(&first);
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod graph;
+pub(crate) mod place;
 #[path = "../support/serve_process.rs"]
 mod serve_process;
 mod sidecar;

@@ -7,13 +7,14 @@ use super::report::{Finding, Level};
 use crate::graph::{TokenKind, explain};
 use crate::token::{ErrorKind, ObtainError};
 
-/// What tokens are compared by: the topic, and the code and the level of the finding that a candidate lacks something of it.
-pub(super) const PROPERTIES: [(&str, &str, Level); 5] = [
-    ("kind", "other_kind", Level::Bad),
-    ("app", "other_app", Level::Bad),
-    ("accounts", "other_account", Level::Bad),
-    ("number", "number_lost", Level::Bad),
-    ("scopes", "scopes_lost", Level::Warning),
+/// What tokens are compared by: the topic, the code and the level of the finding that a candidate lacks something of it, and the code
+/// of the finding that it is unknown of the candidate alone.
+pub(super) const PROPERTIES: [(&str, &str, Level, &str); 5] = [
+    ("kind", "other_kind", Level::Bad, "kind_unknown"),
+    ("app", "other_app", Level::Bad, "app_unknown"),
+    ("accounts", "other_account", Level::Bad, "accounts_unknown"),
+    ("number", "number_lost", Level::Bad, "number_unknown"),
+    ("scopes", "scopes_lost", Level::Warning, "scopes_unknown"),
 ];
 
 impl TokenFacts {
@@ -31,6 +32,7 @@ impl TokenFacts {
             "accounts" if inspection.whatsapp_accounts.is_empty() => return None,
             "accounts" => inspection.whatsapp_accounts.iter().cloned().collect(),
             "scopes" => inspection.scopes.clone()?.into_iter().collect(),
+            _ if self.numbers.is_empty() => return None,
             _ => {
                 let usable = self.numbers.iter().filter(|number| is_usable(&number.found));
                 usable.map(|number| number.id.clone()).collect()
@@ -50,8 +52,11 @@ pub(super) const fn kind_name(kind: TokenKind) -> &'static str {
 
 /// The code of the finding that Graph rejects the candidate, which no `--force` changes.
 const CANDIDATE_INVALID: &str = "candidate_invalid";
+/// The code of the finding that Graph could not be asked about both tokens.
+const NOT_COMPARED: &str = "not_compared";
 
-/// Compares a candidate with the current token. What is unknown of one of them is not compared.
+/// Compares a candidate with the current token. What is unknown of the current one is not compared, and if nothing is left that
+/// tells accounts apart, a finding says so.
 pub(super) fn compare(current: &TokenFacts, candidate: &TokenFacts) -> Vec<Finding> {
     let [old, new] = [current, candidate].map(|facts| facts.token.secret.fingerprint());
     if old == new {
@@ -63,38 +68,50 @@ pub(super) fn compare(current: &TokenFacts, candidate: &TokenFacts) -> Vec<Findi
         )];
     }
     let mut findings = vec![Finding::good("token", format!("{new} (current: {old})"))];
-    if let Some(error) = candidate.inspection().and_then(|inspection| inspection.error.as_ref()) {
+    let invalid = candidate.inspection().and_then(|inspection| inspection.error.as_ref());
+    if let Some(error) = invalid {
         findings.push(Finding::bad("token", CANDIDATE_INVALID, explain(error).summary));
     }
     if current.inspection().is_none() || candidate.inspection().is_none() {
         let message = "Graph could not be asked about both tokens, so they were not compared";
-        findings.push(Finding::new(Level::Warning, "token", "not_compared", message));
+        findings.push(Finding::new(Level::Warning, "token", NOT_COMPARED, message));
         return findings;
     }
-    for (topic, code, level) in PROPERTIES {
-        let (Some(old), Some(new)) = (current.property(topic), candidate.property(topic)) else {
-            continue;
-        };
-        let [was, is] = [&old, &new].map(|values| Vec::from_iter(values.iter().map(String::as_str)).join(", "));
-        let message = if old == new {
-            is
-        } else {
-            format!("{is} (current: {was})")
-        };
-        findings.push(if old.is_subset(&new) {
-            Finding::good(topic, message)
-        } else {
-            Finding::new(level, topic, code, message)
+    for (topic, code, level, unknown) in PROPERTIES {
+        findings.extend(match (current.property(topic), candidate.property(topic)) {
+            (Some(old), Some(new)) if old == new => Some(Finding::good(topic, list(&new))),
+            (Some(old), Some(new)) => {
+                let message = format!("{} (current: {})", list(&new), list(&old));
+                Some(if old.is_subset(&new) {
+                    Finding::good(topic, message)
+                } else {
+                    Finding::new(level, topic, code, message)
+                })
+            }
+            (Some(old), None) if invalid.is_none() => {
+                let message = format!("unknown (current: {})", list(&old));
+                Some(Finding::new(Level::Warning, topic, unknown, message))
+            }
+            (Some(_) | None, _) => None,
         });
+    }
+    let says_little = |finding: &Finding| matches!(finding.topic, "token" | "scopes");
+    if invalid.is_none() && findings.iter().all(says_little) {
+        let message = "neither kind nor app, accounts or phone numbers are known of both, so they were not compared";
+        findings.push(Finding::new(Level::Warning, "token", "nothing_compared", message));
     }
     findings
 }
 
-/// Returns what the operator has to force: the differences after which what works now may not work any more.
-pub(super) fn breaking(findings: &[Finding]) -> Vec<String> {
-    let is_breaking = |finding: &&Finding| finding.level == Level::Bad && finding.code != CANDIDATE_INVALID;
-    let breaking = findings.iter().filter(is_breaking);
-    breaking
-        .map(|finding| format!("{}: {}", finding.topic, finding.message))
-        .collect()
+/// Returns whether the operator has to force a token of which this was found: what works now may not work any more, or that is
+/// unknown because Graph could not be asked.
+pub(super) fn is_breaking(finding: &Finding) -> bool {
+    (finding.level == Level::Bad && finding.code != CANDIDATE_INVALID) || finding.code == NOT_COMPARED
+}
+
+fn list(values: &BTreeSet<String>) -> String {
+    match Vec::from_iter(values.iter().map(String::as_str)).join(", ") {
+        list if list.is_empty() => "none".to_owned(),
+        list => list,
+    }
 }

@@ -134,14 +134,11 @@ impl Report {
         levels.chain(self.listed.keys().copied()).max().unwrap_or(Level::Good)
     }
 
-    /// The report as JSON.
-    pub(super) fn to_json(&self) -> String {
+    /// The report for programs.
+    pub(super) fn to_json(&self) -> Value {
         let listed = self.listed.iter().map(|(level, count)| (level.word(), count));
         let listed: BTreeMap<_, _> = listed.collect();
-        format!(
-            "{:#}",
-            json!({"level": self.level(), "sections": self.sections, "listed": listed})
-        )
+        json!({"level": self.level(), "sections": self.sections, "listed": listed})
     }
 
     /// The report for people, with colors for a terminal unless `NO_COLOR` is set.
@@ -202,7 +199,7 @@ mod tests {
         let report = Report::of(vec![section]);
         let expected = "tenant acme\n  ok       app      it is right\n  bad      token    it is dead\n                     Replace it.";
         assert_eq!(report.to_text(), expected);
-        let json: Value = serde_json::from_str(&report.to_json()).unwrap();
+        let json = report.to_json();
         assert_eq!(json["level"], "bad");
         assert_eq!(json["sections"][0]["findings"][1]["advice"], "Replace it.");
         assert_eq!(json["sections"][0]["tenant"], "acme");

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::compare::{breaking, compare};
+use super::compare::{compare, is_breaking};
 use super::diagnose::diagnose;
 use super::facts::{AccountFacts, Facts, FoundObject, NO_ID, NumberFacts, TokenFacts};
 use super::report::{Finding, Level};
@@ -254,7 +254,7 @@ fn a_token_that_breaks_what_works_needs_force_and_its_successor_does_not() {
     };
     let like = || Ok(FoundObject::Phone(phone("1", "+1")));
     let accounts = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-    for (inspection, answer, code, is_breaking) in [
+    for (inspection, answer, code, needs_force) in [
         (inspection(), like(), vec![], false),
         (
             changed(|it| {
@@ -271,7 +271,12 @@ fn a_token_that_breaks_what_works_needs_force_and_its_successor_does_not() {
             vec![],
             false,
         ),
-        (changed(|it| it.whatsapp_accounts = vec![]), like(), vec![], false),
+        (
+            changed(|it| it.whatsapp_accounts = vec![]),
+            like(),
+            vec!["accounts_unknown"],
+            false,
+        ),
         (
             changed(|it| it.scopes = Some(vec![])),
             like(),
@@ -307,12 +312,44 @@ fn a_token_that_breaks_what_works_needs_force_and_its_successor_does_not() {
         let shown = format!("{inspection:?}");
         let found = compare(&current(), &candidate(inspection, answer));
         assert_eq!(codes(&found), code, "{shown}");
-        assert_eq!(!breaking(&found).is_empty(), is_breaking, "{shown}");
+        assert_eq!(found.iter().any(is_breaking), needs_force, "{shown}");
     }
     assert_eq!(codes(&compare(&current(), &current())), ["same_token"]);
     let unknown = TokenFacts {
         inspection: Some(Err(ObtainError::transient("timeout", "no answer"))),
         ..candidate(inspection(), like())
     };
-    assert_eq!(codes(&compare(&current(), &unknown)), ["not_compared"]);
+    let found = compare(&current(), &unknown);
+    assert_eq!(codes(&found), ["not_compared"]);
+    assert!(found.iter().any(is_breaking), "what is unknown may break, too");
+}
+
+#[test]
+fn what_is_not_compared_is_said() {
+    let compared =
+        |current: Inspection, candidate: Inspection| compare(&token("EAAGone", current), &token("EAAGtwo", candidate));
+    let topics = |found: &[Finding]| found.iter().map(|finding| finding.topic).collect::<Vec<_>>();
+    // No phone number was asked about.
+    let found = compared(inspection(), inspection());
+    assert_eq!(topics(&found), ["token", "kind", "app", "accounts", "scopes"]);
+    let of_no_account = || changed(|it| it.whatsapp_accounts = vec![]);
+    let found = compared(inspection(), of_no_account());
+    assert_eq!(found[3].message, "unknown (current: 500)");
+    assert_eq!(codes(&found), ["accounts_unknown"]);
+    // A page's token has no accounts of WhatsApp, and neither has its successor.
+    assert_eq!(codes(&compared(of_no_account(), of_no_account())), [""; 0]);
+    // Without the app's secret, Graph says of some tokens only that it accepts them.
+    let accepted = || Inspection {
+        scopes: inspection().scopes,
+        ..Inspection::default()
+    };
+    assert_eq!(codes(&compared(accepted(), accepted())), ["nothing_compared"]);
+    let unknown = ["kind_unknown", "app_unknown", "accounts_unknown"];
+    assert_eq!(codes(&compared(inspection(), accepted())), unknown);
+    let lost = compared(inspection(), changed(|it| it.scopes = Some(vec![])));
+    assert!(
+        lost[4].message.starts_with("none (current: whatsapp_"),
+        "{}",
+        lost[4].message
+    );
 }

@@ -23,7 +23,7 @@ pub enum TokenState {
 
 impl TokenState {
     /// All states.
-    const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::Usable,
         Self::Dead,
         Self::EndsInSevenDays,

@@ -1,0 +1,134 @@
+//! What `--help` shows below the flags: examples, exit codes, variables and signals.
+
+pub(super) const EXPLAIN: &str = "\
+Prints the cause, the fix, and where to create a token if one is needed. The input is never
+printed, because Graph's message may contain the token.
+
+Examples:
+  graphward explain 190 463
+  graphward explain --json 190 463
+  graphward explain '{\"error\":{\"message\":\"...\",\"code\":190,\"error_subcode\":463}}'
+  graphward explain < answer.json
+
+Exit codes: 0 explained, 1 no Graph error found, 2 usage.";
+
+pub(super) const EXEC: &str = "\
+Starts the sidecar on a free port (or on listen.proxy), then the command, with these variables:
+
+  GRAPHWARD_URL, --url-env      the base URL, instead of https://graph.facebook.com
+  HTTPS_PROXY, NO_PROXY         the sidecar as a proxy; tunnels to other hosts pass through it
+  NODE_EXTRA_CA_CERTS, DENO_CERT, REQUESTS_CA_BUNDLE, SSL_CERT_FILE, CURL_CA_BUNDLE
+                                the CA of a certificate for this run, with the certificates that
+                                the variable named before, or else the system's
+  NODE_USE_ENV_PROXY            1: Node's fetch uses the proxy
+
+The command does not get variables that begin with GRAPHWARD_, nor those that the configuration
+names as the places of secrets. Its standard streams are its own; the sidecar logs to standard error.
+
+Examples:
+  graphward exec -- npm run dev
+  graphward exec --token-file token -- python run_server.py
+  graphward exec --url-env WHATSAPP_API_URL=/v25.0 -- env WHATSAPP_TOKEN=unused gunicorn app:app
+
+Signals: the command gets SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2. SIGHUP also reloads
+the configuration.
+
+Exit codes: that of the command, or 128 plus the signal that ended it; 126 the command cannot be
+executed, 127 it does not exist. Before the command starts, as `serve`: 1, 2, 3, 4.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  graphward status
+  graphward status --tenant acme --json
+  graphward status --state dead
+
+Exit codes: 0 the sidecar is ready and all tokens shown are usable, 1 not so, or no answer, 2 usage
+or configuration.";
+
+pub(super) const REFRESH: &str = "\
+Answers when the sidecar is done, and shows the new status.
+
+Examples:
+  graphward refresh
+  graphward refresh --tenant acme
+
+Exit codes: as of `status`.";
+
+pub(super) const SEND_TEST: &str = "\
+Examples:
+  graphward send-test --to +15550100 --phone-number-id 106540352242922
+  graphward send-test --to +15550100 --phone-number-id 106540352242922 --text 'Hello'
+
+A text arrives only within 24 hours of the recipient's last message; outside of them Graph accepts
+it, and it never arrives. Exit codes: 0 accepted, 1 not accepted, 2 usage or configuration.";
+
+pub(super) const PRINT_CONFIG: &str = "\
+Takes the flags of `serve`. Secrets are never in the configuration: it names where they are.
+
+Examples:
+  graphward print-config
+  graphward print-config --config /etc/graphward/graphward.toml --json
+
+Exit codes: 0 valid, 2 usage or invalid configuration.";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  graphward completions bash > /etc/bash_completion.d/graphward
+  graphward completions zsh > \"${fpath[1]}/_graphward\"
+  graphward completions fish > ~/.config/fish/completions/graphward.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  graphward man | man -l -
+  graphward man --out /usr/share/man/man1";
+
+pub(super) const CHECK: &str = "\
+Reads every source once and asks Graph: what kind of token it is and when it ends, whether it has
+the permissions that WhatsApp needs, whether app.id and app.secret belong together, whether the
+phone number ids are right. Says what is wrong and what to do. Never prints a token.
+
+Of tenants_from it counts the tenants, asks Graph about their tokens, and lists the first twenty
+bad ones; --tenant checks one of them in full.
+
+Examples:
+  graphward check
+  graphward check --phone-number-id 106540352242922 --json
+  graphward check --tenant acme
+  graphward check --diff < new-token
+
+Exit codes: 0 good, 1 warnings, 2 bad.";
+
+pub(super) const SERVE: &str = "\
+Configuration: flags > environment > file > defaults. The file is --config, else GRAPHWARD_CONFIG,
+else ./graphward.toml, else /etc/graphward/graphward.toml; it is optional.
+
+Environment:
+  GRAPHWARD_CONFIG           the configuration file
+  GRAPHWARD_LISTEN           proxy listen addresses, comma-separated
+  GRAPHWARD_ADMIN            admin listen address
+  GRAPHWARD_ORIGIN           Graph's origin
+  GRAPHWARD_CA_FILE          additional CA certificates (PEM) to trust
+  GRAPHWARD_TOKEN_FILE       token file
+  GRAPHWARD_TOKEN            the token (prefer a file, which can be updated)
+  GRAPHWARD_APP_ID           the app's id, for renewals
+  GRAPHWARD_APP_SECRET_FILE  app secret file, for renewals and appsecret_proof
+  GRAPHWARD_APP_SECRET       the app secret
+  GRAPHWARD_LOG              log level: error, warn, info, debug or trace
+  GRAPHWARD_LOG_REQUESTS     logged requests: none, problems or all
+Every other key, such as [heal] hold_timeout: GRAPHWARD_HEAL_HOLD_TIMEOUT.
+
+Example:
+  graphward serve --token-file /run/graphward/token
+  curl http://127.0.0.1:8080/v25.0/me
+
+Signals: SIGTERM, SIGINT and SIGQUIT complete the requests in flight; a second one, at least a second
+later, closes them. SIGHUP reloads the configuration and its secrets, except in a terminal.
+
+Exit codes: 0 clean shutdown, 1 other failure, 2 usage or configuration, 3 cannot bind, 4 no valid
+token with --require-token.";
+
+#[cfg(feature = "fake")]
+pub(super) const FAKE_GRAPH: &str = "\
+Examples:
+  graphward fake-graph --token-out token --token-ttl 10m --renew-every 9m --ca-out ca.pem
+  graphward fake-graph --listen 127.0.0.1:0 --control 127.0.0.1:0 --plain --json";
