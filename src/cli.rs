@@ -193,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn a_state_is_one_of_those_that_tokens_have() {
+        let parse = |state| Cli::try_parse_from(["graphward", "status", "--state", state]);
+        for state in ["usable", "ends_7d", "ends_1d", "dead", "undecryptable", "withdrawn"] {
+            assert!(parse(state).is_ok(), "{state}");
+        }
+        assert!(parse("expired").is_err());
+    }
+
+    #[test]
     fn no_command_serves_with_the_same_flags() {
         let flags = [
             "--listen",

@@ -82,13 +82,13 @@ async fn a_token_encrypted_with_a_generated_key_is_used_and_never_printed() {
     let args = ["seal", "--key-file", "key"];
     let encrypted = token_command(dir.path(), &args, &format!("Bearer {token}\n"));
     assert_eq!(encrypted.status.code(), Some(0), "{}", text(&encrypted.stderr));
-    let json = |args: &[&str]| {
-        let output = token_command(dir.path(), args, &token);
+    let json = |args: &[&str], input: &str| {
+        let output = token_command(dir.path(), args, input);
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
-    let sealed = json(&["seal", "--key-file", "key", "--json"]);
+    let sealed = json(&["seal", "--key-file", "key", "--json"], &token);
     assert!(sealed["sealed"].as_str().unwrap().starts_with("gAAAA"), "{sealed}");
-    assert_eq!(json(&["keygen", "--json"])["key"].as_str().unwrap().len(), 44);
+    assert_eq!(json(&["keygen", "--json"], "")["key"].as_str().unwrap().len(), 44);
     assert!(encrypted.stdout.starts_with(b"gAAAA"));
     replace_file(&dir.path().join("token"), &encrypted.stdout);
     let source = "file = \"token\", fernet_key = { file = \"key\" }";

@@ -7,8 +7,8 @@ use super::report::{Finding, Level};
 use crate::graph::{TokenKind, explain};
 use crate::token::{ErrorKind, ObtainError};
 
-/// What tokens are compared by: the topic, the code and the level of the finding that a candidate lacks something of it, and the code
-/// of the finding that it is unknown of the candidate alone.
+/// What tokens are compared by: the topic, the code and the level of the finding that a candidate lacks something of it, and the
+/// code of the finding that it is unknown of the candidate alone.
 pub(super) const PROPERTIES: [(&str, &str, Level, &str); 5] = [
     ("kind", "other_kind", Level::Bad, "kind_unknown"),
     ("app", "other_app", Level::Bad, "app_unknown"),
