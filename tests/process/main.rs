@@ -22,6 +22,7 @@ mod failed_connections;
 #[cfg(feature = "fake")]
 mod fake_graph;
 mod first_notices;
+mod golden;
 mod hidden_errors;
 mod https;
 mod memory;

@@ -1,0 +1,113 @@
+//! What commands print for people, compared whole with the files in `golden/`.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test process golden` writes them anew.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fake_graph::{Expiry, TokenChange, TokenType};
+use graphward::types::Rfc3339Timestamp;
+
+use crate::support::place::{APP, Place, targets, text};
+use crate::support::{Sidecar, fingerprint, settings, together, wait_until};
+
+/// A place whose token ends in 30 days, and the texts that are different each time, with those in their place.
+struct Stage {
+    place: Place,
+    volatile: Vec<(String, &'static str)>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let place = Place::new().await;
+        // An hour more, so that a slow machine shows as many days.
+        let left = Duration::from_secs(30 * 24 * 60 * 60 + 60 * 60);
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let end = UNIX_EPOCH + Duration::from_secs(seconds) + left;
+        let change = TokenChange {
+            expires_at: Some(Expiry::At(end)),
+            ..TokenChange::default()
+        };
+        place.graph.sim.update_token(&place.token, change);
+        let volatile = vec![
+            (place.dir.path().display().to_string(), "/etc/graphward"),
+            (fingerprint(&place.token), "11111111"),
+            (place.graph.running.address.to_string(), "157.240.0.13:443"),
+            (Rfc3339Timestamp(end).to_string(), "2026-12-01T00:00:00Z"),
+        ];
+        Self { place, volatile }
+    }
+
+    /// Runs a command, and fails unless it prints what the file says.
+    fn assert_prints(&self, file: &str, args: &[&str], input: &str) {
+        let output = self.place.run(args, input);
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        let replace = |shown: String, (volatile, stable): &(String, &str)| shown.replace(volatile, stable);
+        let shown = self.volatile.iter().fold(shown, replace);
+        let shown = match shown.split_once(" ms\n") {
+            Some((before, after)) => {
+                format!(
+                    "{}31 ms\n{after}",
+                    before.trim_end_matches(|letter: char| letter.is_ascii_digit())
+                )
+            }
+            None => shown,
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/process/golden")
+            .join(file);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &shown).unwrap();
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            shown == expected,
+            "run `UPDATE_GOLDEN=1 cargo test --test process golden`\n{shown}\nis not {}:\n{expected}",
+            path.display()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_of_a_check_is_as_it_was() {
+    let _turn = together().await;
+    let stage = Stage::new().await;
+    stage.assert_prints("check.txt", &["check", "--phone-number-id", "15550102922"], "");
+    stage.assert_prints("token-show.txt", &["token", "show"], "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_is_as_it_was() {
+    let _turn = together().await;
+    let mut stage = Stage::new().await;
+    let page = stage.place.graph.sim.issue(None);
+    let change = TokenChange {
+        kind: Some(TokenType::Page),
+        ..targets("600")
+    };
+    stage.place.graph.sim.update_token(&page, change);
+    stage.volatile.push((fingerprint(&page), "22222222"));
+    stage.assert_prints("check-diff.txt", &["check", "--diff"], &page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_of_tenants_is_as_it_was() {
+    let _turn = together().await;
+    let mut stage = Stage::new().await;
+    let place = &stage.place;
+    let tenants = "[tenants.acme]\nsource = { file = \"absent\" }\n";
+    let config = settings(&place.graph, "file = \"token\"", &format!("{APP}{tenants}"));
+    let sidecar = Sidecar::start(place.dir.path(), &config).await;
+    let has_said = |words: &str| sidecar.stdout().contains(words);
+    wait_until("it has looked", async || {
+        has_said("using a new token") && has_said("/absent")
+    })
+    .await;
+    let admin = sidecar.admin.to_string();
+    stage.volatile.push((admin.clone(), "127.0.0.1:9080"));
+    stage.assert_prints("status.txt", &["status", "--admin", &admin], "");
+    stage.assert_prints("status-dead.txt", &["status", "--admin", &admin, "--state", "dead"], "");
+    stage.assert_prints("status-unknown-state.txt", &["status", "--state", "expired"], "");
+}
