@@ -49,7 +49,7 @@ use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
 
 pub use access::{AccessPolicy, AdminAddress, AdminConfig};
 pub use history::TokenHistory;
-pub use state::{Admin, ReadinessPolicy, ReadyConfig};
+pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};
 pub use table::{ReadFailure, SignedUpAt, StoredAt, TableState, TableTenant, TableTenants, TableToken};
 pub use tenant::AdminTenant;
 

@@ -5,8 +5,8 @@
 //! With a key, a request proves itself. Without one, changes are accepted only from what proves to come from this machine: every
 //! address of the listener is loopback or a Unix socket. A web page in a browser on this machine is no exception to distrust: it
 //! can send a request anywhere, but not with a header of its own, unless the answer to a preflight request allows it, and no answer
-//! here does. A page that made its own name resolve to loopback could, but then names itself in `Host`; it could also read, so
-//! that counts for reads as well. Browsers say besides which page a request is from, in `Origin` and `Sec-Fetch-Site`.
+//! here does. A page that made its own name resolve to the listener could, but then names itself in `Host`; it could also read, so
+//! that counts for reads as well, at an address that other machines reach too. Browsers say besides which page a request is from, in `Origin` and `Sec-Fetch-Site`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -48,6 +48,8 @@ pub struct AdminAddress {
     pub url: String,
     /// Its address, if other machines can reach it: then it changes nothing without a key.
     pub exposed: Option<SocketAddr>,
+    /// The names that a request may have in `Host` there, besides addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// Checks requests.
@@ -73,6 +75,10 @@ pub(super) enum AccessError {
     NoHeader,
     #[error("the request needs the Host localhost, 127.0.0.1 or [::1]")]
     ForeignHost,
+    #[error(
+        "the request needs an IP address, localhost or a name of listen.allowed_hosts as its Host, or the key of admin.key"
+    )]
+    UnknownHost,
     #[error("the request is from a web page of another origin")]
     ForeignOrigin,
 }
@@ -105,11 +111,15 @@ impl Guard<'_> {
             (Some(key), _) if has_key(key, headers) => {}
             (Some(_), _) => return Err(AccessError::NoKey),
             (None, Some(address)) if is_write => return Err(AccessError::Exposed(address)),
-            (None, Some(_)) => {}
+            (None, Some(_))
+                if has_host(request, |host| {
+                    is_address(host) || is_loopback(host) || self.has_name(host)
+                }) => {}
+            (None, Some(_)) => return Err(AccessError::UnknownHost),
             (None, None) if is_write && headers.get(ADMIN_HEADER).is_none_or(|value| value != "yes") => {
                 return Err(AccessError::NoHeader);
             }
-            (None, None) if has_loopback_host(request) => {}
+            (None, None) if has_host(request, is_loopback) => {}
             (None, None) => return Err(AccessError::ForeignHost),
         }
         if is_of_other_page(headers) {
@@ -122,7 +132,11 @@ impl Guard<'_> {
     pub(super) fn refuse(&self, error: AccessError, route: &Route) -> Response<Full<Bytes>> {
         let message = match error {
             AccessError::Exposed(_) | AccessError::ReadOnly => error.to_string(),
-            AccessError::NoKey | AccessError::NoHeader | AccessError::ForeignHost | AccessError::ForeignOrigin => {
+            AccessError::NoKey
+            | AccessError::NoHeader
+            | AccessError::ForeignHost
+            | AccessError::UnknownHost
+            | AccessError::ForeignOrigin => {
                 format!("{error}; for example: {}", self.command_line(route))
             }
         };
@@ -133,6 +147,11 @@ impl Guard<'_> {
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
         response
+    }
+
+    fn has_name(&self, authority: &Authority) -> bool {
+        let mut names = self.address.hosts.iter();
+        names.any(|name| name.eq_ignore_ascii_case(authority.host()))
     }
 
     /// The command line that sends a request which is accepted.
@@ -165,17 +184,26 @@ fn has_key(key: &Secret, headers: &HeaderMap) -> bool {
     })
 }
 
-fn has_loopback_host<B>(request: &Request<B>) -> bool {
+/// Returns whether a request names a host, and only accepted ones.
+fn has_host<B>(request: &Request<B>, is_accepted: impl Fn(&Authority) -> bool) -> bool {
     let fields = request.headers().get_all(HOST).iter();
     let fields = fields.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
     let mut hosts = fields.chain(request.uri().authority().cloned().map(Some)).peekable();
-    hosts.peek().is_some() && hosts.all(|host| host.as_ref().is_some_and(is_loopback))
+    hosts.peek().is_some() && hosts.all(|host| host.as_ref().is_some_and(&is_accepted))
 }
 
 fn is_loopback(authority: &Authority) -> bool {
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    address.map_or_else(|_name| host.eq_ignore_ascii_case("localhost"), |it| it.is_loopback())
+    let is_name = authority.host().eq_ignore_ascii_case("localhost");
+    is_name || address_in(authority).is_some_and(|address| address.is_loopback())
+}
+
+fn is_address(authority: &Authority) -> bool {
+    address_in(authority).is_some()
+}
+
+fn address_in(authority: &Authority) -> Option<IpAddr> {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.parse().ok()
 }
 
 /// Returns whether a browser says that another page than one of this listener sent the request.
@@ -201,6 +229,7 @@ mod tests {
         let address = AdminAddress {
             url: "http://127.0.0.1:9080".to_owned(),
             exposed,
+            hosts: vec!["graphward".to_owned()],
         };
         let guard = Guard {
             policy,
@@ -220,7 +249,7 @@ mod tests {
                 Err(AccessError::ReadOnly) => "read-only",
                 Err(AccessError::NoKey) => "key",
                 Err(AccessError::NoHeader) => "header",
-                Err(AccessError::ForeignHost) => "host",
+                Err(AccessError::ForeignHost | AccessError::UnknownHost) => "host",
                 Err(AccessError::ForeignOrigin) => "origin",
             }
         })
@@ -263,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_others_reach_shows_and_changes_nothing_without_its_key() {
+    fn a_listener_that_others_reach_changes_nothing_without_its_key_and_shows_nothing_to_a_rebound_name() {
         let open = AccessPolicy {
             key: None,
             writes: true,
@@ -274,6 +303,16 @@ mod tests {
             guarded(&open, exposed, &[("host", "graphward:9080"), YES]),
             ["yes", "exposed"]
         );
+        for address in ["10.0.0.7:9080", "[2001:db8::7]:9080"] {
+            assert_eq!(guarded(&open, exposed, &[("host", address)]), ["yes", "exposed"]);
+        }
+        for name in ["rebound.example", "10.0.0.7.nip.io", "graphward.evil.example", ""] {
+            assert_eq!(
+                guarded(&open, exposed, &[("host", name)]),
+                ["host", "exposed"],
+                "{name}"
+            );
+        }
         let locked = AccessPolicy {
             key: Some(Secret::new(KEY).unwrap()),
             writes: true,

@@ -153,7 +153,7 @@ pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> R
 
 /// The tenant that `?tenant=NAME` names. It may be left out if there is only one.
 fn find_target<'a>(targets: &'a [Target<'a>], query: Option<&str>) -> Option<&'a Target<'a>> {
-    let Some(query) = query else {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
         let [only] = targets else { return None };
         return Some(only);
     };

@@ -91,12 +91,19 @@ export function describeUsage({ kind, share }) {
   return [createBar(share, tone), quiet(`${Math.round(100 * share)} % of the limit: ${LIMITS[kind] ?? kind}`)];
 }
 
+function describeUnknownEnd(token) {
+  if (!token.usable) {
+    return "No token is in use.";
+  }
+  return token.expiry === "never" ? "It never expires." : "No end is known.";
+}
+
 /** The life of a token that is left, and what the operator has to do. */
 export function describeLife(token) {
   const [, tone] = STATES[token.state] ?? [];
   const parts = [];
   if (token.days_left === null) {
-    parts.push(create("p", {}, token.usable ? "No end is known." : "No token is in use."));
+    parts.push(create("p", {}, describeUnknownEnd(token)));
   } else {
     const text = `${describeDays(token.days_left)} ${date.format(new Date(token.expires_at))}`;
     parts.push(createBar(token.days_left / LIFE_DAYS, tone), create("p", {}, text));

@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! A client waits for the next event with a long poll: it works through every proxy, and can send a key, which a browser's
-//! `EventSource` cannot.
+//! `EventSource` cannot. A wait holds a connection, of which the probes need some: so few clients wait at a time.
 
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ const MAX_WAIT: u64 = 30;
 
 /// Answers with the events, at once or when there is one.
 pub(super) async fn events(admin: &Admin, query: EventQuery) -> Response<Full<Bytes>> {
-    if !query.wait.is_zero() {
+    let wait = admin.event_waits.try_acquire();
+    if wait.is_ok() && !query.wait.is_zero() {
         tokio::select! {
             () = admin.events.wait_for(query.after) => {}
             () = sleep(query.wait) => {}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::access::{AccessPolicy, AdminAddress};
 use super::table::{TableTenant, TableTenants, TableToken};
@@ -60,6 +61,8 @@ pub struct Admin {
     pub events: EventLog,
     /// The calls of the requests that were only observed.
     pub observed_calls: Arc<ObservedCalls>,
+    /// The clients that wait for an event, so that they leave connections to the probes.
+    pub event_waits: Semaphore,
     /// The OAuth codes that were exchanged, or were to be. None is sent again.
     pub used_codes: Mutex<VecDeque<Fingerprint>>,
     /// All metrics.
@@ -67,6 +70,9 @@ pub struct Admin {
     /// The tasks whose panics are counted.
     pub tasks: Tasks,
 }
+
+/// The most clients that wait for an event at a time; further ones are answered at once.
+pub const MAX_EVENT_WAITS: usize = 32;
 
 /// The most codes that are remembered.
 const MAX_USED_CODES: usize = 10_000;

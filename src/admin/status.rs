@@ -46,7 +46,7 @@ struct TenantName<'a> {
     usable: bool,
 }
 
-/// The status of a tenant's token. Times are in the format of RFC 3339; `null` is unknown, or never.
+/// The status of a tenant's token. Times are in the format of RFC 3339; `null` is unknown, or never: `expiry` says which.
 #[derive(Serialize)]
 struct TokenReport<'a> {
     tenant: &'a str,
@@ -58,6 +58,7 @@ struct TokenReport<'a> {
     generation: Option<u64>,
     fingerprint: Option<String>,
     source: Option<String>,
+    expiry: Expiry,
     expires_at: Option<String>,
     days_left: Option<f64>,
     data_access_expires_at: Option<String>,
@@ -66,6 +67,16 @@ struct TokenReport<'a> {
     missing_scopes: Option<Vec<&'static str>>,
     renewed: Option<LastRenewal>,
     rejection: Option<LastRejection>,
+}
+
+/// What is known of the end of a token.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Expiry {
+    /// It ends at `expires_at`.
+    At,
+    Never,
+    Unknown,
 }
 
 /// Answers with the status of each token.
@@ -156,6 +167,11 @@ impl<'a> TokenReport<'a> {
             generation,
             fingerprint: token,
             source: last.source,
+            expiry: match expires_at {
+                Some(_) => Expiry::At,
+                None if last.status.is_expiry_known => Expiry::Never,
+                None => Expiry::Unknown,
+            },
             expires_at: text(expires_at),
             days_left: expires_at.map(|at| days_between(now, at)),
             data_access_expires_at: text(last.status.data_access_expires_at),

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use crate::admin::{AccessPolicy, Admin, AdminAddress, AdminTenant, TableTenants};
+use crate::admin::{AccessPolicy, Admin, AdminAddress, AdminTenant, MAX_EVENT_WAITS, TableTenants};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
@@ -231,6 +231,7 @@ pub(super) fn build_admin(
         address: AdminAddress {
             url: listener.to_string(),
             exposed: listener.local_addr().filter(is_exposed),
+            hosts: config.listen.allowed_hosts.clone(),
         },
         access: ArcSwap::from_pointee(admin_access(config)?),
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
@@ -239,6 +240,7 @@ pub(super) fn build_admin(
         audit: context.audit.clone(),
         events: context.events.clone(),
         observed_calls: Arc::clone(&context.observed_calls),
+        event_waits: Semaphore::new(MAX_EVENT_WAITS),
         used_codes: Mutex::default(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),

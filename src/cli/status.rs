@@ -66,6 +66,7 @@ struct TokenReport {
     advice: Option<String>,
     fingerprint: Option<String>,
     source: Option<String>,
+    expiry: Option<String>,
     expires_at: Option<String>,
     days_left: Option<f64>,
 }
@@ -228,9 +229,14 @@ impl TokenReport {
         let source = self.source.as_ref().map(|source| format!(" from {source}"));
         let end = match (&self.expires_at, self.days_left) {
             (Some(end), Some(days)) => format!("expires {end} (in {days:.1} days)"),
+            (_, _) if self.never_expires() => "never expires".to_owned(),
             (_, _) => "no known end".to_owned(),
         };
         printable(&format!("{fingerprint}{}, {end}", source.unwrap_or_default()))
+    }
+
+    fn never_expires(&self) -> bool {
+        self.expiry.as_deref() == Some("never")
     }
 
     fn to_row(&self) -> Vec<Cell> {
@@ -241,6 +247,8 @@ impl TokenReport {
             Some(days) if days < FEW_DAYS => Tone::Warning,
             Some(_) | None => Tone::Plain,
         };
+        let unknown_end = if self.never_expires() { "never" } else { "-" };
+        let end = self.expires_at.as_deref().unwrap_or(unknown_end);
         let state = if self.usable { Tone::Good } else { Tone::Bad };
         let plain = |text: &Option<String>| Cell::new(Tone::Plain, text.as_deref().unwrap_or("-"));
         vec![
@@ -248,7 +256,7 @@ impl TokenReport {
             Cell::new(state, &self.state),
             plain(&self.fingerprint),
             Cell::new(few, &days),
-            plain(&self.expires_at),
+            Cell::new(Tone::Plain, end),
             plain(&self.source),
         ]
     }
@@ -289,6 +297,13 @@ mod tests {
             summary(None),
             "the token has expired. Put a valid token into its source."
         );
+        let mut endless = answer.clone();
+        (endless["next"], endless["tenants"]) = (Value::Null, json!([tenant("acme", true)]));
+        (endless["tenants"][0]["expiry"], endless["tenants"][0]["days_left"]) = ("never".into(), Value::Null);
+        let endless = Answer::new(&endless).unwrap();
+        assert_eq!(endless.summary(), "da273344 from file `/t`, never expires");
+        let table = endless.to_text(&"127.0.0.1:9080".parse().unwrap(), Colors::Off);
+        assert!(table.contains("da273344  -          never    file"), "{table}");
         let answer = Answer::new(&answer).unwrap();
         assert_eq!(answer.summary(), "1 dead, 1 usable");
         assert!(!answer.is_good());

@@ -40,6 +40,8 @@ pub struct ServeConfig {
     pub server_cert: Option<Arc<ServerCert>>,
     /// The most open connections at a time. Then the one that has been idle for the longest makes room for a new one.
     pub max_connections: NonZeroU32,
+    /// What helps if that many are open and none is idle, for the log and the client.
+    pub connections_advice: &'static str,
     /// How long a client may read nothing of a response.
     pub send_timeout: Duration,
     /// Counts HTTP/2 connections that were cut because the client flooded them.
@@ -92,7 +94,7 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
             },
         };
         let Some(place) = connections.admit() else {
-            drop(tasks.spawn(refuse(accepted)));
+            drop(tasks.spawn(refuse(accepted, config.connections_advice)));
             continue;
         };
         let connection = ConnectionServer {
@@ -123,9 +125,13 @@ async fn accept_next(listener: &mut Listener) -> Accepted {
 }
 
 /// Answers a connection that is one too many, and closes it.
-async fn refuse(mut accepted: Accepted) {
-    tracing::warn!("a connection was refused: listen.max_connections are open, and none of them is idle");
-    let write = accepted.transport.write_all(TOO_MANY_CONNECTIONS.as_bytes());
+async fn refuse(mut accepted: Accepted, advice: &str) {
+    tracing::warn!(
+        advice,
+        "a connection was refused: as many as the listener takes are open, and none of them is idle"
+    );
+    let response = too_many_connections(advice);
+    let write = accepted.transport.write_all(response.as_bytes());
     // Whether the client is there to read it makes no difference.
     drop(timeout(Duration::from_secs(1), write).await);
 }
@@ -142,15 +148,20 @@ async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> 
     }
 }
 
-/// The response to a connection past `listen.max_connections`, in Graph's format.
-const TOO_MANY_CONNECTIONS: &str = concat!(
-    "HTTP/1.1 503 Service Unavailable\r\n",
-    "content-type: application/json; charset=UTF-8\r\n",
-    "proxy-status: graphward; error=connection_limit_reached\r\n",
-    "retry-after: 1\r\nconnection: close\r\ncontent-length: 192\r\n\r\n",
-    r#"{"error":{"message":"graphward has too many connections; reduce them, or raise listen.max_connections.","#,
-    r#""type":"GraphwardException","code":990002,"is_transient":true,"fbtrace_id":"graphward"}}"#,
-);
+/// The response to a connection that is one too many, in Graph's format.
+fn too_many_connections(advice: &str) -> String {
+    let body = format!(
+        "{{\"error\":{{\"message\":\"graphward has too many connections; {advice}.\",\
+         \"type\":\"GraphwardException\",\"code\":990002,\"is_transient\":true,\"fbtrace_id\":\"graphward\"}}}}"
+    );
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\n\
+         content-type: application/json; charset=UTF-8\r\n\
+         proxy-status: graphward; error=connection_limit_reached\r\n\
+         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
 
 /// Pauses after a failed accept, unless the client closed the connection. Any other error, such as no free descriptors,
 /// would repeat at once and make this a busy loop.

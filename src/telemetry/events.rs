@@ -3,9 +3,13 @@
 //! # Why
 //!
 //! They are kept in memory, for the admin listener. What must survive a restart is in the log and in the audit.
+//!
+//! The ids of a process follow the Unix time of its start in milliseconds, so that they are greater than those of the process before
+//! it: with ids from 1, a reader that had seen three events would miss the first three of the next process.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
@@ -17,13 +21,15 @@ use crate::types::{Clock, Rfc3339Timestamp, TenantId};
 pub struct EventLog {
     ring: Arc<Mutex<VecDeque<Event>>>,
     last_id: watch::Sender<u64>,
+    /// The id before that of the first event.
+    origin: u64,
     clock: Clock,
 }
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// Its number, counted from 1 at the start of the process.
+    /// Its number, greater than those of all events before it, of earlier processes too.
     pub id: u64,
     /// When it happened.
     #[serde(serialize_with = "write_time")]
@@ -46,9 +52,12 @@ impl EventLog {
     /// Creates an empty log.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
+        let since_epoch = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let origin = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
         Self {
             ring: Arc::default(),
-            last_id: watch::Sender::default(),
+            last_id: watch::Sender::new(origin),
+            origin,
             clock,
         }
     }
@@ -70,7 +79,7 @@ impl EventLog {
         self.last_id.send_replace(id);
     }
 
-    /// Returns the events after this one. After a restart they are counted anew, so all are after one that is not known yet.
+    /// Returns the events after this one; all of them after one that is not known yet, which a clock that was set back leaves behind.
     #[must_use]
     pub fn after(&self, id: u64) -> Vec<Event> {
         let ring = self.ring();
@@ -81,7 +90,7 @@ impl EventLog {
 
     /// Waits until there is an event after this one. Cancel-safe.
     pub async fn wait_for(&self, id: u64) {
-        let is_newer = |last: &u64| *last > 0 && *last != id;
+        let is_newer = |last: &u64| *last > self.origin && *last != id;
         // The sender is `self`, so the channel cannot be closed while this waits.
         drop(self.last_id.subscribe().wait_for(is_newer).await);
     }
@@ -107,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    fn ids(events: &[Event]) -> (Option<u64>, Option<u64>, usize) {
-        let id = |event: Option<&Event>| event.map(|event| event.id);
+    fn ids(log: &EventLog, events: &[Event]) -> (Option<u64>, Option<u64>, usize) {
+        let id = |event: Option<&Event>| event.map(|event| event.id - log.origin);
         (id(events.first()), id(events.last()), events.len())
     }
 
@@ -120,11 +129,32 @@ mod tests {
         for _ in 0..1_500 {
             log.add(&tenant, "loaded", "a token of a file");
         }
-        assert_eq!(ids(&log.after(0)), (Some(501), Some(1_500), 1_000));
-        assert_eq!(ids(&log.after(1_498)), (Some(1_499), Some(1_500), 2));
-        assert!(log.after(1_500).is_empty());
-        // The reader has seen an earlier process, which had more.
-        assert_eq!(ids(&log.after(7_000)), (Some(501), Some(1_500), 1_000));
+        let after = |id| ids(&log, &log.after(id));
+        assert_eq!(after(0), (Some(501), Some(1_500), 1_000));
+        assert_eq!(after(log.origin + 1_498), (Some(1_499), Some(1_500), 2));
+        assert!(log.after(log.origin + 1_500).is_empty());
+        // The clock was set back since the process that the reader has seen.
+        assert_eq!(after(log.origin + 7_000), (Some(501), Some(1_500), 1_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_of_an_earlier_process_misses_no_event_of_the_next_one() {
+        let past = EventLog {
+            origin: 1_000,
+            last_id: watch::Sender::new(1_000),
+            ..EventLog::new(Clock::system())
+        };
+        for _ in 0..3 {
+            past.add(&TenantId::default(), "loaded", "a token of a file");
+        }
+        let seen = past.after(0).last().unwrap().id;
+        let next = EventLog::new(Clock::system());
+        assert!(timeout(Duration::from_secs(1), next.wait_for(seen)).await.is_err());
+        for _ in 0..5 {
+            next.add(&TenantId::default(), "loaded", "a token of a file");
+        }
+        assert_eq!(ids(&next, &next.after(seen)), (Some(1), Some(5), 5));
+        assert!(timeout(Duration::from_secs(1), next.wait_for(seen)).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -134,8 +164,8 @@ mod tests {
         assert!(!wait(0).await);
         log.add(&TenantId::default(), "set", "by the operator");
         assert!(wait(0).await);
-        assert!(!wait(1).await);
-        assert!(wait(7).await);
+        assert!(!wait(log.origin + 1).await);
+        assert!(wait(log.origin + 7).await);
         let json = serde_json::to_value(log.after(0)).unwrap();
         assert_eq!(json[0]["tenant"], "default");
         assert_eq!(json[0]["kind"], "set");

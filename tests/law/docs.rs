@@ -105,6 +105,23 @@ fn the_readme_is_read_in_five_minutes() {
 }
 
 #[test]
+fn no_command_in_the_docs_has_a_secret_among_its_arguments() {
+    let is_exposed = |line: &str| {
+        line.split_once("-d '")
+            .is_some_and(|(_, body)| ["EAA", "AQB"].iter().any(|start| body.contains(start)))
+    };
+    assert!(is_exposed("curl http://a -d '{\"accessToken\": \"EAAG…\"}'"));
+    for (path, text) in docs() {
+        for line in text.lines() {
+            assert!(
+                !is_exposed(line),
+                "{path}: send it from standard input, by -d @-: {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
     let docs = docs();
     let mut links = 0;

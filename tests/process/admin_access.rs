@@ -15,6 +15,27 @@ fn with_key(key: &str) -> String {
     format!("Host: graphward.internal:9080\r\nAuthorization: Bearer {key}\r\n")
 }
 
+/// The requests of operators, as the sidecar describes them.
+fn requests(address: SocketAddr) -> Vec<String> {
+    let description = send(address, "GET /openapi.json", LOCAL, "").json();
+    let paths = description["paths"].as_object().unwrap().iter();
+    let requests = paths.filter(|(path, _)| path.starts_with("/admin/"));
+    let requests = requests.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().keys().map(|method| method.to_uppercase());
+        let methods = methods.filter(|method| ["GET", "PUT", "POST", "DELETE"].contains(&&**method));
+        methods.map(move |method| format!("{method} {}", path.replace("{tenant}", "acme")))
+    });
+    let requests: Vec<_> = requests.collect();
+    for known in [
+        "POST /admin/signup",
+        "GET /admin/last-hour",
+        "DELETE /admin/tenants/acme",
+    ] {
+        assert!(requests.iter().any(|request| request == known), "{requests:?}");
+    }
+    requests
+}
+
 fn status(address: SocketAddr, headers: &str) -> Answer {
     send(address, "GET /admin/token-status", headers, "")
 }
@@ -33,16 +54,7 @@ async fn a_key_opens_a_listener_that_other_machines_reach_and_only_the_key() {
     sidecar.wait_until_uses(&graph, &first).await;
     let admin = SocketAddr::from(([127, 0, 0, 1], sidecar.admin.port()));
     let body = document(&second);
-    for request in [
-        "GET /admin/token-status",
-        "GET /admin/events",
-        "GET /admin/tenants",
-        "PUT /admin/token",
-        "POST /admin/rollback",
-        "POST /admin/refresh-token",
-        "PUT /admin/tenants/acme",
-        "DELETE /admin/tenants/acme",
-    ] {
+    for request in requests(admin) {
         for headers in [
             LOCAL.to_owned(),
             with_key(""),
@@ -50,7 +62,7 @@ async fn a_key_opens_a_listener_that_other_machines_reach_and_only_the_key() {
             with_key(KEY.trim_start_matches('t')),
             format!("{LOCAL}Authorization: Basic {KEY}\r\n"),
         ] {
-            let answer = send(admin, request, &headers, &body);
+            let answer = send(admin, &request, &headers, &body);
             assert_eq!(answer.status, 401, "{request} {headers}: {}", answer.text);
             assert!(
                 answer.head.to_lowercase().contains("www-authenticate: bearer"),
@@ -135,14 +147,9 @@ async fn changes_are_switched_off_and_a_short_key_fails_the_start() {
     let config = settings(&graph, "file = \"token\"", "[admin]\nwrites = false\n");
     let sidecar = Sidecar::start(dir.path(), &config).await;
     sidecar.wait_until_uses(&graph, &first).await;
-    for request in [
-        "PUT /admin/token",
-        "POST /admin/rollback",
-        "POST /admin/refresh-token",
-        "PUT /admin/tenants/a",
-        "DELETE /admin/tenants/a",
-    ] {
-        let answer = send(sidecar.admin, request, LOCAL, &document(&second));
+    let changes = requests(sidecar.admin).into_iter();
+    for request in changes.filter(|request| !request.starts_with("GET ")) {
+        let answer = send(sidecar.admin, &request, LOCAL, &document(&second));
         assert_eq!(answer.status, 403, "{request}: {}", answer.text);
         assert!(answer.message().contains("admin.writes"), "{request}: {}", answer.text);
     }
@@ -217,5 +224,28 @@ async fn a_body_that_does_not_come_keeps_no_other_request_waiting() {
         let mut start = [0; 12];
         stream.read_exact(&mut start).unwrap();
         assert_eq!(&start, b"HTTP/1.1 400");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_wait_for_events_leave_connections_to_the_probes() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    replace_file(&dir.path().join("token"), &token);
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    sidecar.wait_until_uses(&graph, &token).await;
+    let last = send(sidecar.admin, "GET /admin/events", LOCAL, "").json()["last"].clone();
+    let head = format!("GET /admin/events?after={last}&wait=30 HTTP/1.1\r\n{LOCAL}\r\n");
+    let mut waiting = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(sidecar.admin).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        waiting.push(stream);
+    }
+    for path in ["/livez", "/readyz"] {
+        let answer = send(sidecar.admin, &format!("GET {path}"), LOCAL, "");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
     }
 }

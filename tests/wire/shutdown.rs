@@ -29,6 +29,7 @@ async fn server() -> (SocketAddr, Shutdown, impl Future<Output = usize>) {
     let shutdown = Shutdown::default();
     let config = ServeConfig {
         max_connections: std::num::NonZeroU32::MAX,
+        connections_advice: "reduce them",
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: None,
