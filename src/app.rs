@@ -33,6 +33,7 @@ mod row_tenants;
 mod run;
 mod secret_files;
 mod secrets;
+mod serve_config;
 mod service_manager;
 mod signal;
 mod single_rows;

