@@ -300,7 +300,7 @@ async fn a_sidecar_of_200_tenants_with_long_names_changes_a_token_and_refreshes_
     let graph = Graph::start().await;
     let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
     replace_file(&dir.path().join("token"), &first);
-    let tenant = |number: usize| format!("[tenants.{number:0128}]\nsource = {{ file = \"{number}\" }}\n");
+    let tenant = |number: usize| format!("[tenants.{number:0128}]\nsource = {{ file = \"{number:0128}\" }}\n");
     let tenants: String = (0..200).map(tenant).collect();
     let admin = dir.path().join("admin.sock");
     let config = settings(&graph, "file = \"token\"", &tenants).replace(
