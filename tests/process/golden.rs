@@ -4,10 +4,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use fake_graph::{Expiry, TokenChange, TokenType};
-use graphward::types::Rfc3339Timestamp;
+use graphward::types::{Clock, Rfc3339Timestamp};
 
 use crate::support::place::{APP, Place, targets, text};
 use crate::support::{Sidecar, fingerprint, settings, together, wait_until};
@@ -23,7 +23,7 @@ impl Stage {
         let place = Place::new().await;
         // An hour more, so that a slow machine shows as many days.
         let left = Duration::from_secs(30 * 24 * 60 * 60 + 60 * 60);
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let seconds = Clock::system().now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let end = UNIX_EPOCH + Duration::from_secs(seconds) + left;
         let change = TokenChange {
             expires_at: Some(Expiry::At(end)),
