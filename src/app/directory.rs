@@ -30,6 +30,8 @@ pub(super) fn build_tenants(
         let id = &running.id;
         let before = before.and_then(|before| before.directory.find(id.as_str()));
         let before = before.and_then(|entry| entry.tenant.if_open());
+        // Another tenant may have the name now.
+        let before = before.filter(|before| before.tokens.is_same(&running.tokens));
         let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
         let entry = Entry {
             id: id.clone(),

@@ -167,7 +167,7 @@ impl Reloader {
     async fn prepare(&self, cause: ReloadCause) -> Result<Replacement, ReloadError> {
         let (context, overrides) = (self.context.clone(), self.trigger.overrides.clone());
         let (running, tenants) = (self.config.clone(), self.proxy.tenants.load_full());
-        let (before, alert_sender) = (self.config.of_tenants(), Arc::clone(&self.alert_sender));
+        let alert_sender = Arc::clone(&self.alert_sender);
         // A thread that is stuck in a file holds this, so that there is never a second one.
         let reading = Arc::clone(&self.reading).lock_owned().await;
         let build = move || {
@@ -183,7 +183,7 @@ impl Reloader {
             if context.is_egress_changed(&reloaded.config).map_err(StartError::from)? {
                 reloaded.needs_restart.push(EGRESS_KEY.to_owned());
             }
-            context.build(&before, reloaded, &tenants.settings, &alert_sender)
+            context.build(&running, reloaded, &tenants.settings, &alert_sender)
         };
         let replacement = tokio::task::spawn_blocking(build).await??;
         let loaded = build::load_server_cert(&self.config, self.context.clock).await;
@@ -255,7 +255,11 @@ impl Reloader {
             self.tenants.push(tenant);
         }
         let statement = || ObtainError::absent("removed", "the configuration does not have this tenant any more");
-        let withdrawals = before.iter().filter_map(|gone| gone.withdrawal(statement()));
+        let is_gone = |before: &&RunningTenant| !self.tenants.iter().any(|tenant| tenant.id == before.id);
+        let withdrawals = before
+            .iter()
+            .filter(is_gone)
+            .filter_map(|gone| gone.withdrawal(statement()));
         let withdrawals: Vec<_> = withdrawals.collect();
         TokenReports::new(&self.context, &self.alert_sender).withdrawn(&withdrawals, InLog::Missing);
         async move {
@@ -286,6 +290,18 @@ fn load(running: &Config, overrides: Overrides) -> Result<ReloadedConfig, Config
     Ok(running.reloaded(loaded.config))
 }
 
+/// Returns whether a tenant has all ids that it had before.
+fn keeps_ids(id: &TenantId, before: &Config, now: &Config) -> bool {
+    let ids = |config: &'_ Config| {
+        config
+            .tenants
+            .get(id)
+            .map_or_else(Vec::new, |tenant| tenant.ids.clone())
+    };
+    let now = ids(now);
+    ids(before).iter().all(|id| now.contains(id))
+}
+
 // === impl BuildContext ===
 
 impl BuildContext {
@@ -297,14 +313,17 @@ impl BuildContext {
     /// Reads the secrets and builds from them.
     fn build(
         &self,
-        running: &[(TenantId, Config)],
+        running: &Config,
         reloaded: ReloadedConfig,
         settings: &Settings,
         alert_sender: &SharedAlertSender,
     ) -> Result<Replacement, ReloadError> {
-        let config = &reloaded.config;
+        let (config, running_tenants) = (&reloaded.config, running.of_tenants());
         let replacement = |(id, own): (TenantId, Config)| {
-            Ok::<_, StartError>(match running.iter().find(|(before, _)| *before == id) {
+            let before = running_tenants.iter().find(|(before, _)| *before == id);
+            // A request that was routed by an id keeps the token that belongs to it: a tenant that has lost one is another one.
+            let before = before.filter(|_| keeps_ids(&id, running, config));
+            Ok::<_, StartError>(match before {
                 Some((_, before)) => {
                     let reconfiguration = self.token_side(&own, before).map_err(|error| error.of_tenant(&id))?;
                     ReplacementTenant::Running(id, Box::new(own), Box::new(reconfiguration))

@@ -167,6 +167,12 @@ impl TokenHandle {
         channel().1
     }
 
+    /// Returns whether both are ends of the same channel.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The current credential. Takes no lock.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {

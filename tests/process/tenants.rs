@@ -1,6 +1,7 @@
 //! Several tenants in one process.
 
 mod allow;
+mod exchanged;
 mod uploads;
 
 use std::path::Path;
