@@ -13,7 +13,7 @@ import time
 
 TENANTS = 10_000
 DIRECTORY, STEPS = sys.argv[1], sys.argv[2:] or ["memory", "instructions", "renewals"]
-TOKEN, GRAPHWARD = os.environ["TOKEN"], os.environ["GRAPHWARD"]
+TOKEN, GRAPHWARD, FAKE_GRAPH = (os.environ[name] for name in ("TOKEN", "GRAPHWARD", "FAKE_GRAPH"))
 # The origin rejects it.
 OTHER_TOKEN = TOKEN.replace("bench", "other")
 QUERY = "SELECT name AS tenant, token, ARRAY[phone, waba] AS ids, expires_at FROM tenants"
@@ -182,7 +182,7 @@ def control(method, path, body=None):
 
 def measure_renewals():
     """Each token is due at half of its time, within one minute; the other half is for the renewals, since an expired token is not renewed."""
-    fake = ["taskset", "-c", "1", GRAPHWARD, "fake-graph", "--listen", "127.0.0.1:28553", "--control", "127.0.0.1:28554",
+    fake = ["taskset", "-c", "1", FAKE_GRAPH, "fake-graph", "--listen", "127.0.0.1:28553", "--control", "127.0.0.1:28554",
             "--ca-out", f"{DIRECTORY}/fake.pem", "--app-id", "1234567890123456"]
     with open(f"{DIRECTORY}/secret", "w") as file:
         file.write("0123456789abcdef0123456789abcdef")

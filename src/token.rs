@@ -81,4 +81,4 @@ pub use traits::{
     Renewer, Source, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;
-pub use warnings::{expiry_alert, unknown_expiry_alert, warning_days};
+pub use warnings::{expiry_alert, warning_days};

@@ -16,7 +16,7 @@ use crate::admin::{ReadFailure, TableState};
 use crate::proxy::Tenants;
 use crate::source::TenantRow;
 use crate::tenants::VisitPolicy;
-use crate::token::{Alert, AlertCause, expiry_alert, unknown_expiry_alert, warning_days};
+use crate::token::{Alert, AlertCause, expiry_alert, warning_days};
 use crate::types::{Rfc3339Timestamp, TenantId};
 
 /// What was told.
@@ -91,18 +91,19 @@ impl TableReports {
         self.on_tick(rows);
     }
 
-    /// Alerts to tokens that cannot be used, end soon, or end at an unknown time, each once.
+    /// Alerts to tokens that cannot be used or end soon, each once.
     pub(super) fn on_tick(&mut self, rows: &KnownRows) {
         let (now, policy) = (self.tenants.now(), self.tenants.visit_policy());
         let (mut causes, mut alerts) = (HashMap::new(), Vec::new());
         for row in rows.current() {
             if let Some(row) = &*row
-                && let Some(cause) = Self::cause(row, policy, now)
+                && let Some(alert) = self.alert(row, policy, now)
             {
+                let cause = alert.key.cause;
                 // An open tenant tells of its token itself, but not that another one cannot be used.
                 let is_left = row.token.as_ref().is_err_and(|error| !error.is_absence());
                 if self.causes.get(&row.id) != Some(&cause) && (is_left || self.tenants.cell(&row.id).is_none()) {
-                    alerts.push(self.alert(row, cause, now));
+                    alerts.push(alert);
                 }
                 causes.insert(row.id.clone(), cause);
             }
@@ -111,29 +112,23 @@ impl TableReports {
         self.tenants.reports.alert(alerts);
     }
 
-    /// What is wrong with the token of a row, if no visit tells it.
-    fn cause(row: &TenantRow, policy: VisitPolicy, now: SystemTime) -> Option<AlertCause> {
+    /// The alert to the token of a row, if there is a reason that no visit tells. An end that the row does not have is none: where
+    /// Graph is not asked, most rows may have no end.
+    fn alert(&self, row: &TenantRow, policy: VisitPolicy, now: SystemTime) -> Option<Alert> {
+        let remediation = || format!("Store a new token in {}", self.tenants.rows().describe(&row.id));
         match &row.token {
-            Err(_) => Some(AlertCause::SourceTokenRejected),
-            Ok(_) if policy.renews || policy.verifies => None,
-            Ok(token) => match token.expires_at {
-                Some(at) => warning_days(at, now).map(AlertCause::Expiry),
-                None => Some(AlertCause::ExpiryUnknown),
-            },
-        }
-    }
-
-    fn alert(&self, row: &TenantRow, cause: AlertCause, now: SystemTime) -> Alert {
-        let remediation = format!("Store a new token in {}", self.tenants.rows().describe(&row.id));
-        match (&row.token, cause) {
-            (Ok(token), AlertCause::Expiry(days)) => {
-                let expires_at = token.expires_at.unwrap_or(now);
-                expiry_alert(&row.id, days, expires_at, now, &remediation)
+            Err(error) => {
+                let (cause, summary) = (
+                    AlertCause::SourceTokenRejected,
+                    format!("The token cannot be used: {error}"),
+                );
+                Some(Alert::new(&row.id, cause, error.reason(), &summary, &remediation()))
             }
-            (Ok(_), _) => unknown_expiry_alert(&row.id),
-            (Err(error), _) => {
-                let summary = format!("The token cannot be used: {error}");
-                Alert::new(&row.id, cause, error.reason(), &summary, &remediation)
+            Ok(_) if policy.renews || policy.verifies => None,
+            Ok(token) => {
+                let expires_at = token.expires_at?;
+                let days = warning_days(expires_at, now)?;
+                Some(expiry_alert(&row.id, days, expires_at, now, &remediation()))
             }
         }
     }

@@ -28,7 +28,8 @@ const MAX_SIGN_BYTES: usize = 129;
 // === impl TenantSigns ===
 
 impl TenantSigns {
-    /// Adds the name in a value for which [`is_token_slot`] holds.
+    /// Adds the name in a value for which [`is_token_slot`] holds. An empty one counts too: it names no tenant, so the request is
+    /// refused and not that of another one.
     pub fn add_token_slot(&mut self, value: impl Iterator<Item = u8>) {
         let value = value.skip_while(u8::is_ascii_whitespace);
         push(&mut self.token_slots, value.skip(TOKEN_SLOT_PREFIX.len()));
@@ -38,9 +39,9 @@ impl TenantSigns {
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
         if let Some(first) = segments_without_version(path).next() {
             let id = percent_encoding::percent_decode(first);
-            push(&mut self.object_ids, id.clone());
+            self.push_id(id.clone());
             // `PAGE_POST`: a post belongs to its page.
-            push(&mut self.object_ids, id.take_while(|byte| *byte != b'_'));
+            self.push_id(id.take_while(|byte| *byte != b'_'));
         }
         let query = query.unwrap_or_default().as_bytes();
         for parameter in query.split(|byte| *byte == b'&') {
@@ -52,7 +53,7 @@ impl TenantSigns {
                 // A list, separated by commas or as JSON.
                 let ids: Vec<u8> = form_decode(value).collect();
                 for id in ids.split(|byte| b",[]\"".contains(byte)) {
-                    push(&mut self.object_ids, id.iter().copied());
+                    self.push_id(id.iter().copied());
                 }
             }
         }
@@ -80,6 +81,13 @@ impl TenantSigns {
                     signs.push(sign);
                 }
             }
+        }
+    }
+
+    fn push_id(&mut self, id: impl Iterator<Item = u8>) {
+        let mut id = id.skip_while(u8::is_ascii_whitespace).peekable();
+        if id.peek().is_some() {
+            push(&mut self.object_ids, id);
         }
     }
 
@@ -113,7 +121,7 @@ fn push(signs: &mut Vec<Box<str>>, sign: impl Iterator<Item = u8>) {
         Cow::Borrowed(text) => Box::from(text),
         Cow::Owned(text) => text.into_boxed_str(),
     };
-    if !sign.is_empty() && !signs.contains(&sign) {
+    if !signs.contains(&sign) {
         signs.push(sign);
     }
 }
@@ -135,7 +143,10 @@ mod tests {
             assert!(is_token_slot(value.bytes()), "{value}");
             signs.add_token_slot(value.bytes());
         }
-        assert_eq!(signs.token_slots, ["acme".into(), "Acme".into(), "a:b@c".into()]);
+        assert_eq!(
+            signs.token_slots,
+            ["acme".into(), "Acme".into(), "a:b@c".into(), "".into()]
+        );
         for value in [
             "",
             "tenant",

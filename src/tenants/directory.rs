@@ -130,11 +130,12 @@ impl<T> DirectoryBuilder<T> {
                     };
                     match (other.standing, entry.standing) {
                         _ if other.id == entry.id => {}
-                        (Standing::Active, Standing::Inactive) => {}
+                        // Of inactive ones, any will do: their requests are refused.
+                        (Standing::Active | Standing::Inactive, Standing::Inactive) => {}
                         (Standing::Inactive, Standing::Active) => {
                             occupied.insert(Owner::One(Arc::clone(&entry)));
                         }
-                        (Standing::Active, Standing::Active) | (Standing::Inactive, Standing::Inactive) => {
+                        (Standing::Active, Standing::Active) => {
                             let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
                             self.directory.shared_objects.push(claim);
                             occupied.insert(Owner::Disputed);
@@ -197,18 +198,22 @@ mod tests {
 
     #[test]
     fn an_id_that_an_inactive_tenant_had_is_that_of_the_active_one_that_has_it_now() {
-        let inactive = || {
-            let mut gone = entry("gone", &["1", "2"]);
+        let inactive = |name| {
+            let mut gone = entry(name, &["1", "2"]);
             Arc::get_mut(&mut gone).unwrap().standing = Standing::Inactive;
             gone
         };
-        for order in [[inactive(), entry("shop", &["1"])], [entry("shop", &["1"]), inactive()]] {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut builder = Directory::builder();
-            order.into_iter().for_each(|entry| builder.add(entry).unwrap());
-            assert!(builder.shared_objects().is_empty());
+            let entries = [inactive("gone"), inactive("gone-too"), entry("shop", &["1"])];
+            order
+                .into_iter()
+                .for_each(|at| builder.add(Arc::clone(&entries[at])).unwrap());
+            assert!(builder.shared_objects().is_empty(), "{order:?}");
             let directory = builder.build();
-            let owner = |id| directory.owner_of(id).map(|entry| entry.id.as_str());
-            assert_eq!((owner("1"), owner("2")), (Some("shop"), Some("gone")));
+            let owner = |id| directory.owner_of(id).unwrap();
+            assert_eq!(owner("1").id.as_str(), "shop", "{order:?}");
+            assert_eq!(owner("2").standing, Standing::Inactive, "{order:?}");
         }
     }
 

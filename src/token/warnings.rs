@@ -44,8 +44,7 @@ pub fn expiry_alert(tenant: &TenantId, days: u8, expires_at: SystemTime, now: Sy
 }
 
 /// The alert that the expiry of a token is unknown.
-#[must_use]
-pub fn unknown_expiry_alert(tenant: &TenantId) -> Alert {
+pub(super) fn unknown_expiry_alert(tenant: &TenantId) -> Alert {
     Alert::new(
         tenant,
         AlertCause::ExpiryUnknown,

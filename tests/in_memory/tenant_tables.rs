@@ -69,6 +69,11 @@ async fn each_tenant_is_sent_with_its_token_by_name_and_by_id_and_the_default_st
     proxy.graph.last_request().assert_bearer(FIRST_TOKEN);
     let mixed_up = with(get("/v25.0/222/message_templates"), &[("x-tenant-id", "acme")]);
     assert_eq!(proxy.app.fetch(mixed_up).await.code(), 990_027);
+    // What was to name the tenant was empty: that is not a request without a sign.
+    for nameless in ["Bearer tenant:", "OAuth tenant: "] {
+        let nameless = proxy.app.fetch(with(get("/me"), &[("authorization", nameless)])).await;
+        assert_eq!((nameless.status, nameless.code()), (404, 990_025), "{nameless:?}");
+    }
     assert_eq!(
         (table.reads(), table.row_reads()),
         (1, 0),
