@@ -92,7 +92,8 @@ poll_interval = "1d"
 
     def memory(self):
         time.sleep(3)
-        return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{self.process.pid}/status").read()).group(1))
+        # Not the pages of the program: how many of them are in memory depends on where it was loaded.
+        return int(re.search(r"RssAnon:\s+(\d+)", open(f"/proc/{self.process.pid}/status").read()).group(1))
 
     def cpu(self):
         tasks = f"/proc/{self.process.pid}/task"

@@ -206,7 +206,7 @@ impl KnownRow {
         Entry {
             id: self.opener.cell.id().clone(),
             object_ids: match (row, before) {
-                (Some(row), _) => row.object_ids.iter().map(|id| Arc::from(&**id)).collect(),
+                (Some(row), _) => row.object_ids.iter().map(Arc::clone).collect(),
                 (None, before) => before.map(|before| before.object_ids.clone()).unwrap_or_default(),
             },
             standing: if row.is_some() {

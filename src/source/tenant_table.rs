@@ -19,8 +19,8 @@ use crate::types::{Fingerprint, TenantId};
 pub struct TenantRow {
     /// Its name.
     pub id: TenantId,
-    /// The ids of the objects that belong to it.
-    pub object_ids: Vec<Box<str>>,
+    /// The ids of the objects that belong to it. The directory of tenants shares them.
+    pub object_ids: Vec<Arc<str>>,
     /// The id of the Meta app that its token is of, if the table says so.
     pub app: Option<Box<str>>,
     /// Its token, or the reason why it cannot be used.

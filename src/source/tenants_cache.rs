@@ -37,7 +37,7 @@ struct TenantsJson<'a> {
 #[derive(Serialize)]
 struct TenantJson<'a> {
     id: &'a str,
-    object_ids: &'a [Box<str>],
+    object_ids: Vec<&'a str>,
     app: Option<&'a str>,
     #[serde(flatten)]
     token: Option<EncodedToken>,
@@ -119,7 +119,7 @@ impl TenantsCache {
     fn encode(&self, rows: &[TenantRow]) -> Result<Vec<u8>, TokenFileError> {
         let tenants = rows.iter().map(|row| TenantJson {
             id: row.id.as_str(),
-            object_ids: &row.object_ids,
+            object_ids: row.object_ids.iter().map(|id| &**id).collect(),
             app: row.app.as_deref(),
             token: row
                 .token
@@ -187,7 +187,7 @@ impl CachedTenant {
         };
         Some(TenantRow {
             id: self.id,
-            object_ids: self.object_ids,
+            object_ids: self.object_ids.into_iter().map(Arc::from).collect(),
             app: self.app,
             token,
         })

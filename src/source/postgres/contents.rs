@@ -212,7 +212,7 @@ impl Collector {
     }
 
     /// Returns those of a tenant's ids that are ids of objects, and notes if there are others.
-    fn valid_ids(&mut self, tenant: &TenantId, mut ids: Vec<Box<str>>) -> Vec<Box<str>> {
+    fn valid_ids(&mut self, tenant: &TenantId, ids: Vec<Box<str>>) -> Vec<Arc<str>> {
         let is_id = |id: &str| {
             let is_in_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
             (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(is_in_id)
@@ -224,8 +224,7 @@ impl Collector {
                 shown(id)
             ));
         }
-        ids.retain(|id| is_id(id));
-        ids
+        ids.into_iter().filter(|id| is_id(id)).map(Arc::from).collect()
     }
 
     /// Adds a tenant, or what another row says about the same one.

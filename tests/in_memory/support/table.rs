@@ -83,7 +83,7 @@ impl ScriptedTable {
     fn insert(&self, tenant: &str, token: Result<Token, Arc<ObtainError>>, object_ids: &[&str]) {
         let row = TenantRow {
             id: TenantId::new(tenant).unwrap(),
-            object_ids: object_ids.iter().copied().map(Box::from).collect(),
+            object_ids: object_ids.iter().copied().map(Arc::from).collect(),
             app: None,
             token,
         };

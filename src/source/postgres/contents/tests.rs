@@ -9,7 +9,7 @@ fn row(name: &str, token: Result<&str, &'static str>, ids: &[&str]) -> TenantRow
     let token = token.map(|text| Token::without_expiry(Secret::new(text).unwrap()));
     TenantRow {
         id: TenantId::new(name).unwrap(),
-        object_ids: ids.iter().map(|id| Box::from(*id)).collect(),
+        object_ids: ids.iter().map(|id| Arc::from(*id)).collect(),
         app: None,
         token: token.map_err(|reason| Arc::new(ObtainError::permanent(reason, reason))),
     }
