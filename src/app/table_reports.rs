@@ -112,8 +112,8 @@ impl TableReports {
         self.tenants.reports.alert(alerts);
     }
 
-    /// The alert to the token of a row, if there is a reason that no visit tells. An end that the row does not have is none: where
-    /// Graph is not asked, most rows may have no end.
+    /// The alert to the token of a row, if there is a reason that no visit tells. A row without an end is no reason: where Graph is
+    /// not asked, most rows may have no end.
     fn alert(&self, row: &TenantRow, policy: VisitPolicy, now: SystemTime) -> Option<Alert> {
         let remediation = || format!("Store a new token in {}", self.tenants.rows().describe(&row.id));
         match &row.token {

@@ -45,7 +45,7 @@ impl Lane {
         self.state().take_free().then(|| Place(self.clone()))
     }
 
-    /// Waits for a place; `None` if there is none by the deadline, or too many came later. Cancel-safe.
+    /// Waits for a place; `None` if no place is free by the deadline, or too many came later. Cancel-safe.
     pub(super) async fn enter(&self, deadline: Instant) -> Option<Place> {
         let place = {
             // Under one lock: a place that becomes free now is given to those that wait.
