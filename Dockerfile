@@ -18,7 +18,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --profile dist --locked --package graphward --no-default-features \
     && cp target/dist/graphward /graphward \
     && mkdir -p /empty/spool /empty/run/graphward /empty/var/lib/graphward \
-    && chmod 1777 /empty/var/lib/graphward
+    && chmod 1777 /empty/spool /empty/var/lib/graphward
 
 FROM scratch
 COPY --from=build --chown=65532:65532 /empty/ /
