@@ -195,7 +195,7 @@ fn the_package_has_the_manual_the_completions_and_files_that_exist() {
     let manifest = read("Cargo.toml");
     let (_, assets) = manifest.split_once("\nassets = [\n").unwrap();
     let assets = assets.split("\n]").next().unwrap();
-    let built = read("packaging/run");
+    let built = read("packaging/common.sh");
     let mut places = BTreeSet::new();
     for asset in assets.lines() {
         let [_, source, _, place, ..] = asset.split('"').collect::<Vec<_>>()[..] else {
@@ -205,7 +205,7 @@ fn the_package_has_the_manual_the_completions_and_files_that_exist() {
         match source.strip_prefix("packaging/share/") {
             Some(_) => {
                 let made = folder.replace("packaging/share/", "\"$share/") + "\"";
-                assert!(built.contains(&made), "packaging/run does not make {folder}");
+                assert!(built.contains(&made), "packaging/common.sh does not make {folder}");
                 places.insert(place);
             }
             None if source.starts_with("target/release/") => {}
