@@ -39,6 +39,8 @@ mod refusals;
 mod replay;
 #[path = "law/rust_version.rs"]
 mod rust_version;
+#[path = "law/settings.rs"]
+mod settings;
 #[path = "law/words.rs"]
 mod words;
 
@@ -384,10 +386,10 @@ fn text_files() -> Vec<(String, String)> {
 
 fn is_text(name: &str) -> bool {
     let endings = [
-        "rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "html", "css", "service",
+        "rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "html", "css", "service", "conf",
     ];
     match name.rsplit_once('.') {
         Some((_, ending)) => endings.contains(&ending),
-        None => matches!(name, "run" | "lines" | "curl" | "Dockerfile"),
+        None => matches!(name, "run" | "lines" | "curl" | "check" | "reproduce" | "Dockerfile"),
     }
 }

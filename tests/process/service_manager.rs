@@ -1,13 +1,16 @@
 //! What graphward tells the service manager that starts it, as systemd does for `Type=notify`.
 
+use std::fs::{self, Permissions};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process;
 
 use rustix::process::Signal;
 
-use crate::support::{Client, Graph, Sidecar, TIMEOUT, graphward_command, replace_file, settings, together};
+use crate::support::{APP_SECRET, Client, Graph, Sidecar, TIMEOUT, graphward_command, replace_file, settings};
+use crate::support::{together, wait_until};
 
 /// The socket of the service manager.
 struct Notifications(UnixDatagram);
@@ -121,4 +124,41 @@ async fn one_that_reads_nothing_or_is_gone_keeps_no_request_from_being_answered(
         }
         drop(unread);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secret_of_a_credential_of_the_unit_is_read_as_its_drop_in_says() {
+    let _turn = together().await;
+    let unit = include_str!("../../config/systemd/credentials.conf");
+    let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    // What systemd makes of it: a directory that only the unit's user can read.
+    let credentials = dir.path().join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    let (name, _) = setting("LoadCredential=").split_once(':').unwrap();
+    fs::write(credentials.join(name), format!("{APP_SECRET}\n")).unwrap();
+    fs::set_permissions(credentials.join(name), Permissions::from_mode(0o400)).unwrap();
+    let (variable, value) = setting("Environment=").split_once('=').unwrap();
+    let value = value.replace("%d", credentials.to_str().unwrap());
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    let mut command = graphward_command(dir.path(), &["serve"]);
+    command.env(variable, value);
+    let app = "[app]\nid = \"1234567890123456\"\n";
+    let sidecar = Sidecar::start_with(dir.path(), &settings(&graph, "file = \"token\"", app), &mut command).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    wait_until("the secret makes proofs", async || {
+        assert_eq!(client.text("hello").await.status, 200);
+        let calls = graph.sim.recorded_calls();
+        calls.iter().any(|call| call.data && call.proof == "right")
+    })
+    .await;
+
+    let (_, key) = unit.split_once("#   fernet").unwrap();
+    let key = format!("fernet{}", key.lines().next().unwrap());
+    let url = format!("postgres = {{ file = \"{}\" }}", credentials.join(name).display());
+    let table = format!("{url}, query = \"SELECT 1\", {key}");
+    let settings = settings(&graph, &table, "");
+    replace_file(&dir.path().join("graphward.toml"), settings);
+    let printed = graphward_command(dir.path(), &["print-config"]).output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
 }
