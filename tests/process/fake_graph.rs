@@ -1,15 +1,17 @@
 //! `graphward serve` in front of `graphward fake-graph`: two processes, as in the CI of a user.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Child;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
-use crate::support::{Client, Sidecar, TestResponse, get, graphward_command, replace_file, together, wait_until};
+use crate::support::{Client, ServeProcess, Shell, Sidecar, TestResponse, block, get, graphward_command, replace_file};
+use crate::support::{together, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expiry_commanded_through_the_control_api_is_healed() {
@@ -62,6 +64,83 @@ hold_timeout = "30s"
     let sent = calls["data"].as_array().unwrap().iter();
     let sent = sent.filter(|call| call["target"].as_str().unwrap().contains("/messages"));
     assert_eq!(sent.count(), 3, "graphward also asks /me about each token");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fake_graph_does_what_its_page_says() {
+    let _turn = together().await;
+    let page = "docs/fake-graph.md";
+    let [graph, control, proxy] = free_ports();
+    let shell = Shell::new()
+        .with("GRAPHWARD_LISTEN", format!("127.0.0.1:{proxy}"))
+        .with("GRAPHWARD_ADMIN", "127.0.0.1:0")
+        .with("GRAPHWARD_HEAL_HOLD_TIMEOUT", "60s");
+    let local = |line: &str| {
+        let ports = [("8443", graph), ("8444", control), ("8080", proxy)];
+        let replaced = ports.iter().fold(line.to_owned(), |line, (usual, port)| {
+            line.replace(&format!("127.0.0.1:{usual}"), &format!("127.0.0.1:{port}"))
+        });
+        let addresses = format!("graphward fake-graph --listen 127.0.0.1:{graph} --control 127.0.0.1:{control}");
+        replaced.replace("graphward fake-graph", &addresses)
+    };
+    let is_open = async |port| TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+    let mut running = Vec::new();
+    let mut answers = Vec::new();
+    let first = block(page, "A fake Graph for your own tests", "sh");
+    let second = block(page, "Who may act on what", "sh");
+    for line in first.lines().chain(second.lines()).map(local) {
+        let Some(program) = line.strip_suffix(" & sleep 1") else {
+            answers.push(shell.run(&line, ""));
+            continue;
+        };
+        let output = tempfile::tempdir_in(shell.path()).unwrap();
+        let process = ServeProcess::spawn(&mut shell.command(&format!("exec {program}")), output.path());
+        running.push((process, output));
+        let port = if running.len() == 1 { graph } else { proxy };
+        wait_until("it listens", async || is_open(port).await).await;
+    }
+    let [
+        me,
+        expired,
+        again,
+        fault,
+        limited,
+        state,
+        messages,
+        calls,
+        tokens,
+        accounts,
+        own,
+        others,
+        objects,
+    ] = &answers[..]
+    else {
+        panic!("the blocks have other lines: {answers:?}");
+    };
+    assert!(me.contains("\"id\"") && again.contains("\"id\""), "{me} {again}");
+    assert!(limited.contains("\"code\":130429"), "{limited}");
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert!(json(expired)["expired"].as_u64() > Some(0), "{expired}");
+    assert_eq!(json(fault)["faults_pending"], 1);
+    assert_eq!(json(state)["counts"]["rejected"], 1);
+    assert_eq!(json(messages)["data"].as_array().map(Vec::len), Some(0));
+    assert!(calls.contains("/v25.0/me"), "{calls}");
+    assert_eq!(json(tokens)["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json(accounts)["success"], true);
+    assert_eq!(json(own)["data"].as_array().map(Vec::len), Some(2), "{own}");
+    assert_eq!(json(others)["error"]["error_subcode"], 33, "{others}");
+    let shown: Value = json(&block(page, "Who may act on what", "json"));
+    let (found, shown) = (&json(objects)["violations"][0], &shown["violations"][0]);
+    for field in ["token", "object", "owner", "method", "path"] {
+        assert_eq!(found[field], shown[field], "{objects}");
+    }
+}
+
+/// Free ports that the system gives to no connection by itself.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let first = 10_000 + u16::try_from(std::process::id() % 15_000).unwrap();
+    let mut free = (first..).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    [(); N].map(|()| free.next().unwrap())
 }
 
 /// A running fake Graph; killed when dropped.

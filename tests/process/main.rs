@@ -15,6 +15,7 @@ mod concurrency;
 mod confirmation;
 #[cfg(feature = "fake")]
 mod demo;
+mod documentation;
 mod durability;
 mod exec;
 mod expiry;

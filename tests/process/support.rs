@@ -5,6 +5,7 @@ mod graph;
 pub(crate) mod place;
 #[path = "../support/serve_process.rs"]
 mod serve_process;
+mod shell;
 mod sidecar;
 mod terminal;
 mod unseen;
@@ -19,6 +20,9 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use client::{Body, Client, TestResponse, get, text_message};
 pub(crate) use graph::{Graph, fingerprint};
+#[cfg(feature = "fake")]
+pub(crate) use serve_process::ServeProcess;
+pub(crate) use shell::{Shell, block};
 pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, network_settings, sample, settings};
 pub(crate) use terminal::terminal;
 pub(crate) use unseen::Unseen;

@@ -1,0 +1,215 @@
+//! The commands of the pages in `docs/` and `config/`, as they are written, on free ports and against a fake Graph. `readme.rs` has
+//! those of the README, `fake_graph.rs` those of the fake Graph, and `packaging/check` those of an installed package.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use fake_graph::CodeRequest;
+use serde_json::Value;
+
+use crate::support::place::{APP, targets};
+use crate::support::{APP_SECRET, Graph, Shell, Sidecar, block, fingerprint, settings, together, wait_until};
+
+const ADMIN: &str = "docs/admin.md";
+const COMMANDS: &str = "docs/commands.md";
+const SOURCES: &str = "docs/token-sources.md";
+const CLIENTS: &str = "config/clients/README.md";
+
+/// A command with the addresses of this sidecar in place of the usual ones.
+fn at(sidecar: &Sidecar, command: &str) -> String {
+    command
+        .replace("127.0.0.1:8080", &sidecar.proxy.to_string())
+        .replace("127.0.0.1:9080", &sidecar.admin.to_string())
+}
+
+/// Runs a block of `curl` lines, and returns the answers, which are JSON.
+fn answers(shell: &Shell, commands: &str) -> Vec<Value> {
+    let printed = shell.run(commands, "");
+    let answers: Result<_, _> = serde_json::Deserializer::from_str(&printed).into_iter().collect();
+    answers.unwrap_or_else(|error| panic!("{commands}: {error}: {printed}"))
+}
+
+/// The JSON of a comment in a block, with this in place of a secret's placeholder.
+fn body_in(commands: &str, placeholder: &str, secret: &str) -> String {
+    let (_, body) = commands.split_once("# {").unwrap();
+    let body = format!("{{{}", body.lines().next().unwrap());
+    assert!(body.contains(placeholder), "{body}");
+    body.replace(placeholder, secret)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_requests_of_the_page_about_the_admin_listener_are_answered() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let shell = Shell::in_front_of(&graph);
+    shell.write("token", &graph.sim.issue(None));
+    shell.write("secret", APP_SECRET);
+    fs::create_dir(shell.path().join("tokens")).unwrap();
+    let extra = format!("{APP}[tenants_from]\nfile = \"tokens/{{tenant}}\"\n");
+    let settings = settings(&graph, "file = \"token\"", &extra);
+    let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
+    wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
+
+    let commands = at(&sidecar, &block(ADMIN, "The status of the tokens", "sh"));
+    assert_eq!(answers(&shell, &commands)[0]["tenants"][0]["tenant"], "default");
+    let commands = at(&sidecar, &block(ADMIN, "Events", "sh"));
+    assert_eq!(answers(&shell, &commands)[0]["events"][0]["kind"], "loaded");
+
+    let commands = at(&sidecar, &block(ADMIN, "Tenants", "sh"));
+    let token = graph.sim.issue(None);
+    shell.write("acme.json", &body_in(&commands, "EAAG…", &token));
+    let [put, deleted] = &answers(&shell, &commands)[..] else {
+        panic!("the block has other lines");
+    };
+    assert_eq!(
+        (&put["tenant"], &put["token"]),
+        (&"acme".into(), &fingerprint(&token).into())
+    );
+    assert!(deleted.get("error").is_none(), "{deleted}");
+
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin.md")).unwrap();
+    let (_, sign_up) = text.split_once("brings an OAuth code:\n\n```sh\n").unwrap();
+    let sign_up = at(&sidecar, sign_up.split("\n```").next().unwrap());
+    graph.sim.set_phone_numbers("206", &["106"]);
+    let code = graph.sim.issue_code(CodeRequest {
+        token: targets("206"),
+        ..CodeRequest::default()
+    });
+    shell.write("signup.json", &body_in(&sign_up, "AQB…", &code));
+    assert_eq!(answers(&shell, &sign_up)[0]["wabaId"], "206");
+    assert!(shell.path().join("tokens/acme").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_changed_and_restored_by_the_commands_and_by_the_requests() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let tokens = [(); 3].map(|()| graph.sim.issue(None));
+    let shell = Shell::in_front_of(&graph);
+    shell.write("token", &tokens[0]);
+    let settings = settings(&graph, "file = \"token\"", "[state]\ndir = \"state\"\n");
+    let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
+    sidecar.wait_until_uses(&graph, &tokens[0]).await;
+    let shell = shell.with("GRAPHWARD_ADMIN", sidecar.admin.to_string());
+    let commands =
+        block(SOURCES, "Changing the token", "sh").replace("/etc/graphward/graphward.toml", "graphward.toml");
+    let [set, roll_back] = commands.lines().collect::<Vec<_>>()[..] else {
+        panic!("the block has other lines");
+    };
+    shell.write("token.txt", &tokens[1]);
+    shell.run(set, "");
+    sidecar.wait_until_uses(&graph, &tokens[1]).await;
+    shell.run(roll_back, "");
+    sidecar.wait_until_uses(&graph, &tokens[0]).await;
+
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/token-sources.md")).unwrap();
+    let (_, requests) = text.split_once("The requests to a sidecar:\n\n```sh\n").unwrap();
+    let requests = at(&sidecar, requests.split("\n```").next().unwrap());
+    shell.write("token.json", &body_in(&requests, "EAAG…", &tokens[2]));
+    let (put, rest) = requests.split_once('\n').unwrap();
+    assert_eq!(answers(&shell, put)[0]["token"], fingerprint(&tokens[2]).as_str());
+    sidecar.wait_until_uses(&graph, &tokens[2]).await;
+    let [rolled_back, looked] = &answers(&shell, rest)[..] else {
+        panic!("the block has other lines");
+    };
+    assert_eq!(rolled_back["token"], fingerprint(&tokens[0]).as_str());
+    assert_eq!(looked["tenants"][0]["fingerprint"], fingerprint(&tokens[0]).as_str());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_for_a_running_sidecar_and_those_that_print_succeed() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let shell = Shell::in_front_of(&graph);
+    shell.write("token", &graph.sim.issue(None));
+    let settings = settings(
+        &graph,
+        "file = \"token\"",
+        "[tenants.acme]\nsource = { file = \"token\" }\n",
+    );
+    let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
+    wait_until("it has looked", async || {
+        sidecar.stdout().matches("using a new token").count() == 2
+    })
+    .await;
+    let shell = shell
+        .with("GRAPHWARD_ADMIN", sidecar.admin.to_string())
+        .with("GRAPHWARD_LISTEN", sidecar.proxy.to_string());
+    let printed = shell.run(&block(COMMANDS, "A running sidecar", "sh"), "");
+    assert!(printed.contains("acme") && printed.contains("default"), "{printed}");
+    assert_eq!(graph.sim.accepted_messages().len(), 1, "{printed}");
+
+    let printed = shell.run(&block(COMMANDS, "Which value applies", "sh"), "");
+    assert!(printed.contains("acme = { source"), "{printed}");
+    let folder = format!("{}/", shell.path().display());
+    let commands = block(COMMANDS, "Completions and the manual", "sh");
+    let commands = commands
+        .replace("/usr/", &folder)
+        .replace("/etc/", &format!("{folder}etc/"));
+    fs::create_dir_all(shell.path().join("etc/bash_completion.d")).unwrap();
+    shell.run(&commands, "");
+    for file in ["etc/bash_completion.d/graphward", "local/share/man/man1/graphward.1"] {
+        assert!(shell.path().join(file).exists(), "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_is_started_by_each_line_that_starts_one() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let shell = Shell::in_front_of(&graph);
+    shell.write("token", &graph.sim.issue(None));
+    shell.write("graphward.toml", "[token]\nsource = { file = \"token\" }\n");
+    let call = "exec curl -sS \"$GRAPHWARD_URL/v25.0/me\"";
+    shell.write_program(
+        "npm",
+        &format!("case \"$*\" in 'run dev' | start) {call} ;; *) exit 1 ;; esac"),
+    );
+    shell.write_program("python", &format!("[ \"$*\" = run_server.py ] && {call}"));
+    shell.write_program(
+        "gunicorn",
+        "[ \"$* $WHATSAPP_TOKEN\" = 'app:app unused' ] && exec curl -sS \"$WHATSAPP_API_URL/me\"",
+    );
+    let lines = block(COMMANDS, "One line instead of a sidecar container", "sh");
+    let of_recipe = block(
+        "docs/recipes.md",
+        "Render, Heroku and other platforms without files",
+        "sh",
+    );
+    let lines: BTreeSet<_> = lines.lines().chain(of_recipe.lines()).collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for line in lines {
+        let answer = shell.run(line, "");
+        assert!(answer.contains("\"id\""), "{line}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_insist_on_https_go_through_the_proxy_with_the_variables_of_the_recipes() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let shell = Shell::new()
+        .with("GRAPHWARD_LISTEN", "127.0.0.1:0")
+        .with("GRAPHWARD_ADMIN", "127.0.0.1:0");
+    let section = "Clients that insist on https";
+    shell.run(&block("docs/clients.md", section, "sh"), "");
+    shell.write("token", &graph.sim.issue(None));
+    let settings = settings(&graph, "file = \"token\"", "");
+    let (_, settings) = settings.split_once("[upstream]").unwrap();
+    let settings = block("docs/clients.md", section, "toml") + "\n[upstream]" + settings;
+    let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
+    let call = "curl -sS --cacert \"$SSL_CERT_FILE\" https://graph.facebook.com/v25.0/me";
+    shell.write_program("ruby", &format!("[ \"$*\" = app.rb ] && exec {call}"));
+    let ruby = at(&sidecar, &block(CLIENTS, "Ruby", "sh"));
+    let section = "Anything else: graphward as an HTTPS proxy";
+    let variables = at(&sidecar, &block(CLIENTS, section, "sh"));
+    let folder = shell.path().join("run").display().to_string();
+    // The certificate that graphward serves is the first one.
+    let variables = variables
+        .replace("graphward ca --out /run/graphward ", "ln -s pki run")
+        .replace("/run/graphward", &folder);
+    for script in [ruby, format!("{variables}\n{call}")] {
+        let answer = shell.run(&script, "");
+        assert!(answer.contains("\"id\""), "{script}: {answer}");
+    }
+}
