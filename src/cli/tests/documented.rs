@@ -101,6 +101,7 @@ fn a_command_that_is_not_one_would_be_noticed() {
         "cd x && graphward exec npm --flag",
         "A=b graphward token sett",
         "cargo run -- dmo",
+        "cargo install --locked --git https://github.com/graphward/graphward",
         "tests/no-such-script",
         "graphwrd status",
         "curl -X PUT http://127.0.0.1:9080/admin/rollback",
@@ -150,6 +151,10 @@ fn fault(command: &[String]) -> Option<Fault> {
         "cargo" if args.first().is_some_and(|arg| arg == "run") => {
             let own = args.iter().skip_while(|arg| *arg != "--").skip(1).cloned();
             fault(&["graphward".to_owned()].into_iter().chain(own).collect::<Vec<_>>())
+        }
+        // It looks for programs in the whole repository, and the fuzz targets are some.
+        "cargo" if args.iter().any(|arg| arg == "--git") => {
+            (args.last().is_none_or(|arg| arg != "graphward")).then_some(Fault::Incomplete)
         }
         "curl" => admin_call(command).and_then(|call| (!is_described(&call)).then_some(Fault::NoSuchCall)),
         script if script.contains('/') => (!root().join(script).is_file()).then_some(Fault::NoSuchFile),
