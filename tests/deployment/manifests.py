@@ -1,9 +1,14 @@
 """Checks what no schema says about the Kubernetes manifests: that their parts fit together."""
 
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import yaml
+
+ROOT = Path(__file__).parents[2]
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 
 
 def manifests(path):
@@ -30,6 +35,7 @@ def check(name, items):
     assert container.get("restartPolicy") == (None if name == "gateway" else "Always")
     assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    assert container["image"] == f"ghcr.io/graphward/graphward:{VERSION}", "a release has the version as its tag"
     security = container["securityContext"]
     assert security["readOnlyRootFilesystem"] and security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
 
@@ -56,5 +62,7 @@ def check(name, items):
             assert selects(selector if "matchLabels" in selector else {"matchLabels": selector}, labels)
 
 
+named = re.findall(r"\?ref=v(\S+)", (ROOT / "config/kubernetes/base/kustomization.yaml").read_text())
+assert named == [VERSION], named
 for overlay in ("deployment", "job", "gateway"):
     check(overlay, manifests(Path(sys.argv[1]) / f"{overlay}.yaml"))
