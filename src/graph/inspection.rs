@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::{GraphError, as_integer, is_log_safe, strip_jsonp};
 use super::verdict::rejection;
-use crate::types::TokenFamily;
+use crate::types::{TokenFamily, is_graph_id};
 
 /// The properties of a token.
 ///
@@ -187,8 +187,7 @@ fn as_id(value: &Value) -> Option<String> {
         Value::String(text) => text.trim().to_owned(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    let is_id = is_log_safe(&text) && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_id.then_some(text)
+    is_graph_id(&text).then_some(text)
 }
 
 /// The ids of the WhatsApp Business Accounts that a token is for, by its granular permissions in a response to `debug_token`.
@@ -202,8 +201,8 @@ pub fn whatsapp_account_ids(body: &[u8]) -> Vec<String> {
     };
     let scopes = scopes.into_iter().flatten().filter(is_of_whatsapp);
     let ids = scopes.filter_map(|scope| scope.get("target_ids")?.as_array()).flatten();
-    let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-    ids.filter_map(Value::as_str).filter(is_id).map(str::to_owned).collect()
+    let ids = ids.filter_map(Value::as_str).filter(|id| is_graph_id(id));
+    ids.map(str::to_owned).collect()
 }
 
 /// The permissions of both lists: the granular one succeeds the plain one, and names the objects of some.

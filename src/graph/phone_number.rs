@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::strip_jsonp;
+use crate::types::is_graph_id;
 
 /// A phone number of a WhatsApp Business Account. Every field but the id may be missing.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -50,7 +51,7 @@ impl PhoneNumber {
             is_shown.then(|| text.to_owned())
         };
         Some(Self {
-            id: text("id").filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric()))?,
+            id: text("id").filter(|id| is_graph_id(id))?,
             display_phone_number: text("display_phone_number"),
             verified_name: text("verified_name"),
             code_verification_status: text("code_verification_status"),

@@ -75,6 +75,17 @@ async fn each_mistake_with_an_id_is_named_with_the_right_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_of_a_tenant_that_no_phone_number_can_have_is_not_called_one() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    place.write("acme", &place.token);
+    let ids = format!("[tenants.acme]\nids = [\"{NUMBER}\", \"500\", \"act_99\"]\n");
+    let source = "source = { file = \"acme\" }\n[routing]\nheader = \"x-tenant-id\"\n";
+    place.configure("file = \"token\"", &format!("{APP}{ids}{source}"));
+    assert_eq!(place.check(&["--tenant", "acme"]), (vec![], Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_mistake_with_a_token_or_an_app_is_named() {
     let _turn = together().await;
     let place = Place::new().await;

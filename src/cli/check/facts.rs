@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::app::{ConfiguredTenant, ConfiguredTenants, GraphQuestions};
+use crate::app::{ConfiguredTenant, ConfiguredTenants, GraphQuestions, could_be_number_id};
 use crate::graph::{Expiry, Inspection, PhoneNumber};
 use crate::renew::AccountReader;
 use crate::token::{ErrorKind, Inspector as _, ObtainError, ProofAnswer, Source, Token};
-use crate::types::{error_chain, is_token};
+use crate::types::{error_chain, is_graph_id};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -180,7 +180,7 @@ impl TokenFacts {
                 .object_ids
                 .iter()
                 .map(String::as_str)
-                .filter(|id| !is_token(id))
+                .filter(|id| could_be_number_id(id))
                 .collect(),
         };
         let numbers = named.into_iter().take(MAX_ASKED).map(async |id| NumberFacts {
@@ -219,8 +219,7 @@ impl TokenFacts {
 }
 
 async fn find_object(accounts: &AccountReader, token: &Token, id: &str) -> Result<FoundObject, ObtainError> {
-    let is_id = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !is_id {
+    if !is_graph_id(id) {
         return Err(ObtainError::permanent(NO_ID, "it has signs that no id has"));
     }
     match accounts.phone_number(token, id).await {
