@@ -23,10 +23,8 @@ mod tenant_changes;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::{OptionFuture, join, join_all};
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
@@ -34,14 +32,14 @@ use crate::net::ConnectionInfo;
 use crate::types::TenantId;
 
 use access::Guard;
-use changes::{Asked, Change, ChangeError, Target, refuse, tenant_name};
+use changes::{Change, ChangeError, Requester, refuse, tenant_name};
 use events::{EventQuery, events};
 use observed::observed;
 use openapi::description;
 use page::page;
 use probes::{readiness, startup};
 use query::{Listing, QueryError};
-use response::{TEXT, error_response, json_response, not_allowed, respond};
+use response::{AdminResponse, TEXT, error_response, json_response, not_allowed, respond};
 use routes::{Endpoint, Found, find, paths};
 use scrape::metrics;
 use status::{tenants, token_status};
@@ -50,7 +48,7 @@ use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
 pub use access::{AccessPolicy, AdminAddress, AdminConfig};
 pub use history::TokenHistory;
 pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};
-pub use table::{ReadFailure, SignedUpAt, StoredAt, TableState, TableTenant, TableTenants, TableToken};
+pub use table::{ListedTenant, ListedToken, ReadFailure, SignedUpAt, StoredAt, TableState, TenantRegistry};
 pub use tenant::AdminTenant;
 
 // === impl Admin ===
@@ -60,10 +58,8 @@ impl Admin {
     pub fn service(
         self: &Arc<Self>,
         info: &ConnectionInfo,
-    ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + use<> {
+    ) -> impl Service<Request<Incoming>, Response = AdminResponse, Error = Infallible, Future: Send> + Clone + Send + use<>
+    {
         let (admin, peer) = (Arc::clone(self), info.describe_peer());
         service_fn(move |request: Request<Incoming>| {
             let (admin, peer) = (Arc::clone(&admin), peer.clone());
@@ -71,7 +67,7 @@ impl Admin {
         })
     }
 
-    async fn respond(&self, request: Request<Incoming>, peer: &str) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>, peer: &str) -> AdminResponse {
         let route = match find(request.method(), request.uri().path()) {
             Found::Route(route) => route,
             Found::Allows(methods) => return not_allowed(&methods),
@@ -89,7 +85,7 @@ impl Admin {
             tracing::warn!(reason = %error, peer, "refused a request to the admin listener");
             return guard.refuse(error, route);
         }
-        let asked = Asked {
+        let requester = Requester {
             peer,
             audit: &self.audit,
             events: &self.events,
@@ -109,38 +105,34 @@ impl Admin {
             },
             Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
             Endpoint::Page => page(request.uri().path()),
-            Endpoint::SetToken => self.change(Change::Set, request, asked).await,
-            Endpoint::RollBack => self.change(Change::RollBack, request, asked).await,
+            Endpoint::SetToken => self.change(Change::Set, request, requester).await,
+            Endpoint::RollBack => self.change(Change::RollBack, request, requester).await,
             Endpoint::Refresh => self.refresh(request.uri().query(), peer).await,
-            Endpoint::SignUp => sign_up(self, request, asked).await,
-            Endpoint::PutTenant => put_tenant(self, request, asked).await,
-            Endpoint::WithdrawTenant => withdraw_tenant(self, request.uri().path(), asked).await,
+            Endpoint::SignUp => sign_up(self, request, requester).await,
+            Endpoint::PutTenant => put_tenant(self, request, requester).await,
+            Endpoint::WithdrawTenant => withdraw_tenant(self, request.uri().path(), requester).await,
         }
     }
 
     fn list(
         &self,
         listing: Result<Listing<'_>, QueryError>,
-        answer: impl Fn(&Self, &Listing<'_>) -> Response<Full<Bytes>>,
-    ) -> Response<Full<Bytes>> {
+        answer: impl Fn(&Self, &Listing<'_>) -> AdminResponse,
+    ) -> AdminResponse {
         match listing {
             Ok(listing) => answer(self, &listing),
             Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
         }
     }
 
-    async fn change(&self, change: Change, request: Request<Incoming>, asked: Asked<'_>) -> Response<Full<Bytes>> {
+    async fn change(&self, change: Change, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
         let tenants = self.open_tenants(request.uri().query().and_then(tenant_name).as_deref());
-        let targets = tenants.iter().map(|tenant| Target {
-            id: &tenant.id,
-            operator: &tenant.operator,
-        });
-        change.respond(targets.collect(), asked, request).await
+        change.respond(&tenants, requester, request).await
     }
 
     /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. A table is read again,
     /// and used whatever is missing in it: the operator has looked. The answer lists them as `token-status` does.
-    async fn refresh(&self, query: Option<&str>, peer: &str) -> Response<Full<Bytes>> {
+    async fn refresh(&self, query: Option<&str>, peer: &str) -> AdminResponse {
         let listing = match Listing::parse(query) {
             Ok(listing) => listing,
             Err(error) => return error_response(StatusCode::BAD_REQUEST, &error),

@@ -10,19 +10,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::response::error_response;
+use super::response::{AdminResponse, error_response};
 use super::routes::{Access, Route};
 use crate::types::{Secret, SecretRef};
 
-/// Who may use the admin listener, and for what.
+/// The settings of `[admin]`: who may use the admin listener, and for what.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct AdminConfig {
@@ -32,7 +30,7 @@ pub struct AdminConfig {
     pub writes: bool,
 }
 
-/// Who may use the admin listener, and for what.
+/// The rules by which the admin listener accepts requests: [`AdminConfig`] with the key that was read.
 #[derive(Debug)]
 pub struct AccessPolicy {
     /// The key that a request to `/admin/` needs, if one is configured.
@@ -67,7 +65,10 @@ pub(super) enum AccessError {
          address or to unix:/PATH, or set admin.key, or replace the token in its source"
     )]
     Exposed(SocketAddr),
-    #[error("admin.writes = false: requests change nothing here")]
+    #[error(
+        "admin.writes is false in the configuration, so requests change nothing here; set it to true, or replace the token \
+         in its source"
+    )]
     ReadOnly,
     #[error("the request needs the key of admin.key, as `Authorization: Bearer KEY`")]
     NoKey,
@@ -91,9 +92,13 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 // === impl Guard ===
 
 impl Guard<'_> {
-    /// Returns whether changes are accepted at all.
-    pub(super) const fn accepts_changes(&self) -> bool {
-        self.policy.writes && (self.policy.key.is_some() || self.address.exposed.is_none())
+    /// Returns why the listener accepts no change at all; `None` if it accepts changes.
+    pub(super) const fn change_refusal(&self) -> Option<AccessError> {
+        match (&self.policy.key, self.address.exposed) {
+            _ if !self.policy.writes => Some(AccessError::ReadOnly),
+            (None, Some(address)) => Some(AccessError::Exposed(address)),
+            (Some(_), _) | (None, None) => None,
+        }
     }
 
     /// Checks whether a request may do what its route does.
@@ -104,13 +109,12 @@ impl Guard<'_> {
             Access::Read => false,
             Access::Write => true,
         };
-        if is_write && !self.policy.writes {
-            return Err(AccessError::ReadOnly);
+        if let Some(error) = self.change_refusal().filter(|_| is_write) {
+            return Err(error);
         }
         match (&self.policy.key, self.address.exposed) {
             (Some(key), _) if has_key(key, headers) => {}
             (Some(_), _) => return Err(AccessError::NoKey),
-            (None, Some(address)) if is_write => return Err(AccessError::Exposed(address)),
             (None, Some(_))
                 if has_host(request, |host| {
                     is_address(host) || is_loopback(host) || self.has_name(host)
@@ -129,7 +133,7 @@ impl Guard<'_> {
     }
 
     /// Answers why a request is not accepted, with a command line that is.
-    pub(super) fn refuse(&self, error: AccessError, route: &Route) -> Response<Full<Bytes>> {
+    pub(super) fn refuse(&self, error: AccessError, route: &Route) -> AdminResponse {
         let message = match error {
             AccessError::Exposed(_) | AccessError::ReadOnly => error.to_string(),
             AccessError::NoKey

@@ -1,20 +1,22 @@
 //! Changes of the token through the admin listener, and what they answer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use super::response::{error_response, json_response};
+use super::response::{AdminResponse, error_response, json_response};
+use super::tenant::AdminTenant;
 use crate::source::decode::{DecodeError, Format, decode_token};
 use crate::telemetry::{AuditAction, AuditLog, AuditRecord, EventLog, InLog};
-use crate::token::{ObtainError, OperatorCommand, OperatorHandle, Token, TokenChange};
-use crate::types::{TenantId, TenantIdError, error_chain};
+use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
+use crate::types::{TenantIdError, error_chain};
 
 /// A change of the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,15 +27,9 @@ pub(super) enum Change {
     RollBack,
 }
 
-/// A tenant whose token can be changed.
-pub(super) struct Target<'a> {
-    pub(super) id: &'a TenantId,
-    pub(super) operator: &'a OperatorHandle,
-}
-
-/// Who asked for a change, and where that is recorded.
+/// The client that requests a change, and where that is recorded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct Requester<'a> {
     pub(super) peer: &'a str,
     pub(super) audit: &'a AuditLog,
     pub(super) events: &'a EventLog,
@@ -101,19 +97,18 @@ impl Change {
     /// Makes the change, and answers what has changed or why nothing has.
     pub(super) async fn respond(
         self,
-        targets: Vec<Target<'_>>,
-        asked: Asked<'_>,
+        tenants: &[Arc<AdminTenant>],
+        requester: Requester<'_>,
         request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
-        let target = find_target(&targets, request.uri().query());
-        let Some(target) = target else {
-            return refuse(&ChangeError::UnknownTenant(names(&targets)), None, asked.peer);
+    ) -> AdminResponse {
+        let Some(changed) = find_tenant(tenants, request.uri().query()) else {
+            return refuse(&ChangeError::UnknownTenant(names(tenants)), None, requester.peer);
         };
-        let tenant = target.id.as_str();
-        match self.make(target, request).await {
+        let tenant = changed.id.as_str();
+        match self.make(changed, request).await {
             Ok(change) => {
                 let TokenChange { token, stored_in, .. } = &change;
-                let peer = asked.peer;
+                let peer = requester.peer;
                 tracing::info!(tenant, token, stored_in, peer, "the operator changed the token");
                 let record = AuditRecord {
                     tenant,
@@ -123,42 +118,45 @@ impl Change {
                     generation: None,
                     peer: Some(peer),
                 };
-                asked.audit.record(&record, InLog::Present);
+                requester.audit.record(&record, InLog::Present);
                 let what = match self {
                     Self::Set => "set the token",
                     Self::RollBack => "rolled back to the token",
                 };
                 let reason = format!("The operator ({peer}) {what} {token}; it is stored in {stored_in}.");
-                asked.events.add(target.id, self.action().label(), reason);
+                requester.events.add(&changed.id, self.action().label(), reason);
                 json_response(StatusCode::OK, &change)
             }
-            Err(error) => refuse(&error, Some(tenant), asked.peer),
+            Err(error) => refuse(&error, Some(tenant), requester.peer),
         }
     }
 
-    async fn make(self, target: &Target<'_>, request: Request<Incoming>) -> Result<TokenChange, ChangeError> {
+    async fn make(self, tenant: &AdminTenant, request: Request<Incoming>) -> Result<TokenChange, ChangeError> {
         let command = match self {
             Self::Set => OperatorCommand::Set(token_in(&read_body(request.into_body()).await?, "access_token")?),
             Self::RollBack => OperatorCommand::RollBack,
         };
-        Ok(target.operator.request(command).await?)
+        Ok(tenant.operator.request(command).await?)
     }
 }
 
 /// Answers why nothing was done.
-pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> Response<Full<Bytes>> {
+pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> AdminResponse {
     tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
     error_response(error.status(), error)
 }
 
 /// The tenant that `?tenant=NAME` names. It may be left out if there is only one.
-fn find_target<'a>(targets: &'a [Target<'a>], query: Option<&str>) -> Option<&'a Target<'a>> {
+fn find_tenant<'a>(tenants: &'a [Arc<AdminTenant>], query: Option<&str>) -> Option<&'a AdminTenant> {
     let Some(query) = query.filter(|query| !query.is_empty()) else {
-        let [only] = targets else { return None };
+        let [only] = tenants else { return None };
         return Some(only);
     };
     let name = tenant_name(query)?;
-    targets.iter().find(|target| target.id.as_str() == name)
+    tenants
+        .iter()
+        .map(|tenant| &**tenant)
+        .find(|tenant| tenant.id.as_str() == name)
 }
 
 /// The name in `tenant=NAME`.
@@ -167,10 +165,10 @@ pub(super) fn tenant_name(query: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The first names, for a message.
-fn names(targets: &[Target<'_>]) -> String {
+fn names(tenants: &[Arc<AdminTenant>]) -> String {
     const SHOWN: usize = 5;
-    let names: Vec<_> = targets.iter().map(|target| target.id.as_str()).take(SHOWN).collect();
-    let more = if targets.len() > SHOWN { ", …" } else { "" };
+    let names: Vec<_> = tenants.iter().map(|tenant| tenant.id.as_str()).take(SHOWN).collect();
+    let more = if tenants.len() > SHOWN { ", …" } else { "" };
     format!("{}{more}", names.join(", "))
 }
 

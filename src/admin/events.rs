@@ -7,14 +7,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::query::{QueryError, number, parameters};
-use super::response::json_response;
+use super::response::{AdminResponse, json_response};
 use super::state::Admin;
 use crate::net::Stage;
 use crate::telemetry::Event;
@@ -39,7 +37,7 @@ struct Events {
 const MAX_WAIT: u64 = 30;
 
 /// Answers with the events, at once or when there is one.
-pub(super) async fn events(admin: &Admin, query: EventQuery) -> Response<Full<Bytes>> {
+pub(super) async fn events(admin: &Admin, query: EventQuery) -> AdminResponse {
     let wait = admin.event_waits.try_acquire();
     if wait.is_ok() && !query.wait.is_zero() {
         tokio::select! {

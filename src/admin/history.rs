@@ -6,9 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::telemetry::AuditAction;
-use crate::token::{
-    Alert, AlertCause, ErrorKind, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus,
-};
+use crate::token::{Alert, AlertCause, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
 use crate::types::Rfc3339Timestamp;
 
 /// The history of a tenant's token, as its refresher reports it.
@@ -24,13 +22,13 @@ pub(super) struct LastEvents {
     pub(super) status: TokenStatus,
     /// What the operator has to know, until there is another token.
     pub(super) alert: Option<Alert>,
-    pub(super) renewed: Option<LastRenewal>,
-    pub(super) rejection: Option<LastRejection>,
+    pub(super) last_refresh: Option<LastRefresh>,
+    pub(super) last_rejection: Option<LastRejection>,
 }
 
 /// The last attempt to obtain another token than the current one.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct LastRenewal {
+pub(super) struct LastRefresh {
     at: String,
     outcome: &'static str,
 }
@@ -67,7 +65,7 @@ impl TokenHistory {
             }
             TokenEvent::Alert(alert) => {
                 if matches!(alert.key.cause, AlertCause::Rejected | AlertCause::ActionRequired) {
-                    last.rejection = Some(LastRejection {
+                    last.last_rejection = Some(LastRejection {
                         at: Rfc3339Timestamp(now).to_string(),
                         reason: alert.summary.clone(),
                     });
@@ -91,25 +89,15 @@ impl TokenHistory {
 
 impl LastEvents {
     fn on_operation(&mut self, report: &OperationReport<'_>, now: SystemTime) {
-        let outcome = match report.outcome {
-            OperationOutcome::Renewed(_) => "renewed",
-            OperationOutcome::Found(_) => "found",
-            OperationOutcome::Unchanged => "unchanged",
-            OperationOutcome::Failed(error) => match error.kind() {
-                ErrorKind::NothingNew | ErrorKind::Absent | ErrorKind::Locked => "unchanged",
-                ErrorKind::Transient => "failed",
-                ErrorKind::Permanent => "refused",
-            },
-        };
         match report.outcome {
             OperationOutcome::Renewed(_) | OperationOutcome::Found(_) => self.alert = None,
             OperationOutcome::Unchanged => self.forget_alert(AlertCause::SourceTokenRejected),
             OperationOutcome::Failed(_) => {}
         }
         if report.operation == Operation::Refresh {
-            self.renewed = Some(LastRenewal {
+            self.last_refresh = Some(LastRefresh {
                 at: Rfc3339Timestamp(now).to_string(),
-                outcome,
+                outcome: report.outcome.refresh_label(),
             });
         }
     }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use serde::Serialize;
 
 use super::query::Listing;
-use super::response::json_response;
+use super::response::{AdminResponse, json_response};
 use super::state::Admin;
 use crate::tenants::CallCounts;
 use crate::types::TenantId;
@@ -33,7 +31,7 @@ struct ObservedTenant<'a> {
 }
 
 /// Answers with the calls of each tenant.
-pub(super) fn observed(admin: &Admin, listing: &Listing<'_>) -> Response<Full<Bytes>> {
+pub(super) fn observed(admin: &Admin, listing: &Listing<'_>) -> AdminResponse {
     let is_listed = |tenant: &TenantId| listing.has_name(tenant);
     let found = admin.observed_calls.by_tenant(is_listed, listing.limit + 1);
     let tenants = found.iter().take(listing.limit);

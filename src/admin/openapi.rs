@@ -1,15 +1,13 @@
 //! The description of the admin listener, in OpenAPI 3.1. It is written by hand, and the test compares it with the table of routes.
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 
-use super::response::respond;
+use super::response::{AdminResponse, respond};
 
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// Answers with the description.
-pub(super) fn description() -> Response<Full<Bytes>> {
+pub(super) fn description() -> AdminResponse {
     respond(StatusCode::OK, "application/json", DESCRIPTION)
 }
 

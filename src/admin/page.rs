@@ -6,19 +6,17 @@
 //! no request to another host. Nothing in the files is secret, so they need no key: a browser cannot send one when it opens
 //! a page. What the page shows it requests as any other client does.
 
-use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, StatusCode};
 
-use super::response::respond;
+use super::response::{AdminResponse, respond};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
                       trusted-types 'none'";
 
 /// Answers with a file of the page.
-pub(super) fn page(path: &str) -> Response<Full<Bytes>> {
+pub(super) fn page(path: &str) -> AdminResponse {
     let (content_type, text) = match path {
         "/page.css" => ("text/css; charset=utf-8", include_str!("page.css")),
         "/page.js" => ("text/javascript; charset=utf-8", include_str!("page.js")),

@@ -9,15 +9,13 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use serde::Serialize;
 
 use super::access::Guard;
-use super::response::{TEXT, json_response, respond};
+use super::response::{AdminResponse, TEXT, json_response, respond};
 use super::state::{Admin, ReadinessPolicy};
-use super::table::{ReadFailure, TableTenant, is_usable};
+use super::table::{ListedTenant, ReadFailure, is_usable};
 use super::tenant::TenantStatus;
 use crate::net::Stage;
 use crate::telemetry::metrics::TokenState;
@@ -27,8 +25,9 @@ use crate::telemetry::metrics::TokenState;
 pub(super) struct ProcessStatus {
     ready: bool,
     stage: &'static str,
-    /// Whether the listener changes tokens.
+    /// Whether the listener changes tokens, and why not.
     accepts_changes: bool,
+    changes_refused: Option<String>,
     source_identity: String,
     /// The number of tenants.
     tenant_count: usize,
@@ -52,7 +51,7 @@ struct Readiness<'a> {
 const MAX_LISTED: usize = 20;
 
 /// Answers whether the process has started.
-pub(super) fn startup(admin: &Admin) -> Response<Full<Bytes>> {
+pub(super) fn startup(admin: &Admin) -> AdminResponse {
     const STARTING: &str = "starting: waiting for the first token source check\n";
     const READING: &str =
         "starting: waiting for the tenants of tenants_from; if they cannot be read, the log says why\n";
@@ -65,7 +64,7 @@ pub(super) fn startup(admin: &Admin) -> Response<Full<Bytes>> {
 }
 
 /// Answers whether the process is ready.
-pub(super) fn readiness(admin: &Admin) -> Response<Full<Bytes>> {
+pub(super) fn readiness(admin: &Admin) -> AdminResponse {
     let (now, tenants) = (admin.clock.now(), admin.all_tenants());
     let process = ProcessStatus::new(admin, &tenants, now);
     let mut listed: Vec<_> = tenants.iter().collect();
@@ -92,7 +91,7 @@ pub(super) fn readiness(admin: &Admin) -> Response<Full<Bytes>> {
 
 impl ProcessStatus {
     /// The status of the process with all these tenants.
-    pub(super) fn new(admin: &Admin, tenants: &[TableTenant], now: SystemTime) -> Self {
+    pub(super) fn new(admin: &Admin, tenants: &[ListedTenant], now: SystemTime) -> Self {
         let stage = admin.lifecycle.current();
         let states = || tenants.iter().map(|tenant| tenant.token.state(now));
         let table = admin.table.as_ref().map(|table| table.state());
@@ -107,14 +106,16 @@ impl ProcessStatus {
             ReadinessPolicy::All => has_any && states().all(|state| is_usable(state) || state == TokenState::Withdrawn),
             ReadinessPolicy::Ignore => true,
         };
+        let change_refusal = Guard {
+            policy: &admin.access.load(),
+            address: &admin.address,
+        }
+        .change_refusal();
         Self {
             ready: stage == Stage::Serving && tokens_ready,
             stage: stage.label(),
-            accepts_changes: Guard {
-                policy: &admin.access.load(),
-                address: &admin.address,
-            }
-            .accepts_changes(),
+            accepts_changes: change_refusal.is_none(),
+            changes_refused: change_refusal.map(|error| error.to_string()),
             source_identity: admin.source_identity.load().to_string(),
             tenant_count: tenants.len(),
             tenants_from: table.and_then(|table| table.failure.clone()),

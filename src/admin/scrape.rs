@@ -2,25 +2,23 @@
 
 use std::io::Write as _;
 
-use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::response::respond;
+use super::response::{AdminResponse, respond};
 use super::state::Admin;
-use super::table::TableToken;
+use super::table::ListedToken;
 use super::tenant::AdminTenant;
 use crate::telemetry::metrics::ExpositionFormat;
 
 /// Answers with all metrics.
-pub(super) fn metrics(admin: &Admin, accepted: &HeaderMap) -> Response<Full<Bytes>> {
+pub(super) fn metrics(admin: &Admin, accepted: &HeaderMap) -> AdminResponse {
     admin.metrics.set_task_panics(admin.tasks.panic_count());
     let (now, tenants) = (admin.clock.now(), admin.all_tenants());
     for tenant in &tenants {
-        if let TableToken::Open(tenant) = &tenant.token {
+        if let ListedToken::Open(tenant) = &tenant.token {
             let AdminTenant { tokens, metrics, .. } = &**tenant;
             metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
         }

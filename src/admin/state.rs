@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::access::{AccessPolicy, AdminAddress};
-use super::table::{TableTenant, TableTenants, TableToken};
+use super::table::{ListedTenant, ListedToken, TenantRegistry};
 use super::tenant::AdminTenant;
 use crate::net::{Lifecycle, Tasks};
 use crate::telemetry::metrics::Metrics;
@@ -44,7 +44,7 @@ pub struct Admin {
     /// The tenants of the configuration.
     pub tenants: ArcSwap<Vec<Arc<AdminTenant>>>,
     /// The tenants of a table, if there is one.
-    pub table: Option<Arc<dyn TableTenants>>,
+    pub table: Option<Arc<dyn TenantRegistry>>,
     /// The listener.
     pub address: AdminAddress,
     /// Who may use it, and for what.
@@ -92,11 +92,11 @@ impl Admin {
     }
 
     /// Returns all tenants.
-    pub(super) fn all_tenants(&self) -> Vec<TableTenant> {
+    pub(super) fn all_tenants(&self) -> Vec<ListedTenant> {
         let tenants = self.tenants.load();
-        let configured = tenants.iter().map(|tenant| TableTenant {
+        let configured = tenants.iter().map(|tenant| ListedTenant {
             id: tenant.id.clone(),
-            token: TableToken::Open(Arc::clone(tenant)),
+            token: ListedToken::Open(Arc::clone(tenant)),
         });
         let mut all: Vec<_> = configured.collect();
         all.extend(self.table.iter().flat_map(|table| table.all()));

@@ -1,20 +1,17 @@
 //! The tenants and their tokens, as an operator looks at them: page by page, in the order of their names.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use serde::Serialize;
 
-use super::history::{LastEvents, LastRejection, LastRenewal};
+use super::history::{LastEvents, LastRefresh, LastRejection};
 use super::probes::ProcessStatus;
 use super::query::Listing;
-use super::response::json_response;
+use super::response::{AdminResponse, json_response};
 use super::state::Admin;
-use super::table::{TableTenant, TableToken, is_usable};
+use super::table::{ListedTenant, ListedToken, is_usable};
 use super::tenant::TenantStatus;
 use crate::telemetry::metrics::TokenState;
 use crate::types::Rfc3339Timestamp;
@@ -54,10 +51,12 @@ struct TokenReport<'a> {
     state: &'static str,
     reason: String,
     /// What to do, if there is something to do.
-    advice: Option<Cow<'static, str>>,
+    advice: Option<String>,
     generation: Option<u64>,
     fingerprint: Option<String>,
     source: Option<String>,
+    issued_at: Option<String>,
+    first_seen_at: Option<String>,
     expiry: Expiry,
     expires_at: Option<String>,
     days_left: Option<f64>,
@@ -65,8 +64,8 @@ struct TokenReport<'a> {
     renew_at: Option<String>,
     scopes: Option<Vec<String>>,
     missing_scopes: Option<Vec<&'static str>>,
-    renewed: Option<LastRenewal>,
-    rejection: Option<LastRejection>,
+    last_refresh: Option<LastRefresh>,
+    last_rejection: Option<LastRejection>,
 }
 
 /// What is known of the end of a token.
@@ -80,7 +79,7 @@ enum Expiry {
 }
 
 /// Answers with the status of each token.
-pub(super) fn token_status(admin: &Admin, listing: &Listing<'_>) -> Response<Full<Bytes>> {
+pub(super) fn token_status(admin: &Admin, listing: &Listing<'_>) -> AdminResponse {
     let (now, tenants) = (admin.clock.now(), admin.all_tenants());
     let process = ProcessStatus::new(admin, &tenants, now);
     let counts = process.tokens.clone();
@@ -89,7 +88,7 @@ pub(super) fn token_status(admin: &Admin, listing: &Listing<'_>) -> Response<Ful
 }
 
 /// Answers with the names of the tenants.
-pub(super) fn tenants(admin: &Admin, listing: &Listing<'_>) -> Response<Full<Bytes>> {
+pub(super) fn tenants(admin: &Admin, listing: &Listing<'_>) -> AdminResponse {
     let (now, tenants) = (admin.clock.now(), admin.all_tenants());
     let counts = TokenState::count(tenants.iter().map(|tenant| tenant.token.state(now)));
     let page = Page::new(&tenants, listing, counts.into(), now, TenantName::new);
@@ -100,13 +99,13 @@ pub(super) fn tenants(admin: &Admin, listing: &Listing<'_>) -> Response<Full<Byt
 
 impl<'a, T> Page<'a, T> {
     fn new(
-        tenants: &'a [TableTenant],
+        tenants: &'a [ListedTenant],
         listing: &Listing<'_>,
         counts: BTreeMap<&'static str, i64>,
         now: SystemTime,
-        describe: impl Fn(&'a TableTenant, SystemTime) -> T,
+        describe: impl Fn(&'a ListedTenant, SystemTime) -> T,
     ) -> Self {
-        let has_state = |tenant: &TableTenant| {
+        let has_state = |tenant: &ListedTenant| {
             let wanted = listing.state.as_ref();
             wanted.is_none_or(|wanted| tenant.token.state(now).label() == wanted)
         };
@@ -129,7 +128,7 @@ impl<'a, T> Page<'a, T> {
 // === impl TenantName ===
 
 impl<'a> TenantName<'a> {
-    fn new(tenant: &'a TableTenant, now: SystemTime) -> Self {
+    fn new(tenant: &'a ListedTenant, now: SystemTime) -> Self {
         let state = tenant.token.state(now);
         Self {
             tenant: tenant.id.as_str(),
@@ -142,14 +141,19 @@ impl<'a> TenantName<'a> {
 // === impl TokenReport ===
 
 impl<'a> TokenReport<'a> {
-    fn new(tenant: &'a TableTenant, now: SystemTime) -> Self {
+    fn new(tenant: &'a ListedTenant, now: SystemTime) -> Self {
         let last = match &tenant.token {
-            TableToken::Open(tenant) => tenant.history.last_events(),
-            TableToken::InRow { .. } | TableToken::Faulty(_) | TableToken::Withdrawn => LastEvents::default(),
+            ListedToken::Open(tenant) => tenant.history.last_events(),
+            ListedToken::InRow { .. } | ListedToken::Faulty(_) | ListedToken::Withdrawn => LastEvents::default(),
         };
-        let expires_at = match &tenant.token {
-            TableToken::InRow { expires_at } => *expires_at,
-            TableToken::Open(_) | TableToken::Faulty(_) | TableToken::Withdrawn => last.status.expires_at,
+        let (expires_at, first_seen_at) = match tenant.token {
+            ListedToken::InRow {
+                expires_at,
+                first_seen_at,
+            } => (expires_at, first_seen_at),
+            ListedToken::Open(_) | ListedToken::Faulty(_) | ListedToken::Withdrawn => {
+                (last.status.expires_at, last.status.first_seen_at)
+            }
         };
         let text = |at: Option<SystemTime>| at.map(|at| Rfc3339Timestamp(at).to_string());
         let TenantStatus {
@@ -163,10 +167,12 @@ impl<'a> TokenReport<'a> {
             usable,
             state: tenant.token.state(now).label(),
             reason,
-            advice: advice(&tenant.token, &last),
+            advice: advice(tenant, &last),
             generation,
             fingerprint: token,
             source: last.source,
+            issued_at: text(last.status.issued_at),
+            first_seen_at: text(first_seen_at),
             expiry: match expires_at {
                 Some(_) => Expiry::At,
                 None if last.status.is_expiry_known => Expiry::Never,
@@ -178,23 +184,27 @@ impl<'a> TokenReport<'a> {
             renew_at: text(last.status.renew_at),
             scopes: last.status.scopes,
             missing_scopes: last.status.missing_scopes,
-            renewed: last.renewed,
-            rejection: last.rejection,
+            last_refresh: last.last_refresh,
+            last_rejection: last.last_rejection,
         }
     }
 }
 
 /// What the operator has to do: what the last alert says, or what helps if no token can be used.
-fn advice(token: &TableToken, last: &LastEvents) -> Option<Cow<'static, str>> {
-    const PUT_TOKEN: &str = "Put a valid token into its source, or send one with PUT /admin/token.";
+fn advice(tenant: &ListedTenant, last: &LastEvents) -> Option<String> {
     if let Some(alert) = &last.alert {
-        return Some(alert.remediation.clone().into());
+        return Some(alert.remediation.clone());
     }
-    match token {
-        TableToken::Open(tenant) => (!tenant.tokens.is_usable()).then_some(PUT_TOKEN.into()),
-        TableToken::Faulty(_) => Some("Replace the token in its row, or send one with PUT /admin/token.".into()),
-        TableToken::InRow { .. } | TableToken::Withdrawn => None,
-    }
+    let start = match &tenant.token {
+        ListedToken::Open(open) if !open.tokens.is_usable() => "Put a valid token into its source",
+        ListedToken::Faulty(_) => "Replace the token in its row",
+        ListedToken::Open(_) | ListedToken::InRow { .. } | ListedToken::Withdrawn => return None,
+    };
+    // A name has no character that a query encodes.
+    Some(format!(
+        "{start}, or send one with PUT /admin/token?tenant={}.",
+        tenant.id
+    ))
 }
 
 /// The days from one time to another, rounded down to a tenth; negative if it has passed.

@@ -1,4 +1,5 @@
-//! The tenants of a table, as the admin listener reports them. Most are not open: only their row is known.
+//! The tenants of `[tenants_from]`, as the admin listener reads and changes them. Most are not open: only
+//! their row is known.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
 use crate::types::{TenantId, unix_seconds};
 
-/// The tenants of a table.
-pub trait TableTenants: fmt::Debug + Send + Sync {
+/// The tenants of `[tenants_from]`: lists, opens, adds and withdraws them.
+pub trait TenantRegistry: fmt::Debug + Send + Sync {
     /// Returns the tenants as they are now.
-    fn all(&self) -> Vec<TableTenant>;
+    fn all(&self) -> Vec<ListedTenant>;
 
     /// Returns whether the table could be read.
     fn state(&self) -> Arc<TableState>;
@@ -93,24 +94,26 @@ pub struct StoredAt {
     pub unread: Option<Arc<ObtainError>>,
 }
 
-/// A tenant of a table.
+/// A tenant of the configuration or of the table, as a list shows it.
 #[derive(Debug)]
-pub struct TableTenant {
+pub struct ListedTenant {
     /// Its name.
     pub id: TenantId,
     /// What is known of its token.
-    pub token: TableToken,
+    pub token: ListedToken,
 }
 
-/// What is known of the token of a tenant of a table.
+/// What is known of the token of a listed tenant.
 #[derive(Debug)]
-pub enum TableToken {
+pub enum ListedToken {
     /// The tenant is open, and knows more.
     Open(Arc<AdminTenant>),
     /// Its row has a token.
     InRow {
         /// The time at which it expires, if the row says so.
         expires_at: Option<SystemTime>,
+        /// The time at which its file was written, or graphward first saw it.
+        first_seen_at: Option<SystemTime>,
     },
     /// The token in its row cannot be used.
     Faulty(Arc<ObtainError>),
@@ -118,15 +121,15 @@ pub enum TableToken {
     Withdrawn,
 }
 
-// === impl TableToken ===
+// === impl ListedToken ===
 
-impl TableToken {
+impl ListedToken {
     /// The state of the token.
     pub(super) fn state(&self, now: SystemTime) -> TokenState {
         match self {
             Self::Open(tenant) => tenant.token_state(now),
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-            Self::InRow { expires_at } => TokenState::of_usable(expires_at.map(|at| unix_seconds(at) as f64), now),
+            Self::InRow { expires_at, .. } => TokenState::of_usable(expires_at.map(|at| unix_seconds(at) as f64), now),
             Self::Faulty(error) if error.is_about_encryption() => TokenState::Undecryptable,
             Self::Faulty(_) => TokenState::Dead,
             Self::Withdrawn => TokenState::Withdrawn,

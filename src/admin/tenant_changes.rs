@@ -5,22 +5,20 @@
 //! The place keeps the tenants, and graphward reads them there: what it took only for itself would be gone after a restart, and
 //! unknown to other replicas. So what the place cannot store is refused.
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::changes::{Asked, ChangeError, read_body, refuse, token_in};
-use super::response::json_response;
+use super::changes::{ChangeError, Requester, read_body, refuse, token_in};
+use super::response::{AdminResponse, json_response};
 use super::routes::tenant_in;
 use super::state::Admin;
-use super::table::{SignedUpAt, TableTenants};
+use super::table::{SignedUpAt, TenantRegistry};
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::{AuditAction, AuditRecord, InLog};
-use crate::types::{Secret, TenantId};
+use crate::types::{Secret, TenantId, is_graph_id};
 
 /// The body of a request that puts a tenant, besides its token.
 #[derive(Deserialize)]
@@ -47,7 +45,7 @@ struct PutTenant<'a> {
 const EXPECTED: &str = r#"{"wabaId": "…", "phoneNumberId": "…", "accessToken": "…"}"#;
 
 /// Checks a tenant's token, puts the tenant into its place, and uses it.
-pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked: Asked<'_>) -> Response<Full<Bytes>> {
+pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
     let name = tenant_in(request.uri().path()).into_owned();
     let put = async {
         let (id, table) = find_place(admin, &name)?;
@@ -67,7 +65,7 @@ pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked:
             open.operator.refresh().await;
         }
         let fingerprint = token.secret.fingerprint().to_string();
-        asked.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
+        requester.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
         Ok(json_response(
             StatusCode::OK,
             &PutTenant {
@@ -79,7 +77,7 @@ pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, asked:
         ))
     };
     let put: Result<_, ChangeError> = put.await;
-    put.unwrap_or_else(|error| refuse(&error, Some(&name), asked.peer))
+    put.unwrap_or_else(|error| refuse(&error, Some(&name), requester.peer))
 }
 
 /// The body of a request of a business that signs up.
@@ -92,7 +90,7 @@ struct SignUpFields {
 }
 
 /// Exchanges the OAuth code of a business that signs up, once, and puts its tenant into its place.
-pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, asked: Asked<'_>) -> Response<Full<Bytes>> {
+pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
     const EXPECTED: &str = r#"{"code": "…", "redirect_uri": "…", "tenant": "NAME"}"#;
     let signed_up = async {
         let body = read_body(request.into_body()).await?;
@@ -110,7 +108,7 @@ pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, asked: As
         };
         let SignedUpAt { signed_up, stored } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
         let fingerprint = signed_up.token.secret.fingerprint().to_string();
-        asked.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
+        requester.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
         Ok(json_response(
             StatusCode::OK,
             &json!({
@@ -123,17 +121,19 @@ pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, asked: As
             }),
         ))
     };
-    signed_up.await.unwrap_or_else(|error| refuse(&error, None, asked.peer))
+    signed_up
+        .await
+        .unwrap_or_else(|error| refuse(&error, None, requester.peer))
 }
 
 /// Removes a tenant from its place, and refuses its requests.
-pub(super) async fn withdraw_tenant(admin: &Admin, path: &str, asked: Asked<'_>) -> Response<Full<Bytes>> {
+pub(super) async fn withdraw_tenant(admin: &Admin, path: &str, requester: Requester<'_>) -> AdminResponse {
     let name = tenant_in(path);
     let withdrawn = async {
         let (id, table) = find_place(admin, &name)?;
         match table.withdraw(&id).await.map_err(ChangeError::Tenant)? {
             Removal::Done(place) => {
-                asked.record(&id, AuditAction::TenantWithdrawn, None, &place);
+                requester.record(&id, AuditAction::TenantWithdrawn, None, &place);
                 Ok(json_response(
                     StatusCode::OK,
                     &json!({ "tenant": id.as_str(), "removed_from": place }),
@@ -143,11 +143,11 @@ pub(super) async fn withdraw_tenant(admin: &Admin, path: &str, asked: Asked<'_>)
         }
     };
     let withdrawn: Result<_, ChangeError> = withdrawn.await;
-    withdrawn.unwrap_or_else(|error| refuse(&error, Some(&name), asked.peer))
+    withdrawn.unwrap_or_else(|error| refuse(&error, Some(&name), requester.peer))
 }
 
 /// Returns the tenant with the place of tenants that are not in the configuration.
-fn find_place<'a>(admin: &'a Admin, name: &str) -> Result<(TenantId, &'a dyn TableTenants), ChangeError> {
+fn find_place<'a>(admin: &'a Admin, name: &str) -> Result<(TenantId, &'a dyn TenantRegistry), ChangeError> {
     let id = TenantId::new(name)?;
     if admin.tenants.load().iter().any(|tenant| tenant.id == id) {
         return Err(ChangeError::ConfiguredTenant);
@@ -161,13 +161,13 @@ fn find_place<'a>(admin: &'a Admin, name: &str) -> Result<(TenantId, &'a dyn Tab
 impl TenantFields {
     fn has_valid_ids(&self) -> bool {
         let mut ids = [&self.waba_id, &self.phone_number_id].into_iter().flatten();
-        ids.all(|id| (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit()))
+        ids.all(|id| is_graph_id(id))
     }
 }
 
-// === impl Asked ===
+// === impl Requester ===
 
-impl Asked<'_> {
+impl Requester<'_> {
     fn record(&self, tenant: &TenantId, action: AuditAction, token: Option<&str>, place: &str) {
         let (peer, action_label) = (self.peer, action.label());
         tracing::info!(%tenant, token, place, peer, action = action_label, "the operator changed a tenant");

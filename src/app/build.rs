@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::admin::{AccessPolicy, Admin, AdminAddress, AdminTenant, MAX_EVENT_WAITS, TableTenants};
+use crate::admin::{AccessPolicy, Admin, AdminAddress, AdminTenant, MAX_EVENT_WAITS, TenantRegistry};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
@@ -227,7 +227,7 @@ pub(super) fn build_admin(
     Ok(Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: ArcSwap::from_pointee(admin_tenants(tenants)),
-        table: table.map(|table| table as Arc<dyn TableTenants>),
+        table: table.map(|table| table as Arc<dyn TenantRegistry>),
         address: AdminAddress {
             url: listener.to_string(),
             exposed: listener.local_addr().filter(is_exposed),

@@ -43,26 +43,21 @@ impl EventReceivers {
 }
 
 fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
-    let (result, refresh) = match &report.outcome {
-        OperationOutcome::Renewed(_) => ("obtained", "renewed"),
-        OperationOutcome::Found(_) => ("obtained", "found"),
-        OperationOutcome::Unchanged => ("unchanged", "unchanged"),
+    let result = match &report.outcome {
+        OperationOutcome::Renewed(_) | OperationOutcome::Found(_) => "obtained",
+        OperationOutcome::Unchanged => "unchanged",
         OperationOutcome::Failed(error) => match error.kind() {
-            // After a withdrawal, the alert says so, and the source is in order.
-            ErrorKind::NothingNew | ErrorKind::Absent | ErrorKind::Locked => ("unchanged", "unchanged"),
-            ErrorKind::Transient => ("failed", "failed"),
-            ErrorKind::Permanent if error.is_from_renewer() => ("refused", "action_required"),
+            ErrorKind::NothingNew | ErrorKind::Absent | ErrorKind::Locked => "unchanged",
+            ErrorKind::Transient => "failed",
             ErrorKind::Permanent => {
-                metrics.count_rejected_file(error.reason());
-                let refresh = if error.is_about_source_token() {
-                    "rejected_by_verify"
-                } else {
-                    "action_required"
-                };
-                ("refused", refresh)
+                if !error.is_from_renewer() {
+                    metrics.count_rejected_file(error.reason());
+                }
+                "refused"
             }
         },
     };
+    let refresh = report.outcome.refresh_label();
     metrics.count_attempt(report.operation.label(), result, report.duration.as_secs_f64());
     // A check that finds the current token is not a refresh.
     if report.operation == Operation::Refresh || refresh != "unchanged" {

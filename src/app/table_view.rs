@@ -5,27 +5,28 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::row_tenants::{RowTenants, TableRequest};
-use crate::admin::{AdminTenant, SignedUpAt, StoredAt, TableState, TableTenant, TableTenants, TableToken};
+use crate::admin::{AdminTenant, ListedTenant, ListedToken, SignedUpAt, StoredAt, TableState, TenantRegistry};
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::tenants::Standing;
 use crate::token::{BoxFuture, ObtainError};
 use crate::types::TenantId;
 
-impl TableTenants for RowTenants {
-    fn all(&self) -> Vec<TableTenant> {
+impl TenantRegistry for RowTenants {
+    fn all(&self) -> Vec<ListedTenant> {
         let open = self.open_tenants();
         let cells = self.cells.load();
-        let tenants = cells.iter().map(|cell| TableTenant {
+        let tenants = cells.iter().map(|cell| ListedTenant {
             id: cell.id().clone(),
             token: match (open.get(cell.id()), &*cell.row()) {
-                (_, None) => TableToken::Withdrawn,
-                (Some(tenant), Some(_)) => TableToken::Open(Arc::clone(tenant)),
+                (_, None) => ListedToken::Withdrawn,
+                (Some(tenant), Some(_)) => ListedToken::Open(Arc::clone(tenant)),
                 (None, Some(row)) => match &row.token {
-                    Ok(token) => TableToken::InRow {
+                    Ok(token) => ListedToken::InRow {
                         expires_at: token.expires_at,
+                        first_seen_at: token.modified_at,
                     },
-                    Err(error) => TableToken::Faulty(Arc::clone(error)),
+                    Err(error) => ListedToken::Faulty(Arc::clone(error)),
                 },
             },
         });

@@ -170,10 +170,9 @@ pub(super) async fn find_sidecar(
         return Err(format!("what runs at {address} is no sidecar with these token sources"));
     }
     if status.get("accepts_changes") != Some(&true.into()) {
-        return Err(format!(
-            "the sidecar at {address} changes no token, since admin.writes is false, or other machines can reach that address and \
-             admin.key is not set"
-        ));
+        let reason = status.get("changes_refused").and_then(Value::as_str);
+        let reason = printable(reason.unwrap_or("it does not say why"));
+        return Err(format!("the sidecar at {address} changes no token: {reason}"));
     }
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::types::Clock;
 /// The status of the current token, and its timers.
 #[derive(Debug, Default)]
 pub(super) struct CurrentToken {
-    /// The time at which it was issued, or first seen by graphward.
-    issued_at: Option<SystemTime>,
+    /// The time at which its source got it, or graphward first saw it.
+    first_seen_at: Option<SystemTime>,
     expiry: Expiry,
     renew_at: Option<SystemTime>,
     // Boxed: a token that Graph was not asked about has none.
@@ -44,6 +44,10 @@ pub(super) struct CurrentToken {
 /// The status of the current token, for metrics and alerts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TokenStatus {
+    /// The time at which it was issued, if Graph has said so.
+    pub issued_at: Option<SystemTime>,
+    /// The time at which its source got it, or graphward first saw it.
+    pub first_seen_at: Option<SystemTime>,
     /// Whether the time at which it expires is known, or that it never does.
     pub is_expiry_known: bool,
     /// The time at which it expires; `None` if unknown or never.
@@ -76,7 +80,7 @@ impl CurrentToken {
         policy: &RefreshPolicy,
     ) -> Self {
         let mut current = Self {
-            issued_at: Some(credential.token().modified_at.map_or(now, |since| since.min(now))),
+            first_seen_at: Some(credential.token().modified_at.map_or(now, |since| since.min(now))),
             expiry: credential.expires_at().map_or(Expiry::Unknown, Expiry::At),
             expiry_notice_at: Some(Instant::now() + FIRST_EXPIRY_NOTICE),
             // With jitter: many tenants may have opened at the same moment.
@@ -97,7 +101,6 @@ impl CurrentToken {
 
     /// Records an inspection.
     pub(super) fn record_inspection(&mut self, inspection: Inspection, now: SystemTime, policy: &RefreshPolicy) {
-        self.issued_at = inspection.issued_at.or(self.issued_at);
         self.expiry = match (inspection.expires_at, self.expiry) {
             // Graph accepts it, so the date is wrong.
             (Expiry::Unknown, Expiry::At(_)) if self.has_expired(now) && inspection.error.is_none() => Expiry::Unknown,
@@ -113,7 +116,7 @@ impl CurrentToken {
 
     /// Decides when it is renewed.
     pub(super) fn schedule_renewal(&mut self, policy: &RefreshPolicy, renewer: Option<&dyn Renewer>) {
-        self.renew_at = match (renewer, self.issued_at, self.expiry) {
+        self.renew_at = match (renewer, self.issued_at().or(self.first_seen_at), self.expiry) {
             (Some(renewer), Some(issued_at), Expiry::At(expires_at)) => {
                 let due = policy.renew_at(Validity { issued_at, expires_at }, fastrand::f64());
                 Some(due.max(renewer.earliest_renewal(issued_at)).min(expires_at))
@@ -121,6 +124,11 @@ impl CurrentToken {
             (Some(renewer), Some(issued_at), Expiry::Unknown) => renewer.renew_at_if_expiry_unknown(issued_at),
             (_, _, _) => None,
         };
+    }
+
+    /// Returns when it was issued, if Graph has said so.
+    fn issued_at(&self) -> Option<SystemTime> {
+        self.inspection.as_ref()?.issued_at
     }
 
     pub(super) fn has_expired(&self, now: SystemTime) -> bool {
@@ -186,6 +194,8 @@ impl CurrentToken {
     pub(super) fn status(&self) -> TokenStatus {
         let inspection = self.inspection.as_ref();
         TokenStatus {
+            issued_at: self.issued_at(),
+            first_seen_at: self.first_seen_at,
             is_expiry_known: self.expiry != Expiry::Unknown,
             expires_at: self.expiry.as_system_time(),
             data_access_expires_at: inspection.and_then(|it| it.data_access_expires_at.as_system_time()),

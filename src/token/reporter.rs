@@ -97,6 +97,29 @@ impl Operation {
     }
 }
 
+// === impl OperationOutcome ===
+
+impl OperationOutcome<'_> {
+    /// The word for a refresh that ended so, in metrics and in the status.
+    #[must_use]
+    pub fn refresh_label(&self) -> &'static str {
+        match self {
+            Self::Renewed(_) => "renewed",
+            Self::Found(_) => "found",
+            Self::Unchanged => "unchanged",
+            Self::Failed(error) => match error.kind() {
+                // After a withdrawal, the alert says so, and the source is in order.
+                ErrorKind::NothingNew | ErrorKind::Absent | ErrorKind::Locked => "unchanged",
+                ErrorKind::Transient => "failed",
+                ErrorKind::Permanent if !error.is_from_renewer() && error.is_about_source_token() => {
+                    "rejected_by_verify"
+                }
+                ErrorKind::Permanent => "action_required",
+            },
+        }
+    }
+}
+
 // === impl Reporter ===
 
 impl Reporter {

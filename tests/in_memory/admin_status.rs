@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use graphward::types::Rfc3339Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -28,6 +29,7 @@ fn kinds(events: &Value) -> Vec<&str> {
 #[tokio::test(start_paused = true)]
 async fn the_status_of_a_token_says_how_long_it_lives_and_where_it_is_from() {
     let proxy = TestProxyBuilder::new().start().await;
+    sleep(Duration::from_secs(60)).await;
     proxy
         .source
         .set_expiry(start_time() + Duration::from_secs(10 * 24 * 60 * 60));
@@ -39,6 +41,7 @@ async fn the_status_of_a_token_says_how_long_it_lives_and_where_it_is_from() {
         (&status["tenant_count"], &status["accepts_changes"]),
         (&json!(1), &json!(true))
     );
+    assert_eq!(status["changes_refused"], Value::Null);
     assert_eq!(status["counts"]["usable"], 1);
     assert_eq!(status["counts"], status["tokens"]);
     assert_eq!(status["next"], Value::Null);
@@ -48,9 +51,17 @@ async fn the_status_of_a_token_says_how_long_it_lives_and_where_it_is_from() {
     assert_eq!(token["reason"], "token available");
     assert_eq!(token["days_left"], 9.9);
     assert!(token["expires_at"].as_str().unwrap().ends_with('Z'), "{token}");
+    let seen_at = start_time() + Duration::from_secs(60);
+    assert_eq!(token["first_seen_at"], Rfc3339Timestamp(seen_at).to_string());
     assert_eq!(token["fingerprint"].as_str().unwrap().len(), 8);
     assert!(token["source"].is_string());
-    for unknown in ["data_access_expires_at", "scopes", "rejection", "renewed"] {
+    for unknown in [
+        "data_access_expires_at",
+        "scopes",
+        "issued_at",
+        "last_rejection",
+        "last_refresh",
+    ] {
         assert_eq!(token[unknown], Value::Null, "{unknown}: {token}");
     }
     assert!(!status.to_string().contains(SECOND_TOKEN));
@@ -65,20 +76,23 @@ async fn a_rejection_is_shown_with_its_reason_and_advice_which_goes_with_a_new_t
     let status = look(&proxy, "/admin/token-status").await;
     let token = &status["tenants"][0];
     assert_eq!((&token["usable"], &token["state"]), (&json!(false), &json!("dead")));
-    assert!(token["rejection"]["at"].is_string(), "{token}");
-    let reason = token["rejection"]["reason"].as_str().unwrap();
+    assert!(token["last_rejection"]["at"].is_string(), "{token}");
+    let reason = token["last_rejection"]["reason"].as_str().unwrap();
     assert!(reason.starts_with("Graph rejected the token"), "{reason}");
     assert!(
         token["advice"].as_str().unwrap().contains("store a new token"),
         "{token}"
     );
-    assert!(token["renewed"]["outcome"].is_string(), "{token}");
+    assert!(token["last_refresh"]["outcome"].is_string(), "{token}");
     proxy.publish_token(SECOND_TOKEN);
     sleep(Duration::from_millis(1)).await;
     let status = look(&proxy, "/admin/token-status").await;
     let token = &status["tenants"][0];
     assert_eq!((&token["usable"], &token["advice"]), (&json!(true), &Value::Null));
-    assert!(token["rejection"]["reason"].is_string(), "the last one stays: {token}");
+    assert!(
+        token["last_rejection"]["reason"].is_string(),
+        "the last one stays: {token}"
+    );
     let events = look(&proxy, "/admin/events").await;
     assert_eq!(kinds(&events), ["loaded", "rejected", "loaded"]);
     let text = events.to_string();
@@ -92,10 +106,8 @@ async fn without_a_token_the_advice_says_what_helps() {
     let status = look(&proxy, "/admin/token-status?tenant=default").await;
     let token = &status["tenants"][0];
     assert_eq!((&token["usable"], &token["fingerprint"]), (&json!(false), &Value::Null));
-    assert!(
-        token["advice"].as_str().unwrap().contains("PUT /admin/token"),
-        "{token}"
-    );
+    let advice = token["advice"].as_str().unwrap();
+    assert!(advice.ends_with("PUT /admin/token?tenant=default."), "{advice}");
     proxy.shutdown().await;
 }
 
@@ -141,7 +153,10 @@ async fn thousands_of_tenants_are_listed_page_by_page_and_searched() {
         bad["tenants"][0]["reason"].as_str().unwrap().contains("Fernet"),
         "{bad}"
     );
-    assert!(bad["tenants"][0]["advice"].is_string(), "{bad}");
+    let advice = bad["tenants"][0]["advice"].as_str().unwrap();
+    assert!(advice.ends_with("PUT /admin/token?tenant=Bad."), "{advice}");
+    let closed = look(&proxy, "/admin/token-status?tenant=t0001").await;
+    assert!(closed["tenants"][0]["first_seen_at"].is_string(), "{closed}");
     for query in ["limit=0", "limit=5000", "name=x", "state"] {
         let answer = proxy.admin_get(&format!("/admin/tenants?{query}")).await;
         let expected = if query == "state" { 200 } else { 400 };

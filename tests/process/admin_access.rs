@@ -153,7 +153,13 @@ async fn changes_are_switched_off_and_a_short_key_fails_the_start() {
         assert_eq!(answer.status, 403, "{request}: {}", answer.text);
         assert!(answer.message().contains("admin.writes"), "{request}: {}", answer.text);
     }
-    assert_eq!(status(sidecar.admin, LOCAL).json()["accepts_changes"], false);
+    let shown = status(sidecar.admin, LOCAL).json();
+    assert_eq!(shown["accepts_changes"], false);
+    let reason = shown["changes_refused"].as_str().unwrap();
+    assert!(
+        reason.contains("admin.writes") && reason.contains("set it to true"),
+        "{reason}"
+    );
     drop(sidecar);
     replace_file(&dir.path().join("key"), "short");
     let config = settings(&graph, "file = \"token\"", "[admin]\nkey = { file = \"key\" }\n");

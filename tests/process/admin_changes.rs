@@ -229,7 +229,8 @@ async fn a_listener_that_other_machines_reach_changes_nothing_and_a_socket_does(
         "{}",
         answer.text
     );
-    assert_eq!(token_status_at(local).await["accepts_changes"], false);
+    let shown = token_status_at(local).await;
+    assert_eq!(shown["changes_refused"], answer.message());
     drop(sidecar);
 
     let socket = dir.path().join("admin.sock");
