@@ -3,8 +3,9 @@
 // Names and messages come from files, databases and Graph. They are written as text and never as markup, so that none of
 // them becomes a part of the page; its Content-Security-Policy refuses what would.
 
-// A token of a user lives for 60 days: the full length of a bar.
-const LIFE_DAYS = 60;
+const DAY = 24 * 60 * 60 * 1000;
+// The ends of a shorter life, in days, have a time beside their dates.
+const SHORT_LIFE = 3;
 // The share of a rate limit from which the alert rules warn.
 const HIGH_USAGE = 0.8;
 
@@ -91,48 +92,57 @@ export function describeUsage({ kind, share }) {
   return [createBar(share, tone), quiet(`${Math.round(100 * share)} % of the limit: ${LIMITS[kind] ?? kind}`)];
 }
 
-function describeUnknownEnd(token) {
-  if (!token.usable) {
-    return "No token is in use.";
-  }
-  return token.expiry === "never" ? "It never expires." : "No end is known.";
-}
-
-/** The life of a token that is left, and what the operator has to do. */
+/** The life of a token, what is left of it, and what the operator has to do. */
 export function describeLife(token) {
-  const [, tone] = STATES[token.state] ?? [];
-  const parts = [];
-  if (token.days_left === null) {
-    parts.push(create("p", {}, describeUnknownEnd(token)));
-  } else {
-    const text = `${describeDays(token.days_left)} ${date.format(new Date(token.expires_at))}`;
-    parts.push(createBar(token.days_left / LIFE_DAYS, tone), create("p", {}, text));
-  }
+  const parts = token.usable ? describeRest(token) : [create("p", {}, describeNoToken(token))];
   if (!token.usable) parts.push(quiet(token.reason));
   if (token.advice) parts.push(create("p", { className: "advice" }, `What to do: ${token.advice}`));
   return parts;
 }
 
+function describeNoToken({ expires_at: end, days_left: days }) {
+  if (end === null) return "No token is in use.";
+  return `No token is in use. The last one ${days < 0 ? "ended" : "was to end"} on ${date.format(new Date(end))}.`;
+}
+
+/** What is left of the life of a token in use: a bar from the time at which it was issued, or first seen, to its end. */
+function describeRest({ state, expiry, issued_at: issued, first_seen_at: seen, expires_at: end, days_left: days }) {
+  const [, tone] = STATES[state] ?? [];
+  const start = issued ?? seen;
+  const life = (Date.parse(end) - Date.parse(start)) / DAY;
+  const format = life < SHORT_LIFE ? dateAndTime : date;
+  const ends = [start && [issued ? "issued" : "first seen", start], end && ["ends", end]].filter(Boolean);
+  const axis = ends.map(([what, time]) => create("span", {}, `${what} ${format.format(new Date(time))}`));
+  const below = axis.length ? [create("p", { className: "quiet axis" }, ...axis)] : [];
+  if (expiry === "never") return [create("p", {}, "Never expires"), createBar(1, `${tone} endless`), ...below];
+  if (expiry === "unknown") return [create("p", {}, "The end is unknown"), createBar(0, "unknown"), ...below];
+  // A row that was read before its token was used has no time at which its life began.
+  const bar = start ? [createBar(life > 0 ? days / life : 0, tone)] : [];
+  return [create("p", {}, describeDays(days)), ...bar, ...below];
+}
+
 function describeDays(days) {
-  if (days < 0) return "ended on";
-  if (days < 1) return "less than a day left, until";
-  return days < 2 ? "1 day left, until" : `${formatNumber(Math.floor(days))} days left, until`;
+  if (days < 0) return "The end has passed";
+  if (days < 1) return "Less than a day left";
+  return days < 2 ? "1 day left" : `${formatNumber(Math.floor(days))} days left`;
 }
 
 /** All that is known of a token, as terms and descriptions. */
 export function describeFacts(token, limit) {
-  const { renewed, rejection } = token;
+  const { last_refresh: refresh, last_rejection: rejection } = token;
   const facts = {
     State: token.reason,
     "Where from": token.source,
     Fingerprint: token.fingerprint,
     Generation: token.generation,
+    Issued: token.issued_at && formatTime(token.issued_at),
+    "First seen": token.first_seen_at && formatTime(token.first_seen_at),
     Ends: token.expires_at && formatTime(token.expires_at),
     "Data access ends": token.data_access_expires_at && formatTime(token.data_access_expires_at),
     "Renewal due": token.renew_at && formatTime(token.renew_at),
     Permissions: token.scopes?.join(", "),
     "Missing permissions": token.missing_scopes?.join(", "),
-    "Last renewal": renewed && `${renewed.outcome}, ${formatTime(renewed.at)}`,
+    "Last refresh": refresh && `${refresh.outcome.replaceAll("_", " ")}, ${formatTime(refresh.at)}`,
     "Last rejection": rejection && `${rejection.reason}, ${formatTime(rejection.at)}`,
   };
   const item = ([name, ...value]) => [create("dt", {}, name), create("dd", {}, ...value)];

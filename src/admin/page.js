@@ -12,7 +12,7 @@ const find = (id) => document.getElementById(id);
 /** Shows a text, or hides its element if it is empty. A screen reader reads it again only if it has changed. */
 function show(id, text) {
   const element = find(id);
-  if (element.textContent !== text) element.textContent = text;
+  if (element.textContent !== (text ?? "")) element.textContent = text ?? "";
   element.hidden = !text;
 }
 
@@ -132,7 +132,8 @@ const unescape = (text) => text.replace(/\\(.)/g, (_, letter) => (letter === "n"
 const filter = { search: "", state: "" };
 /** Where each page of tenants begins, up to the one that is shown. */
 let pages = [""];
-let isWritable = false;
+/** Why the listener takes no changes; `null` if it does. */
+let changesRefused = "";
 const rows = new Map();
 
 async function readTokens() {
@@ -141,7 +142,7 @@ async function readTokens() {
   // The operator has turned the page since.
   if (path !== tokensPath()) return;
   find("content").hidden = false;
-  isWritable = status.accepts_changes;
+  changesRefused = status.changes_refused;
   showStage(status);
   showStates(status.counts);
   showTenants(status.tenants);
@@ -153,12 +154,13 @@ function tokensPath() {
   return `admin/token-status?${new URLSearchParams(query.filter(([, value]) => value))}`;
 }
 
-function showStage({ ready, stage }) {
+function showStage({ ready, stage, tenants_from: unread }) {
   const [text, tone] = ready ? ["ready", "good"] : stage === "serving" ? ["not ready", "bad"] : [stage, "warn"];
   Object.assign(find("stage"), { textContent: text, className: `badge ${tone}` });
   find("as-of").textContent = `as of ${formatTime(Date.now())}`;
-  find("read-only").hidden = isWritable;
-  if (find("look").textContent === "Look now") find("look").disabled = !isWritable;
+  show("read-only", changesRefused && `Look now and New token are off: ${changesRefused}.`);
+  show("unread", unread && `The tenants cannot be read since ${formatTime(unread.since)}: ${unread.error}.`);
+  if (find("look").textContent === "Look now") find("look").disabled = changesRefused !== null;
 }
 
 /** Shows a choice for each state that a tenant has, with the number of its tenants. */
@@ -204,7 +206,11 @@ function showPages(count, next) {
 /** Creates the row of a tenant, whose parts follow the state of its token. */
 function createRow(tenant) {
   const [badge, life, facts] = [create("span"), create("div"), create("dl")];
-  const button = (text, label, onclick) => create("button", { type: "button", ariaLabel: `${text}: ${label}`, onclick }, text);
+  const button = (text, label, onclick) => {
+    const made = create("button", { type: "button", ariaLabel: `${text}: ${label}`, onclick }, text);
+    made.setAttribute("aria-describedby", "read-only");
+    return made;
+  };
   const look = button("Look now", tenant, () => lookNow(look, tenant));
   const replace = button("New token", tenant, () => askForToken(tenant));
   const name = create("div", {}, create("h3", {}, tenant), badge);
@@ -214,7 +220,7 @@ function createRow(tenant) {
   let shown;
   const update = (token) => {
     const limit = usage.get(tenant);
-    const next = JSON.stringify([token, limit, isWritable]);
+    const next = JSON.stringify([token, limit, changesRefused]);
     // What has not changed stays, and so does a selection in it.
     if (next === shown) return;
     shown = next;
@@ -222,8 +228,8 @@ function createRow(tenant) {
     Object.assign(badge, { textContent: text, className: `badge ${tone}` });
     life.replaceChildren(...describeLife(token));
     facts.replaceChildren(...describeFacts(token, limit));
-    if (look.textContent === "Look now") look.disabled = !isWritable;
-    replace.disabled = !isWritable;
+    if (look.textContent === "Look now") look.disabled = changesRefused !== null;
+    replace.disabled = changesRefused !== null;
   };
   return { element, update };
 }

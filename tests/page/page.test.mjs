@@ -2,87 +2,20 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 
-import { chromium } from "playwright-core";
+import { NARROW, WIDE, assertAccessible, closeWindow, context, forget, harness, open, page } from "./window.mjs";
+import { screenshotPath, sees, startHarness, text } from "./window.mjs";
 
-import { start } from "../clients/node/harness.mjs";
-
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const CHROMIUM = {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-};
-const NARROW = { width: 360, height: 740 };
-const WIDE = { width: 1200, height: 900 };
 const MARKUP = `<img src=x onerror="alert('run')"><script>alert('run')</script>`;
-
-let browser;
-before(async () => (browser = await chromium.launch(CHROMIUM)));
-after(() => browser.close());
-
-let harness;
-let context;
-let page;
-/** What the page requested, and what must not happen. */
-let requested;
-let faults;
-
-/** Opens the page in a window of its own. */
-async function open({ viewport = WIDE, colorScheme = "light", prepare = () => {} } = {}) {
-  context = await browser.newContext({ viewport, colorScheme });
-  // Long enough on a slow machine too.
-  context.setDefaultTimeout(120_000);
-  page = await context.newPage();
-  [requested, faults] = [[], []];
-  context.on("request", (request) => requested.push(request.url()));
-  page.on("pageerror", (error) => faults.push(error.message));
-  page.on("dialog", (dialog) => (faults.push(dialog.message()), dialog.dismiss()));
-  page.on("console", (line) => /Content Security Policy|Trusted/.test(line.text()) && faults.push(line.text()));
-  await prepare();
-  await page.goto(harness.admin);
-}
-
-const text = (selector) => page.locator(selector).first();
-const tenants = () => page.locator("#tenants h3").allTextContents();
-
-/** Waits until a locator has a text. */
-async function sees(locator, pattern) {
-  await locator.filter({ hasText: pattern }).first().waitFor();
-}
-
-/** Fails if axe finds anything, or the page is wider than its window. */
-async function assertAccessible() {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join("\n")}`);
-  assert.deepEqual(found, []);
-  const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  assert.ok(content <= width, `${content} pixels in ${width}`);
-}
-
-async function closeWindow() {
-  await context.close();
-  assert.deepEqual(faults, []);
-  assert.deepEqual(requested.filter((url) => new URL(url).origin !== harness.admin), []);
-}
 
 describe("the status page of one token", () => {
   // With the app's id and secret, graphward asks Graph when the token ends.
   const more = `[app]\nid = "1234567890123456"\nsecret = { file = "secret" }\n`;
-  beforeEach(async () => (harness = await start({ more })));
+  beforeEach(() => startHarness({ more }));
   afterEach(async () => {
     try {
       await closeWindow();
@@ -107,6 +40,7 @@ describe("the status page of one token", () => {
         await sees(text("#usage"), "93 %");
         await page.locator("summary").click();
         await sees(text("dl"), "Fingerprint");
+        await sees(text("dl"), "Issued");
         await assertAccessible();
         await page.screenshot({ path: await screenshotPath(`${colorScheme}-${viewport.width}`), fullPage: true });
         await page.getByRole("button", { name: "New token" }).click();
@@ -186,7 +120,7 @@ describe("the status page of one token", () => {
   test("writes names and messages as text", async () => {
     const alter = (name, value) => {
       if (/^(at|time|.*_at)$/.test(name)) return value;
-      return typeof value === "string" || name === "advice" ? MARKUP : value;
+      return typeof value === "string" || ["advice", "changes_refused"].includes(name) ? MARKUP : value;
     };
     const label = MARKUP.replaceAll('"', '\\"');
     const body = `graphward_graph_rate_limit_usage_ratio{tenant="${label}",kind="<b>"} 0.5\n`;
@@ -198,12 +132,26 @@ describe("the status page of one token", () => {
       await page.route(/metrics/, (route) => route.fulfill({ contentType: "text/plain", body }));
     };
     await open({ prepare });
-    for (const part of ["#tenants h3", "#tenants .badge", "#tenants .advice", "#events", "#usage"]) {
+    for (const part of ["#tenants h3", "#tenants .badge", "#tenants .advice", "#events", "#usage", "#read-only"]) {
       await sees(text(part), MARKUP);
     }
+    await assertAccessible();
+    assert.equal(await page.locator("img, script:not([src]), b").count(), 0);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+  });
+
+  test("writes the reasons of refusals as text", async () => {
+    await open();
+    const refusal = { status: 409, json: { error: { message: MARKUP } } };
+    await page.route(/admin.(token$|token.tenant|refresh|last-hour)/, (route) => route.fulfill(refusal));
     await page.getByRole("button", { name: "New token" }).click();
-    await sees(text("#token-tenant"), MARKUP);
+    await page.locator("#token").fill("EAAG");
     await page.getByRole("button", { name: "Use this token" }).click();
+    await sees(text("#token-refused"), MARKUP);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.locator("#look").click();
+    await sees(text("#refused"), MARKUP);
+    await sees(text("#problem"), MARKUP);
     await assertAccessible();
     assert.equal(await page.locator("img, script:not([src]), b").count(), 0);
     await page.unrouteAll({ behavior: "ignoreErrors" });
@@ -236,14 +184,14 @@ describe("the status page of one token", () => {
     assert.equal(arrived, 0);
     assert.deepEqual(violations, ["connect-src", "img-src", "no HTML", "require-trusted-types-for"]);
     assert.equal(await page.title(), "graphward");
-    [requested, faults] = [[], []];
+    forget();
   });
 });
 
 describe("the status page behind a key", () => {
   before(async () => {
     const prepare = (folder) => writeFile(join(folder, "key"), "a-key-of-the-operator");
-    harness = await start({ prepare, more: `[admin]\nkey = { file = "key" }\n` });
+    await startHarness({ prepare, more: `[admin]\nkey = { file = "key" }\n` });
   });
   after(() => harness.close());
   afterEach(closeWindow);
@@ -265,21 +213,31 @@ describe("the status page behind a key", () => {
   });
 });
 
-describe("the status page of a listener that takes no changes", () => {
-  before(async () => (harness = await start({ more: "[admin]\nwrites = false\n" })));
-  after(() => harness.close());
-  afterEach(closeWindow);
+for (const [what, settings, reason, remedy] of [
+  ["with admin.writes = false", { more: "[admin]\nwrites = false\n" }, "admin.writes is false", "set it to true"],
+  ["that other machines reach, without a key", { admin: "0.0.0.0" }, "other machines can reach", "set admin.key"],
+]) {
+  describe(`the status page of a listener ${what}`, () => {
+    before(() => startHarness(settings));
+    after(() => harness.close());
+    afterEach(closeWindow);
 
-  test("says so", async () => {
-    await open();
-    await sees(text("#read-only"), "This listener takes no changes of tokens.");
-    for (const name of ["Look now", "Look now: default", "New token: default"]) {
-      assert.ok(await page.getByRole("button", { name, exact: true }).isDisabled(), name);
-    }
+    test("says why its buttons are off, and how to change that", async () => {
+      await open();
+      await sees(text("#read-only"), reason);
+      await sees(text("#read-only"), remedy);
+      const why = await page.locator("#read-only").textContent();
+      for (const name of ["Look now", "Look now: default", "New token: default"]) {
+        const button = page.getByRole("button", { name, exact: true, description: why });
+        assert.ok(await button.isDisabled(), name);
+      }
+      await assertAccessible();
+    });
   });
-});
+}
 
 describe("the status page of ten thousand tenants", () => {
+  const tenants = () => page.locator("#tenants h3").allTextContents();
   const name = (index) => `shop-${String(index).padStart(5, "0")}`;
   before(async () => {
     const prepare = async (folder, issue) => {
@@ -291,7 +249,7 @@ describe("the status page of ten thousand tenants", () => {
       await Promise.all(Array.from({ length: 10_000 }, write));
     };
     const more = `[routing]\nheader = "X-Tenant-Id"\n[tenants_from]\nfile = "tenants/{tenant}"\n`;
-    harness = await start({ prepare, more });
+    await startHarness({ prepare, more });
   });
   after(() => harness.close());
   afterEach(closeWindow);
@@ -330,10 +288,3 @@ describe("the status page of ten thousand tenants", () => {
     await sees(text("#events"), "set");
   });
 });
-
-/** Where a screenshot goes that a person looks at. */
-async function screenshotPath(name) {
-  const folder = join(process.env.CARGO_TARGET_DIR ?? "target", "page", "screenshots");
-  await mkdir(folder, { recursive: true });
-  return join(folder, `${name}.png`);
-}

@@ -21,16 +21,18 @@ export const SECRET = "0123456789abcdef0123456789abcdef";
 /** Starts a harness. With `proof`, Graph requires an appsecret_proof, and graphward knows the secret. With `tls`,
  * graphward accepts HTTPS as well, with a CA of its own: `ca` is the path of its certificate. With `tenants`, the ids of each
  * by its name, they have a token each, which may act on these ids only; `tenantsFrom` is the place of their tokens if it is not
- * files. `prepare` writes further files, with a function that issues tokens; `more` is further configuration. */
-export async function start({ proof = false, tls = false, tenants, tenantsFrom, prepare = () => {}, more = "" } = {}) {
+ * files. `prepare` writes further files, with a function that issues tokens; `more` is further configuration. `admin` is the
+ * address of the admin listener, on any port. */
+export async function start(options = {}) {
+  const { proof = false, tls = false, tenants, tenantsFrom, prepare = () => {}, more = "", admin = "127.0.0.1" } = options;
   const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")), tenants, tenantsFrom);
   try {
     await writeFile(join(harness.folder, "secret"), SECRET);
     await harness.startGraph(proof ? ["--proof", "required"] : []);
     for (const name of Object.keys(tenants ?? { token: [] })) await harness.dropToken(name);
     if (tls) await harness.createCa();
-    await prepare(harness.folder, () => harness.issue());
-    await harness.startGraphward((tls ? TLS : "") + (proof ? APP : "") + more);
+    await prepare(harness.folder, (properties) => harness.issue(properties));
+    await harness.startGraphward((tls ? TLS : "") + (proof ? APP : "") + more, admin);
     return harness;
   } catch (error) {
     await harness.close();
@@ -63,12 +65,14 @@ class Harness {
     this.ca = join(this.folder, "tls/ca.pem");
   }
 
-  async startGraphward(more) {
-    await writeFile(join(this.folder, "graphward.toml"), config(this.graph, tokens(this.#tenants, this.#tenantsFrom), more));
+  async startGraphward(more, admin) {
+    const sources = tokens(this.#tenants, this.#tenantsFrom);
+    await writeFile(join(this.folder, "graphward.toml"), config(this.graph, admin, sources, more));
     const waitForLines = this.#spawn(["serve"]);
     const address = (name) =>
       new RegExp(`"${name} listener started".*"address":"([^"]+)"|"address":"([^"]+)".*"${name} listener started"`);
-    [this.proxy, this.admin] = await waitForLines(address("proxy"), address("admin"));
+    const [proxy, bound] = await waitForLines(address("proxy"), address("admin"));
+    [this.proxy, this.admin] = [proxy, bound.replace("0.0.0.0", "127.0.0.1")];
   }
 
   #spawn(args) {
@@ -166,10 +170,10 @@ function tokens(tenants, tenantsFrom) {
   return `[routing]\nheader = "X-Tenant-Id"\n${sections.join("")}`;
 }
 
-function config(graph, tokens, more) {
+function config(graph, admin, tokens, more) {
   return `
 listen.proxy = "127.0.0.1:0"
-listen.admin = "127.0.0.1:0"
+listen.admin = "${admin}:0"
 [upstream]
 ca_file = "ca.pem"
 connect_to = { "graph.facebook.com" = "${graph}", "lookaside.fbsbx.com" = "${graph}" }
