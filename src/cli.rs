@@ -130,7 +130,7 @@ enum CliCommand {
     /// Create a certificate for Graph's host names, for clients that require https
     #[command(after_help = "Examples:\n  graphward ca --out tls\n  graphward ca --out tls --name graphward.internal")]
     Ca(CaArgs),
-    /// Check the configuration: sources, tokens, app, phone numbers and the way to Graph
+    /// Check the configuration: sources, tokens, app, phone numbers and the connection to Graph
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
     /// Check readiness: exit 0 if the sidecar is ready, 1 if not, within 2 seconds
@@ -139,7 +139,7 @@ enum CliCommand {
     /// Show the tokens of a running sidecar: state, expiry, source, and what to do
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
-    /// Let a running sidecar look at its token sources now, and renew what is due
+    /// Make a running sidecar look at its token sources now, and renew what is due
     #[command(after_help = help::REFRESH)]
     Refresh(RefreshArgs),
     /// Send a WhatsApp message through a running sidecar and print its id

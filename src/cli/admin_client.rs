@@ -167,7 +167,7 @@ pub(super) async fn find_sidecar(
         return Err("all tenants are in tenants_from, where a sidecar notices the change".to_owned());
     }
     if status.get("source_identity") != Some(&source_identity.into()) {
-        return Err(format!("what runs at {address} is no sidecar with these token sources"));
+        return Err(format!("what runs at {address} is not a sidecar with these token sources"));
     }
     if status.get("accepts_changes") != Some(&true.into()) {
         let reason = status.get("changes_refused").and_then(Value::as_str);
@@ -227,7 +227,7 @@ mod tests {
             ),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
-                format!("what runs at {admin} is no sidecar with these token sources"),
+                format!("what runs at {admin} is not a sidecar with these token sources"),
             ),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n".to_owned() + &"x".repeat(70_000),

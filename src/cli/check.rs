@@ -35,7 +35,7 @@ use report::{Finding, Level, Report, Section};
 pub struct CheckArgs {
     #[command(flatten)]
     report: ReportArgs,
-    /// Phone number id to look at [default: check.phone_number_id, else those of the token's accounts]
+    /// Phone number id to check [default: check.phone_number_id, else those of the token's accounts]
     #[arg(long, value_name = "ID", value_parser = parse_number_id)]
     phone_number_id: Option<String>,
     /// Compare a token, read from stdin or a hidden prompt, with the current one, before `token set` puts it in its place

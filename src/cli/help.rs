@@ -22,45 +22,51 @@ Starts the sidecar on a free port (or on listen.proxy), then the command, with t
                                 the variable named before, or else the system's
   NODE_USE_ENV_PROXY            1: Node's fetch uses the proxy
 
-The command does not get variables that begin with GRAPHWARD_, nor those that the configuration
-names as the places of secrets. Its standard streams are its own; the sidecar logs to standard error.
+The command does not get variables that begin with GRAPHWARD_, nor those from which the
+configuration reads secrets, unless --keep-env names them. Its standard streams are its own; the
+sidecar logs to standard error.
 
 Examples:
   graphward exec -- npm run dev
   graphward exec --token-file token -- python run_server.py
   graphward exec --url-env WHATSAPP_API_URL=/v25.0 -- env WHATSAPP_TOKEN=unused gunicorn app:app
 
-Signals: the command gets SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2. SIGHUP also reloads
-the configuration.
+Signals: the command gets SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2. SIGHUP also
+reloads the configuration.
 
 Exit codes: that of the command, or 128 plus the signal that ended it; 126 the command cannot be
-executed, 127 it does not exist. Before the command starts, as `serve`: 1, 2, 3, 4.";
+executed, 127 it does not exist. Before the command starts: 1, 2, 3 or 4, as for `serve`.";
 
 pub(super) const STATUS: &str = "\
+States: usable; ends_7d, ends_1d (usable, ends within 7 days or 1 day); dead (no token can be used);
+undecryptable (no Fernet key decrypts it); withdrawn (its source no longer has it).
+
 Examples:
   graphward status
   graphward status --tenant acme --json
   graphward status --state dead
 
-Exit codes: 0 the sidecar is ready and all tokens shown are usable, 1 not so, or no answer, 2 usage
-or configuration.";
+Exit codes: 0 the sidecar is ready and all tokens shown are usable, 1 it is not, or a token is not,
+or it does not answer, 2 usage or configuration.";
 
 pub(super) const REFRESH: &str = "\
-Answers when the sidecar is done, and shows the new status.
+Waits until the sidecar is done, and shows the new status.
 
 Examples:
   graphward refresh
   graphward refresh --tenant acme
 
-Exit codes: as of `status`.";
+Exit codes: as for `status`.";
 
 pub(super) const SEND_TEST: &str = "\
 Examples:
   graphward send-test --to +15550100 --phone-number-id 106540352242922
   graphward send-test --to +15550100 --phone-number-id 106540352242922 --text 'Hello'
 
-A text arrives only within 24 hours of the recipient's last message; outside of them Graph accepts
-it, and it never arrives. Exit codes: 0 accepted, 1 not accepted, 2 usage or configuration.";
+WhatsApp delivers a text only within 24 hours after the recipient's last message. Later, Graph still
+accepts it, but WhatsApp never delivers it; a template, the default, arrives at any time.
+
+Exit codes: 0 Graph accepted the message, 1 it did not, 2 usage or configuration.";
 
 pub(super) const PRINT_CONFIG: &str = "\
 Takes the flags of `serve`. Secrets are never in the configuration: it names where they are.
@@ -87,8 +93,8 @@ Reads every source once and asks Graph: what kind of token it is and when it end
 the permissions that WhatsApp needs, whether app.id and app.secret belong together, whether the
 phone number ids are right. Says what is wrong and what to do. Never prints a token.
 
-Of tenants_from it counts the tenants, asks Graph about their tokens, and lists the first twenty
-bad ones; --tenant checks one of them in full.
+Counts the tenants of [tenants_from], asks Graph about their tokens, and lists the first twenty bad
+ones; --tenant checks one of them in full.
 
 Examples:
   graphward check
@@ -121,8 +127,9 @@ Example:
   graphward serve --token-file /run/graphward/token
   curl http://127.0.0.1:8080/v25.0/me
 
-Signals: SIGTERM, SIGINT and SIGQUIT complete the requests in flight; a second one, at least a second
-later, closes them. SIGHUP reloads the configuration and its secrets, except in a terminal.
+Signals: SIGTERM, SIGINT and SIGQUIT complete the requests in flight, then stop; a second one, at
+least a second later, closes them. SIGHUP reloads the configuration and its secrets, except in a
+terminal.
 
 Exit codes: 0 clean shutdown, 1 other failure, 2 usage or configuration, 3 cannot bind, 4 no valid
 token with --require-token.";

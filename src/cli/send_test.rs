@@ -174,7 +174,7 @@ fn number(text: &str) -> Result<String, &'static str> {
 }
 
 fn id(text: &str) -> Result<String, &'static str> {
-    let error = "must be the numeric id of the phone number, which API setup of the app shows below the number";
+    let error = "must be the numeric id of the phone number, which the app's dashboard shows below the number (WhatsApp > API Setup)";
     is_graph_id(text).then(|| text.to_owned()).ok_or(error)
 }
 

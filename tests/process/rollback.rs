@@ -282,7 +282,7 @@ async fn without_a_sidecar_the_command_checks_and_stores_the_token() {
     });
     let set = token_command(dir.path(), &["set"], &second);
     assert!(
-        text(&set.stdout).contains("is no sidecar with these token sources"),
+        text(&set.stdout).contains("is not a sidecar with these token sources"),
         "{}",
         text(&set.stderr)
     );

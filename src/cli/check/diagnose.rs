@@ -90,7 +90,7 @@ fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<F
     if let Some(configured) = config.app.id.as_deref()
         && (token.is_of_other_app || inspection.app_id.as_deref().is_some_and(|own| own != configured))
     {
-        let message = format!("it is of another app than app.id, {configured}");
+        let message = format!("it belongs to another app than app.id, {configured}");
         let finding = Finding::bad("token", "token_of_other_app", message);
         findings
             .push(finding.advise("Set app.id and app.secret to those of its app, or generate a token for this app."));
@@ -162,7 +162,7 @@ fn scope_finding(token: &TokenFacts) -> Option<Finding> {
 fn app_finding(facts: &Facts, config: &Config) -> Option<Finding> {
     let Some(answer) = &facts.app else {
         let is_whole = config.app.id.is_some() && config.app.secret.is_some();
-        let message = "app.id and app.secret are not both set: no renewals, and Graph may not tell when the token ends";
+        let message = "app.id and app.secret are not both set: no renewals, and Graph may not say when the token ends";
         return (!is_whole).then(|| Finding::new(Level::Note, "app", "no_app", message));
     };
     let id = config.app.id.as_deref().unwrap_or_default();
@@ -189,13 +189,13 @@ fn proof_finding(token: &TokenFacts, config: &Config) -> Option<Finding> {
         ProofAnswer::OnlyWithout | ProofAnswer::Refused => {
             let message = "Graph refuses the appsecret_proof that app.secret makes for this token";
             let finding = Finding::bad("proof", "proof_refused", message);
-            finding.advise("Set app.secret to the secret of the app that the token is of.")
+            finding.advise("Set app.secret to the secret of the app that the token belongs to.")
         }
         ProofAnswer::Unknown => Finding::new(
             Level::Note,
             "proof",
             "not_asked",
-            "Graph did not tell whether it accepts it",
+            "Graph did not say whether it accepts the appsecret_proof",
         ),
     })
 }

@@ -28,9 +28,9 @@ pub(super) fn number_findings(token: &TokenFacts) -> Vec<Finding> {
         findings.extend(numbers);
     }
     if findings.is_empty() && token.proof.is_some() {
-        let message = "the token names no WhatsApp Business Account, so no phone number was looked at";
+        let message = "the token names no WhatsApp Business Account, so no phone number was checked";
         let finding = Finding::new(Level::Note, "number", "no_number", message);
-        findings.push(finding.advise("To look at one: --phone-number-id, or [check] phone_number_id."));
+        findings.push(finding.advise("To check one: --phone-number-id, or [check] phone_number_id."));
     }
     findings
 }
@@ -110,7 +110,7 @@ fn id_finding(NumberFacts { id, is_named, found }: &NumberFacts, accounts: &[Acc
     } else {
         let accounts: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
         let accounts = accounts.join(", ");
-        let message = format!("{id} is no phone number of the token's WhatsApp Business Accounts ({accounts})");
+        let message = format!("{id} is not a phone number of the token's WhatsApp Business Accounts ({accounts})");
         mistake("number_of_other_account", message)
     };
     finding.advise(right_ids(&all))
