@@ -3,12 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 
 use fake_graph::CodeRequest;
-use serde_json::Value;
+use serde_json::{Value, json};
+use toml::de::{DeTable, DeValue};
 
 use crate::support::place::{APP, targets};
-use crate::support::{APP_SECRET, Graph, Shell, Sidecar, block, fingerprint, settings, together, wait_until};
+use crate::support::{APP_SECRET, Client, Graph, Shell, Sidecar, block, fingerprint, network_settings, settings};
+use crate::support::{together, wait_until};
 
 const ADMIN: &str = "docs/admin.md";
 const COMMANDS: &str = "docs/commands.md";
@@ -212,4 +216,114 @@ async fn clients_that_insist_on_https_go_through_the_proxy_with_the_variables_of
         let answer = shell.run(&script, "");
         assert!(answer.contains("\"id\""), "{script}: {answer}");
     }
+}
+
+/// The tables, lists and texts of TOML.
+fn as_json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Array(items) => items.iter().map(|item| as_json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let fields = table.iter();
+            fields
+                .map(|(key, value)| (key.get_ref().to_string(), as_json(value.get_ref())))
+                .collect()
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => Value::Null,
+    }
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items.map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+/// A secret as its store answers, which the pointer of the source leads to.
+fn answer_of_store(source: &Value, token: &str) -> String {
+    match source["pointer"].as_str() {
+        None => token.to_owned(),
+        Some("/access_token") => json!({ "access_token": token }).to_string(),
+        Some("/SecretString/access_token") => {
+            json!({ "Name": "prod/whatsapp", "SecretString": json!({ "access_token": token }).to_string() }).to_string()
+        }
+        Some(other) => panic!("no store answers with {other}"),
+    }
+}
+
+/// Answers each request that has this header with this text.
+fn serve(header: String, answer: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut head, mut byte) = (stream.unwrap(), Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.extend(byte);
+            }
+            let head = String::from_utf8(head).unwrap().to_lowercase();
+            let status = if head.contains(&header) {
+                "200 OK"
+            } else {
+                "403 Forbidden"
+            };
+            let length = answer.len();
+            let response =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
+            drop(stream.write_all(response.as_bytes()));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_each_recipe_reaches_graph() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes.md")).unwrap();
+    let mut tried = Vec::new();
+    for recipe in text.split("\n```toml\n").skip(1) {
+        let recipe = recipe.split("\n```").next().unwrap();
+        let table = DeTable::parse(recipe).unwrap().into_inner();
+        let source = &as_json(&DeValue::Table(table))["token"]["source"];
+        let token = graph.sim.issue(None);
+        let answer = answer_of_store(source, &token);
+        let mut shell = Shell::new().with("ANOTHER_SECRET", "hunter2");
+        let folder = shell.path().display().to_string();
+        let mut recipe = recipe.replace("/run", &folder);
+        if let [program, arguments @ ..] = &texts(&source["exec"])[..] {
+            let kept = texts(&source["keep_env"]);
+            // It gets the variables that the recipe names, and no other.
+            let named = kept.iter().map(|name| format!("[ \"${name}\" = \"of {name}\" ] && "));
+            let conditions: String = named.collect();
+            let script = format!(
+                "[ \"$*\" = '{}' ] && {conditions}[ -z \"$ANOTHER_SECRET\" ] && echo '{answer}'",
+                arguments.join(" ")
+            );
+            shell.write_program(program, &script);
+            for name in kept {
+                let value = format!("of {name}");
+                shell = shell.with(name, value);
+            }
+            tried.push(program.clone());
+        } else if let Some(url) = source["http"].as_str() {
+            shell.write("awssmatoken", "a-nonce");
+            let address = serve("x-aws-parameters-secrets-token: a-nonce".to_owned(), answer);
+            let (_, rest) = url.split_once("://").unwrap();
+            recipe = recipe.replace(rest.split('/').next().unwrap(), &address.to_string());
+            tried.push("http".to_owned());
+        } else if source["file"].is_string() {
+            fs::create_dir(shell.path().join("graphward")).unwrap();
+            shell.write("graphward/token", &answer);
+            tried.push("file".to_owned());
+        } else {
+            assert!(recipe.contains("postgres = "), "{recipe}");
+            continue;
+        }
+        let settings = network_settings(&graph) + &recipe;
+        let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
+        let mut client = Client::connect(sidecar.proxy).await;
+        assert_eq!(client.text("hello").await.status, 200, "{recipe}: {}", sidecar.stdout());
+        graph.assert_last_token(&token);
+    }
+    assert_eq!(tried, ["file", "vault", "http", "aws", "gcloud", "op", "doppler"]);
 }

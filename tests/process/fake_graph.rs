@@ -73,8 +73,7 @@ async fn the_fake_graph_does_what_its_page_says() {
     let [graph, control, proxy] = free_ports();
     let shell = Shell::new()
         .with("GRAPHWARD_LISTEN", format!("127.0.0.1:{proxy}"))
-        .with("GRAPHWARD_ADMIN", "127.0.0.1:0")
-        .with("GRAPHWARD_HEAL_HOLD_TIMEOUT", "60s");
+        .with("GRAPHWARD_ADMIN", "127.0.0.1:0");
     let local = |line: &str| {
         let ports = [("8443", graph), ("8444", control), ("8080", proxy)];
         let replaced = ports.iter().fold(line.to_owned(), |line, (usual, port)| {

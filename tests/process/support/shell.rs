@@ -27,7 +27,7 @@ pub(crate) fn block(page: &str, section: &str, language: &str) -> String {
 /// A directory of a user, in which commands run with these variables alone.
 pub(crate) struct Shell {
     pub(crate) dir: TempDir,
-    variables: Vec<(&'static str, OsString)>,
+    variables: Vec<(String, OsString)>,
 }
 
 impl Shell {
@@ -40,10 +40,9 @@ impl Shell {
         let mut path = programs.into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
-        Self {
-            dir,
-            variables: vec![("PATH", path)],
-        }
+        let variables = vec![("PATH".to_owned(), path)];
+        // A token may be late on a busy machine.
+        Self { dir, variables }.with("GRAPHWARD_HEAL_HOLD_TIMEOUT", "60s")
     }
 
     /// One whose graphward is in front of this Graph, and takes free ports.
@@ -56,8 +55,8 @@ impl Shell {
     }
 
     /// Sets a variable; the last value counts.
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
-        self.variables.push((name, value.into()));
+    pub(crate) fn with(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
     }
 
