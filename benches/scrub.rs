@@ -18,10 +18,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use graphward::graph::{BodyFormat, ClientCredentialPolicy, ScrubMode, Scrubber, find_batch_rejection, scrub};
+use graphward::graph::{
+    BodyFormat, ClientCredentialPolicy, ScrubMode, ScrubRules, Scrubber, SignPolicy, find_batch_rejection, scrub,
+};
 use tokio::time::Instant;
 
-const POLICY: ClientCredentialPolicy = ClientCredentialPolicy::Replace;
+const RULES: ScrubRules = ScrubRules::new(ClientCredentialPolicy::Replace, SignPolicy::Read);
 const CHUNK_BYTES: usize = 64 * 1024;
 
 fn main() {
@@ -89,7 +91,7 @@ fn main() {
     ] {
         let body = Bytes::from(body);
         let speed = megabytes_a_second(&body, repeats, || {
-            black_box(scrub(format, POLICY, body.clone()).unwrap());
+            black_box(scrub(format, RULES, body.clone()).unwrap());
         });
         println!("{name:36}{:>9}{speed:>8.0}", body.len());
         if let BodyFormat::Multipart { boundary } = format {
@@ -106,7 +108,7 @@ fn main() {
 }
 
 fn stream(boundary: &[u8], body: &[u8]) {
-    let mut scrubber = Scrubber::new(boundary, POLICY, ScrubMode::Remove);
+    let mut scrubber = Scrubber::new(boundary, RULES, ScrubMode::Remove);
     for chunk in body.chunks(CHUNK_BYTES) {
         let mut out = BytesMut::with_capacity(chunk.len());
         scrubber.push(chunk, &mut out).unwrap();

@@ -62,7 +62,9 @@ pub mod verdict;
 
 pub use batch::find_batch_rejection;
 pub use calls::Calls;
-pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, parse_authorization};
+pub use credential::{
+    AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, SignPolicy, parse_authorization,
+};
 pub use encoding::{decode, restrict_accept_encoding};
 pub use error::GraphError;
 pub use explain::{Explanation, explain, is_action_required, is_own_code};
@@ -74,7 +76,7 @@ pub use path::{EndpointId, PathTemplate};
 pub use phone_number::PhoneNumber;
 pub use proof::{AppSecretProof, ProofMode, ProofSigner};
 pub use redact::redact;
-pub use scrub::{BodyFormat, ScrubError, ScrubMode, ScrubReport, Scrubber, scrub};
+pub use scrub::{BodyFormat, ScrubError, ScrubMode, ScrubReport, ScrubRules, Scrubber, scrub};
 pub use sign::TenantSigns;
 pub use target::{ScrubbedTarget, Target, TargetError};
 pub use usage::Usage;

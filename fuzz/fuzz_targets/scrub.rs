@@ -1,12 +1,13 @@
 //! No credential of a body survives `Replace`, every other byte does, and cleaning twice changes nothing. The output of a
-//! multipart form that streams does not depend on its chunks, and keeps its length if it is masked.
+//! multipart form that streams does not depend on its chunks, keeps its length if it is masked, and says the same about its tenant.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use bytes::{Bytes, BytesMut};
 use graphward::graph::{
-    BodyFormat, ClientCredentialPolicy, ParameterCredential, ScrubError, ScrubMode, ScrubReport, Scrubber, scrub,
+    BodyFormat, ClientCredentialPolicy, ParameterCredential, ScrubError, ScrubMode, ScrubReport, ScrubRules, Scrubber,
+    SignPolicy, scrub,
 };
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
@@ -27,7 +28,7 @@ const KINDS: [&str; 4] = [
     "multipart/form-data; boundary=\"--\"",
     "application/json",
 ];
-const FORM: [&str; 16] = [
+const FORM: [&str; 18] = [
     "",
     "&",
     "=",
@@ -44,8 +45,10 @@ const FORM: [&str; 16] = [
     "EAAG",
     "+",
     "[]",
+    "&ids[]=1,2",
+    "&%69d=",
 ];
-const MULTIPART: [&str; 16] = [
+const MULTIPART: [&str; 18] = [
     "",
     "\r\n",
     "\n",
@@ -62,8 +65,10 @@ const MULTIPART: [&str; 16] = [
     "access_token",
     "1|s",
     "null",
+    "tenant:a",
+    "\r\n--b\r\nContent-Disposition: form-data; name=\"ids[]\"\r\n\r\n1,2",
 ];
-const JSON: [&str; 16] = [
+const JSON: [&str; 18] = [
     "",
     "{",
     "}",
@@ -80,6 +85,8 @@ const JSON: [&str; 16] = [
     "\"a\":1",
     "\\",
     "\"",
+    "\"id\":12",
+    "\"ids\":[\"1\",2]",
 ];
 
 type Left = Result<(Vec<u8>, ScrubReport), ScrubError>;
@@ -138,6 +145,7 @@ fuzz_target!(|input: Input<'_>| {
             (Err(one), Err(other)) => assert_eq!(one, other),
             (Ok((memory, found)), Ok((streamed, also))) => {
                 assert_eq!((found.credential, found.has_batch), (also.credential, also.has_batch));
+                assert_eq!(found.signs, also.signs);
                 if !found.credential.is_forwarded() {
                     assert_eq!(memory, streamed);
                 }
@@ -148,12 +156,12 @@ fuzz_target!(|input: Input<'_>| {
 });
 
 fn scrubbed(format: &BodyFormat, policy: ClientCredentialPolicy, body: &[u8]) -> Left {
-    let (left, report) = scrub(format, policy, Bytes::copy_from_slice(body))?;
+    let (left, report) = scrub(format, rules(policy), Bytes::copy_from_slice(body))?;
     Ok((left.to_vec(), report))
 }
 
 fn pushed(boundary: &[u8], policy: ClientCredentialPolicy, mode: ScrubMode, body: &[u8], lengths: &[u8]) -> Left {
-    let mut scrubber = Scrubber::new(boundary, policy, mode);
+    let mut scrubber = Scrubber::new(boundary, rules(policy), mode);
     let mut out = BytesMut::new();
     let mut rest = body;
     for length in lengths.iter().cycle() {
@@ -196,4 +204,9 @@ fn is_credential(parameter: &[u8]) -> bool {
     let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
     let name: Vec<u8> = percent_encoding::percent_decode(name).collect();
     [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"].contains(&&name[..])
+}
+
+/// The policy, with the names of tenants read.
+const fn rules(credentials: ClientCredentialPolicy) -> ScrubRules {
+    ScrubRules::new(credentials, SignPolicy::Read)
 }

@@ -19,6 +19,15 @@ pub enum ClientCredentialPolicy {
     KeepAll,
 }
 
+/// Whether what a request says about its tenant is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SignPolicy {
+    /// It is read, and `tenant:NAME` in the place of a token is removed.
+    Read,
+    /// There is one tenant only: `tenant:NAME` is a token like any other.
+    Ignore,
+}
+
 /// The credentials among the parameters of a request, and what became of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ParameterCredential {
@@ -72,7 +81,7 @@ impl ParameterCredential {
 
 /// Reads the value of an `Authorization` header.
 #[must_use]
-pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
+pub fn parse_authorization(value: &[u8], signs: SignPolicy) -> HeaderCredential {
     let value = value.trim_ascii();
     let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
     let Some((scheme, token)) = value.split_at_checked(end) else {
@@ -90,7 +99,7 @@ pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
     };
     if is_placeholder(token.iter().copied()) {
         HeaderCredential::Absent
-    } else if is_token_slot(token.iter().copied()) {
+    } else if signs == SignPolicy::Read && is_token_slot(token.iter().copied()) {
         HeaderCredential::TokenSlot(scheme)
     } else if is_app_token(token.iter().copied()) {
         HeaderCredential::AppToken(scheme)
@@ -151,7 +160,7 @@ mod tests {
             "Bearer\tnull",
         ] {
             assert_eq!(
-                parse_authorization(value.as_bytes()),
+                parse_authorization(value.as_bytes(), SignPolicy::Read),
                 HeaderCredential::Absent,
                 "{value:?}"
             );
@@ -181,7 +190,13 @@ mod tests {
             ("BearerEAAG", Other),
             ("null EAAG", Other),
         ] {
-            assert_eq!(parse_authorization(value.as_bytes()), expected, "{value:?}");
+            assert_eq!(
+                parse_authorization(value.as_bytes(), SignPolicy::Read),
+                expected,
+                "{value:?}"
+            );
         }
+        let slot = parse_authorization(b"OAuth tenant:acme", SignPolicy::Ignore);
+        assert_eq!(slot, Token(AuthScheme::OAuth));
     }
 }

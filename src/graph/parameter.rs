@@ -1,8 +1,8 @@
-//! The kinds of parameters of a request: credentials, their proofs, and all others.
+//! The kinds of parameters of a request: credentials, their proofs, ids of objects, and all others.
 
 use std::iter;
 
-use super::credential::{is_app_token, is_placeholder, is_token_slot};
+use super::credential::{SignPolicy, is_app_token, is_placeholder, is_token_slot};
 
 /// The kind of a parameter. Later kinds outweigh earlier ones where several are taken together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -30,31 +30,21 @@ pub enum ParameterName {
     Proof,
     /// `batch`: its items may hold credentials of their own.
     Batch,
+    /// `id`, `ids`, `phone_number_id`: the objects that the request is about.
+    ObjectIds,
 }
 
 // === impl ParameterKind ===
 
 impl ParameterKind {
-    /// Classifies a form-encoded parameter, `name=value` or `name`.
-    #[must_use]
-    pub fn from_encoded(parameter: &[u8]) -> Self {
-        // The names begin with an `a`, plain or encoded. Most parameters do not, and need no further look.
-        if !matches!(parameter.first(), Some(b'a' | b'%')) {
-            return Self::Other;
-        }
-        let (name, value) = split_parameter(parameter);
-        let name = ParameterName::from_encoded(name);
-        name.map_or(Self::Other, |name| Self::from_decoded(name, form_decode(value)))
-    }
-
     /// Classifies a parameter by its name and its decoded value.
     #[must_use]
-    pub fn from_decoded(name: ParameterName, value: impl Iterator<Item = u8> + Clone) -> Self {
+    pub fn from_decoded(name: ParameterName, value: impl Iterator<Item = u8> + Clone, signs: SignPolicy) -> Self {
         match name {
-            ParameterName::Batch => Self::Other,
+            ParameterName::Batch | ParameterName::ObjectIds => Self::Other,
             ParameterName::Proof => Self::Proof,
             ParameterName::Token if is_placeholder(value.clone()) => Self::Placeholder,
-            ParameterName::Token if is_token_slot(value.clone()) => Self::TokenSlot,
+            ParameterName::Token if signs == SignPolicy::Read && is_token_slot(value.clone()) => Self::TokenSlot,
             ParameterName::Token if is_app_token(value) => Self::AppToken,
             ParameterName::Token => Self::Token,
         }
@@ -65,31 +55,41 @@ impl ParameterKind {
 
 impl ParameterName {
     /// The longest, with every byte percent-encoded.
-    pub const MAX_ENCODED_BYTES: usize = 3 * b"appsecret_proof".len();
+    pub const MAX_ENCODED_BYTES: usize = 3 * b"phone_number_id[9999]".len();
 
-    const ALL: [(&'static [u8], Self); 4] = [
+    const ALL: [(&'static [u8], Self); 7] = [
         (b"access_token", Self::Token),
         (b"appsecret_proof", Self::Proof),
         (b"appsecret_time", Self::Proof),
         (b"batch", Self::Batch),
+        (b"id", Self::ObjectIds),
+        (b"ids", Self::ObjectIds),
+        (b"phone_number_id", Self::ObjectIds),
     ];
 
-    /// Compares a decoded name. Names are compared whole: `input_token` or `fb_exchange_token` are data.
+    /// Compares a decoded name. Names are compared whole: `input_token` or `fb_exchange_token` are data. `ids`, `ids[]` and
+    /// `ids[0]` are one list to PHP.
     #[must_use]
     pub fn from_decoded(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|(known, _)| name.clone().eq(known.iter().copied()))
-            .map(|(_, name)| name)
+        let found = Self::ALL.into_iter().find(|(known, meaning)| {
+            let name = name.clone();
+            let name = name.take_while(|byte| *byte != b'[' || *meaning != Self::ObjectIds);
+            name.eq(known.iter().copied())
+        });
+        found.map(|(_, name)| name)
     }
 
-    /// Compares a form-encoded name: `%61ccess_token` is one.
+    /// Reads a form-encoded parameter, `name=value` or `name`: its name, if it is known, and its value, still encoded.
     #[must_use]
-    pub fn from_encoded(name: &[u8]) -> Option<Self> {
-        if name.len() > Self::MAX_ENCODED_BYTES {
+    pub fn of_parameter(parameter: &[u8]) -> Option<(Self, &[u8])> {
+        // Most parameters start otherwise, and need no further look.
+        if !matches!(parameter.first(), Some(b'a' | b'b' | b'i' | b'p' | b'%')) {
             return None;
         }
-        Self::from_decoded(form_decode(name))
+        let (name, value) = split_parameter(parameter);
+        let is_short = name.len() <= Self::MAX_ENCODED_BYTES;
+        let name = is_short.then(|| Self::from_decoded(form_decode(name))).flatten();
+        name.map(|name| (name, value))
     }
 }
 
@@ -159,21 +159,25 @@ mod tests {
 
     #[test]
     fn names_are_compared_whole_and_decoded() {
-        assert_eq!(ParameterName::from_encoded(b"access_token"), Some(ParameterName::Token));
-        assert_eq!(
-            ParameterName::from_encoded(b"%61ccess%5ftoken"),
-            Some(ParameterName::Token)
-        );
-        assert_eq!(
-            ParameterName::from_encoded(b"appsecret_time"),
-            Some(ParameterName::Proof)
-        );
-        assert_eq!(ParameterName::from_encoded(b"%62atch"), Some(ParameterName::Batch));
-        let longest: String = b"appsecret_proof".map(|byte| format!("%{byte:02X}")).concat();
+        let name = |parameter: &str| ParameterName::of_parameter(parameter.as_bytes()).map(|(name, _)| name);
+        for (known, expected) in [
+            ("access_token", ParameterName::Token),
+            ("%61ccess%5ftoken", ParameterName::Token),
+            ("appsecret_time", ParameterName::Proof),
+            ("%62atch", ParameterName::Batch),
+            ("phone_number_id", ParameterName::ObjectIds),
+            ("%69d", ParameterName::ObjectIds),
+            ("ids[]", ParameterName::ObjectIds),
+            ("ids%5B0%5D", ParameterName::ObjectIds),
+        ] {
+            assert_eq!(name(known), Some(expected), "{known}");
+        }
+        let longest: String = b"phone_number_id[9999]".map(|byte| format!("%{byte:02X}")).concat();
         assert_eq!(longest.len(), ParameterName::MAX_ENCODED_BYTES);
+        assert_eq!(name(&longest), Some(ParameterName::ObjectIds));
         assert_eq!(
-            ParameterName::from_encoded(longest.as_bytes()),
-            Some(ParameterName::Proof)
+            ParameterName::of_parameter(b"ids=a=%20"),
+            Some((ParameterName::ObjectIds, &b"a=%20"[..]))
         );
         for other in [
             "",
@@ -182,8 +186,14 @@ mod tests {
             "input_token",
             "%2561ccess_token",
             "Access_token",
+            "access_token[]",
+            "xid",
+            "idx",
+            "ID",
+            "i",
+            "phone_number",
         ] {
-            assert_eq!(ParameterName::from_encoded(other.as_bytes()), None, "{other}");
+            assert_eq!(name(other), None, "{other}");
         }
     }
 
@@ -227,9 +237,14 @@ mod tests {
             ("access_token", ParameterKind::Placeholder),
             ("appsecret_proof=", ParameterKind::Proof),
             ("batch=[]", ParameterKind::Other),
-            ("a=access_token", ParameterKind::Other),
+            ("ids=1", ParameterKind::Other),
         ] {
-            assert_eq!(ParameterKind::from_encoded(text.as_bytes()), expected, "{text}");
+            let (name, value) = ParameterName::of_parameter(text.as_bytes()).unwrap();
+            assert_eq!(
+                ParameterKind::from_decoded(name, form_decode(value), SignPolicy::Read),
+                expected,
+                "{text}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Credentials in request bodies, found and removed.
+//! Credentials in request bodies, found and removed, and what the bodies say about the tenant.
 //!
 //! A body is a form, a multipart form or JSON. [`scrub`] cleans one that is in memory; [`Scrubber`] cleans a multipart
 //! form that streams, in chunks of any size, and its output does not depend on the chunks. A body without a type is a
@@ -38,12 +38,12 @@ use memchr::memchr;
 use memchr::memmem::Finder;
 
 use super::calls::Calls;
-use super::credential::ClientCredentialPolicy;
+use super::credential::{ClientCredentialPolicy, SignPolicy};
 use super::edit::{apply, apply_in_place};
 use super::hints::RequestHints;
 use super::parameter::parse_hex;
 use super::sign::TenantSigns;
-pub use state::{ScrubError, ScrubMode, ScrubReport};
+pub use state::{ScrubError, ScrubMode, ScrubReport, ScrubRules};
 
 use multipart::MultipartScrubber;
 use output::ScrubOutput;
@@ -76,28 +76,26 @@ pub struct Scrubber {
 /// Substrings, one of which is in each name of a credential, a proof or a batch.
 static CREDENTIAL_NAME_FINDERS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["access_token", "appsecret_", "batch"].map(Finder::new));
+/// A part of each name of a parameter with ids.
+static ID_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("id"));
 
 /// Cleans a body that is in memory. A body that need not change is returned as it is.
 ///
 /// # Errors
 ///
 /// [`ScrubError`] if the body may not be forwarded.
-pub fn scrub(
-    format: &BodyFormat,
-    policy: ClientCredentialPolicy,
-    body: Bytes,
-) -> Result<(Bytes, ScrubReport), ScrubError> {
+pub fn scrub(format: &BodyFormat, rules: ScrubRules, body: Bytes) -> Result<(Bytes, ScrubReport), ScrubError> {
     let hints = RequestHints::from_body(&body);
     let mut report = ScrubReport {
         hints,
         ..ScrubReport::default()
     };
     let edits = match format {
-        BodyFormat::Form => whole::form_edits(&body, policy, &mut report)?,
-        BodyFormat::Json if may_contain_credentials(&body) => whole::json_edits(&body, policy, &mut report)?,
+        BodyFormat::Form => whole::form_edits(&body, rules, &mut report)?,
+        BodyFormat::Json if may_contain_parameters(&body, rules) => whole::json_edits(&body, rules, &mut report)?,
         BodyFormat::Json => Vec::new(),
         BodyFormat::Multipart { boundary } => {
-            let (edited, report) = multipart::scrub_in_memory(boundary, policy, &body)?;
+            let (edited, report) = multipart::scrub_in_memory(boundary, rules, &body)?;
             return Ok((edited.unwrap_or(body), ScrubReport { hints, ..report }));
         }
     };
@@ -119,7 +117,8 @@ pub fn find_calls(format: &BodyFormat, body: &[u8]) -> Result<Calls, ScrubError>
         BodyFormat::Form => calls.add_form(body),
         BodyFormat::Json => calls.add_json(body),
         BodyFormat::Multipart { boundary } => {
-            let mut scrubber = Scrubber::new(boundary, ClientCredentialPolicy::Keep, ScrubMode::Mask).finding_calls();
+            let rules = ScrubRules::new(ClientCredentialPolicy::Keep, SignPolicy::Ignore);
+            let mut scrubber = Scrubber::new(boundary, rules, ScrubMode::Mask).finding_calls();
             let mut discarded = BytesMut::new();
             scrubber.push(body, &mut discarded)?;
             calls = scrubber
@@ -137,9 +136,9 @@ pub fn find_calls(format: &BodyFormat, body: &[u8]) -> Result<Calls, ScrubError>
 /// # Errors
 ///
 /// [`ScrubError`] if it may not be forwarded.
-pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Option<Bytes>, ScrubReport), ScrubError> {
+pub fn scrub_query(query: &str, rules: ScrubRules) -> Result<(Option<Bytes>, ScrubReport), ScrubError> {
     let mut report = ScrubReport::default();
-    let edits = whole::form_edits(query.as_bytes(), policy, &mut report)?;
+    let edits = whole::form_edits(query.as_bytes(), rules, &mut report)?;
     if edits.is_empty() {
         return Ok((None, report));
     }
@@ -147,11 +146,27 @@ pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Optio
     Ok((Some(apply(query.as_bytes(), edits).into()), report))
 }
 
-/// Returns whether a JSON body may contain credentials. Nearly all bodies are short JSON messages. One without these
-/// substrings, and without an escape that may spell a letter of a name, contains none of the names, even for a tolerant
+/// Returns whether a JSON body may contain parameters that mean something. Nearly all bodies are short JSON messages. One without
+/// these substrings, and without an escape that may spell a letter of a name, contains none of the names, even for a tolerant
 /// parser.
-fn may_contain_credentials(body: &[u8]) -> bool {
-    may_spell_a_letter(body) || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
+fn may_contain_parameters(body: &[u8], rules: ScrubRules) -> bool {
+    may_spell_a_letter(body)
+        || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
+        || (rules.signs == SignPolicy::Read && may_contain_ids(body))
+}
+
+/// Returns whether a JSON text has `id`, `ids` or `phone_number_id` as a word, other than as the first name of a nested object: many
+/// messages have `"image":{"id":"…"}`, and need not be read for that.
+fn may_contain_ids(text: &[u8]) -> bool {
+    ID_FINDER.find_iter(text).any(|at| {
+        let (before, behind) = text.split_at_checked(at).unwrap_or_default();
+        let behind = behind.get(2..).unwrap_or_default();
+        let behind = behind.strip_prefix(b"s").unwrap_or(behind);
+        let is_end = behind.first().is_none_or(|byte| !is_name_byte(*byte));
+        let before = before.strip_suffix(b"phone_number_").unwrap_or(before);
+        let is_nested = matches!(before, [b'{', .., b'{', b'"']);
+        is_end && !is_nested && before.last().is_none_or(|byte| !is_name_byte(*byte))
+    })
 }
 
 const fn is_name_byte(byte: u8) -> bool {
@@ -221,10 +236,10 @@ impl BodyFormat {
 impl Scrubber {
     /// Cleans a multipart form with this boundary.
     #[must_use]
-    pub fn new(boundary: &[u8], policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
+    pub fn new(boundary: &[u8], rules: ScrubRules, mode: ScrubMode) -> Self {
         Self {
             multipart: MultipartScrubber::new(boundary),
-            state: ScrubState::new(policy, mode),
+            state: ScrubState::new(rules, mode),
         }
     }
 

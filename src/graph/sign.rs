@@ -7,13 +7,11 @@
 //! It is the only sign that also comes through CONNECT, and from libraries that have Graph's address built in. No token of
 //! Meta has a colon.
 
-use std::borrow::Cow;
-
 use super::credential::{TOKEN_SLOT_PREFIX, is_token_slot};
-use super::parameter::{form_decode, split_parameter};
+use super::parameter::{ParameterName, form_decode};
 use super::path::segments_without_version;
 
-/// The signs among the parameters of a request, in their order, each once.
+/// The signs among the parameters of a request, sorted, each once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TenantSigns {
     /// The names that stand in the place of a token, without `tenant:`. They need not be valid.
@@ -24,6 +22,8 @@ pub struct TenantSigns {
 
 /// The most that is kept of a name or an id, in bytes. No tenant has a longer one.
 const MAX_SIGN_BYTES: usize = 129;
+/// The most names and the most ids. Graph takes fifty items in a batch, and fifty ids in a list.
+const MAX_SIGNS: usize = 4_096;
 
 // === impl TenantSigns ===
 
@@ -38,24 +38,21 @@ impl TenantSigns {
     /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its query.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
         if let Some(first) = segments_without_version(path).next() {
-            let id = percent_encoding::percent_decode(first);
-            self.push_id(id.clone());
-            // `PAGE_POST`: a post belongs to its page.
-            self.push_id(id.take_while(|byte| *byte != b'_'));
+            self.push_id(percent_encoding::percent_decode(first));
         }
         let query = query.unwrap_or_default().as_bytes();
         for parameter in query.split(|byte| *byte == b'&') {
-            let (name, value) = split_parameter(parameter);
-            // `ids`, `ids[]` and `ids[0]` are one list to PHP.
-            let name = form_decode(name).take_while(|byte| *byte != b'[');
-            let is_named = |known: &[u8]| name.clone().eq(known.iter().copied());
-            if is_named(b"phone_number_id") || is_named(b"ids") || is_named(b"id") {
-                // A list, separated by commas or as JSON.
-                let ids: Vec<u8> = form_decode(value).collect();
-                for id in ids.split(|byte| b",[]\"".contains(byte)) {
-                    self.push_id(id.iter().copied());
-                }
+            if let Some((ParameterName::ObjectIds, value)) = ParameterName::of_parameter(parameter) {
+                self.add_object_ids(form_decode(value));
             }
+        }
+    }
+
+    /// Adds the ids in the value of a parameter: one, or a list, separated by commas or as JSON.
+    pub fn add_object_ids(&mut self, value: impl Iterator<Item = u8>) {
+        let ids: Vec<u8> = value.collect();
+        for id in ids.split(|byte| b",[]\"'".contains(byte)) {
+            self.push_id(id.iter().copied());
         }
     }
 
@@ -76,18 +73,21 @@ impl TenantSigns {
             (&mut self.token_slots, other.token_slots),
             (&mut self.object_ids, other.object_ids),
         ] {
-            for sign in others {
-                if !signs.contains(&sign) {
-                    signs.push(sign);
-                }
-            }
+            others.into_iter().for_each(|sign| insert(signs, sign));
         }
     }
 
-    fn push_id(&mut self, id: impl Iterator<Item = u8>) {
+    /// Whether some have been left out, because no request has so many.
+    pub(super) const fn has_too_many(&self) -> bool {
+        self.token_slots.len() > MAX_SIGNS || self.object_ids.len() > MAX_SIGNS
+    }
+
+    fn push_id(&mut self, id: impl Iterator<Item = u8> + Clone) {
         let mut id = id.skip_while(u8::is_ascii_whitespace).peekable();
         if id.peek().is_some() {
-            push(&mut self.object_ids, id);
+            push(&mut self.object_ids, id.clone());
+            // `PAGE_POST`: a post belongs to its page.
+            push(&mut self.object_ids, id.take_while(|byte| *byte != b'_'));
         }
     }
 
@@ -117,12 +117,14 @@ pub(super) fn behind_origin(url: &str) -> &str {
 
 fn push(signs: &mut Vec<Box<str>>, sign: impl Iterator<Item = u8>) {
     let bytes: Vec<u8> = sign.take(MAX_SIGN_BYTES).collect();
-    let sign = match String::from_utf8_lossy(bytes.trim_ascii()) {
-        Cow::Borrowed(text) => Box::from(text),
-        Cow::Owned(text) => text.into_boxed_str(),
-    };
-    if !signs.contains(&sign) {
-        signs.push(sign);
+    insert(signs, String::from_utf8_lossy(bytes.trim_ascii()).into());
+}
+
+fn insert(signs: &mut Vec<Box<str>>, sign: Box<str>) {
+    if let Err(at) = signs.binary_search(&sign)
+        && signs.len() <= MAX_SIGNS
+    {
+        signs.insert(at, sign);
     }
 }
 
@@ -145,7 +147,7 @@ mod tests {
         }
         assert_eq!(
             signs.token_slots,
-            ["acme".into(), "Acme".into(), "a:b@c".into(), "".into()]
+            ["".into(), "Acme".into(), "a:b@c".into(), "acme".into()]
         );
         for value in [
             "",
@@ -163,19 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_from_the_path_and_from_two_parameters() {
+    fn ids_are_read_from_the_path_and_from_three_parameters() {
         assert_eq!(ids("/v25.0/106540352242922/messages", None), ["106540352242922"]);
         assert_eq!(ids("//10654%30//media", Some("fields=id")), ["106540"]);
         assert_eq!(
             ids("/v25.0/998", Some("a=b&phone_number_id=1%30&ids=7")),
-            ["998", "10", "7"]
+            ["10", "7", "998"]
         );
         assert_eq!(ids("/", Some("ids=1,2%2C3,,1")), ["1", "2", "3"]);
         assert_eq!(
             ids("/", Some("ids=%5B%221%22,+%222%22%5D&ids%5B%5D=3&ids[7]=4")),
             ["1", "2", "3", "4"]
         );
-        assert_eq!(ids("/101_7/comments", None), ["101_7", "101"]);
+        assert_eq!(ids("/101_7/comments", None), ["101", "101_7"]);
+        assert_eq!(ids("/", Some("id=101_7")), ["101", "101_7"]);
+        let many: Vec<_> = (0..100_000).map(|id| id.to_string()).collect();
+        let mut signs = TenantSigns::default();
+        signs.add_object_ids(many.join(",").into_bytes().into_iter());
+        assert!(signs.has_too_many() && signs.object_ids.len() == MAX_SIGNS + 1);
         assert_eq!(ids("/me", Some("xphone_number_id=4&ids")), ["me"]);
         assert!(ids("/v25.0/", None).is_empty());
     }

@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http::Uri;
 use http::uri::PathAndQuery;
 
-use super::credential::ClientCredentialPolicy;
 use super::path::{self, EndpointId, PathTemplate};
 use super::proof::AppSecretProof;
-use super::scrub::{ScrubError, ScrubReport, scrub_query};
+use super::scrub::{ScrubError, ScrubReport, ScrubRules, scrub_query};
 
 /// Path and query of a request as the app sent them, without the credentials.
 ///
@@ -47,7 +46,7 @@ impl Target {
     /// Removes the credentials from the app's target.
     ///
     /// * Every `access_token` that stands for "no token" is removed, under every policy.
-    /// * A real one is removed, kept or refused, as `policy` says.
+    /// * A real one is removed, kept or refused, as `rules` say.
     /// * If app tokens are the only real ones they are kept, under every policy.
     /// * `appsecret_proof` and `appsecret_time` are removed unless a token is kept: they prove the app's token, not the
     ///   tenant's.
@@ -58,14 +57,14 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`TargetError`] if this is not a path, or if `policy` refuses a credential of the query.
-    pub fn from_app(uri: &Uri, policy: ClientCredentialPolicy) -> Result<ScrubbedTarget, TargetError> {
+    /// [`TargetError`] if this is not a path, or if `rules` refuse a credential of the query.
+    pub fn from_app(uri: &Uri, rules: ScrubRules) -> Result<ScrubbedTarget, TargetError> {
         let target = Self::from_uri(uri)?;
         let query = match target.0.query() {
             Some(query) if !target.is_token_endpoint() => query,
             _ => return Ok(target.with_report(ScrubReport::default())),
         };
-        match scrub_query(query, policy)? {
+        match scrub_query(query, rules)? {
             (None, found) => Ok(target.with_report(found)),
             (Some(query), found) => target.with_query(&query).map(|target| target.with_report(found)),
         }

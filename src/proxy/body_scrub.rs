@@ -3,8 +3,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::refusal::Refusal;
-use crate::graph::scrub::{self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, Scrubber};
-use crate::graph::{Calls, ClientCredentialPolicy, ParameterCredential, TenantSigns};
+use crate::graph::scrub::{
+    self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, ScrubRules, Scrubber,
+};
+use crate::graph::{Calls, ParameterCredential, TenantSigns};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::types::TenantId;
 
@@ -17,8 +19,8 @@ pub(crate) struct ScrubConfig<'tenant> {
     pub(crate) must_search: Option<MustSearch>,
     /// Whether the calls that it makes are looked for, because rules may not allow them.
     pub(crate) finds_calls: bool,
-    /// The treatment of client credentials.
-    pub(crate) client_credentials: ClientCredentialPolicy,
+    /// The treatment of client credentials and signs.
+    pub(crate) rules: ScrubRules,
     /// The metrics that count client credentials.
     pub(crate) metrics: &'tenant RequestMetrics,
 }
@@ -79,7 +81,7 @@ impl ScrubConfig<'_> {
             true => Some(Box::new(scrub::find_calls(&self.format, &body)?)),
             false => None,
         };
-        let (body, findings) = scrub::scrub(&self.format, self.client_credentials, body)?;
+        let (body, findings) = scrub::scrub(&self.format, self.rules, body)?;
         count_client_credential(&findings, self.metrics);
         Ok((body, ScrubReport { calls, ..findings }))
     }
@@ -89,7 +91,7 @@ impl ScrubConfig<'_> {
         let BodyFormat::Multipart { boundary } = &self.format else {
             return None;
         };
-        let mut scrubber = Scrubber::new(boundary, self.client_credentials, mode);
+        let mut scrubber = Scrubber::new(boundary, self.rules, mode);
         if self.finds_calls {
             scrubber = scrubber.finding_calls();
         }

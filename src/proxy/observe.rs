@@ -171,7 +171,7 @@ fn read_body(
         return Ok(BodyFindings::default());
     };
     let calls = find_calls(&config.format, &body)?;
-    let (_cleaned, report) = scrub(&config.format, config.client_credentials, body)?;
+    let (_cleaned, report) = scrub(&config.format, config.rules, body)?;
     if let (Some(signs), Some(in_body)) = (signs, report.signs) {
         signs.add_found(*in_body);
     }

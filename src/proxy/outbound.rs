@@ -18,10 +18,10 @@ use super::validation;
 use crate::graph::calls::METHOD_HEADERS;
 use crate::graph::host::is_media_path;
 use crate::graph::parameter::overrides_method;
-use crate::graph::scrub::{BodyFormat, ScrubReport};
+use crate::graph::scrub::{BodyFormat, ScrubReport, ScrubRules};
 use crate::graph::{
     AuthScheme, Calls, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin,
-    ParameterCredential, Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TenantSigns,
+    ParameterCredential, Rejection, RejectionProof, RequestHints, ScrubbedTarget, SignPolicy, Target, TenantSigns,
     parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
@@ -40,8 +40,8 @@ pub(crate) struct OutboundRequest {
     /// The scheme of the tenant's credential. `None` if the request carries the app's, or none: an app token, a call of a
     /// token endpoint, `heal.client_credentials = "keep"`.
     tenant_scheme: Option<AuthScheme>,
-    /// The treatment of the app's credentials in the body; `None` if it is not searched for any.
-    body_credentials: Option<ClientCredentialPolicy>,
+    /// How its body is cleaned; `None` if it is not searched.
+    body_rules: Option<ScrubRules>,
     /// Whether Graph accepts an `appsecret_proof` on it.
     takes_proof: bool,
     /// Whether the body is a file, regardless of its `Content-Type`.
@@ -94,12 +94,13 @@ impl OutboundRequest {
             ..
         } = head;
         strip_request_headers(&mut headers, &settings.removed_headers);
+        let sign_policy = signs.as_ref().map_or(SignPolicy::Ignore, |_| SignPolicy::Read);
         let mut values = headers.get_all(AUTHORIZATION).iter();
         // None of several takes precedence: they count as one that is not an app token.
         let header = match (values.next(), values.next()) {
             (None, _) => HeaderCredential::Absent,
-            (Some(only), None) => parse_authorization(only.as_bytes()),
-            (Some(first), Some(_)) => match parse_authorization(first.as_bytes()) {
+            (Some(only), None) => parse_authorization(only.as_bytes(), sign_policy),
+            (Some(first), Some(_)) => match parse_authorization(first.as_bytes(), sign_policy) {
                 HeaderCredential::Token(scheme)
                 | HeaderCredential::TokenSlot(scheme)
                 | HeaderCredential::AppToken(scheme) => HeaderCredential::Token(scheme),
@@ -107,18 +108,21 @@ impl OutboundRequest {
             },
         };
         if let Some(signs) = signs.as_deref_mut() {
-            for value in headers.get_all(AUTHORIZATION) {
-                signs.add_authorization(value.as_bytes());
-            }
+            let values = headers.get_all(AUTHORIZATION).iter();
+            values.for_each(|value| signs.add_authorization(value.as_bytes()));
             signs.add_target(uri.path(), uri.query());
         }
         let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials, destination.service)?;
-        let ScrubbedTarget { target, report } = match tenant_scheme {
-            Some(_) => Target::from_app(&uri, settings.heal.client_credentials),
-            None if signs.is_some() => Target::from_app(&uri, ClientCredentialPolicy::KeepAll),
+        // Where its own credential stays, what it says about the tenant is read.
+        let rules = |scheme: Option<AuthScheme>| {
+            let credentials = scheme.map_or(ClientCredentialPolicy::KeepAll, |_| settings.heal.client_credentials);
+            let is_searched = scheme.is_some() || sign_policy == SignPolicy::Read;
+            is_searched.then_some(ScrubRules::new(credentials, sign_policy))
+        };
+        let ScrubbedTarget { target, report } = match rules(tenant_scheme) {
+            Some(rules) => Target::from_app(&uri, rules),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
         }?;
-        let reads_signs = signs.is_some();
         if let (Some(signs), Some(in_query)) = (signs, report.signs) {
             signs.add(*in_query);
         }
@@ -128,11 +132,7 @@ impl OutboundRequest {
         if report.credential.is_forwarded() || target.is_token_endpoint() {
             tenant_scheme = None;
         }
-        let body_credentials = match tenant_scheme {
-            Some(_) => Some(settings.heal.client_credentials),
-            // Its own credential stays, but a name in the place of another one is a sign.
-            None => (reads_signs && !target.is_token_endpoint()).then_some(ClientCredentialPolicy::KeepAll),
-        };
+        let body_rules = rules(tenant_scheme).filter(|_| !target.is_token_endpoint());
         if let Some(value) = restrict_accept_encoding(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
         }
@@ -153,7 +153,7 @@ impl OutboundRequest {
             headers,
             destination,
             tenant_scheme,
-            body_credentials,
+            body_rules,
             strongest_proof: RejectionProof::SessionEnded,
             is_batch: report.has_batch && !report.has_item_tokens,
             replaces_header: matches!(header, HeaderCredential::Token(_) | HeaderCredential::Other)
@@ -183,7 +183,7 @@ impl OutboundRequest {
             headers,
             destination,
             tenant_scheme: None,
-            body_credentials: None,
+            body_rules: None,
             strongest_proof: RejectionProof::Unproven,
             is_batch: false,
             replaces_header: false,
@@ -221,13 +221,13 @@ impl OutboundRequest {
     /// The scrubber settings for its body. `None` if it carries the app's credential and can name no tenant, or if the body is
     /// a file, regardless of its `Content-Type`, since curl sends files as forms.
     pub(crate) fn scrub_config<'a>(&self, metrics: &'a RequestMetrics) -> Option<ScrubConfig<'a>> {
-        let client_credentials = self.body_credentials.filter(|_| !self.is_file_upload)?;
+        let rules = self.body_rules.filter(|_| !self.is_file_upload)?;
         let may_have_tenants_items = self.uses_tenant_credential() && self.target.is_batch_endpoint();
         Some(ScrubConfig {
             format: BodyFormat::from_headers(&self.headers)?,
             finds_calls: false,
             must_search: may_have_tenants_items.then_some(MustSearch::Batch),
-            client_credentials,
+            rules,
             metrics,
         })
     }

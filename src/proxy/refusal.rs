@@ -101,8 +101,8 @@ pub(crate) enum Refusal {
     /// The app sent a credential, and the configuration forbids that.
     #[error("this request has a client credential in its {0}; heal.client_credentials = \"refuse\" rejects it")]
     ClientCredential(&'static str),
-    /// The client credentials in the body cannot be told from the rest.
-    #[error("graphward cannot remove client credentials from this request's body: {0}")]
+    /// The parameters of the request cannot be read, or a client credential among them cannot be removed.
+    #[error("graphward cannot search the parameters of this request: {0}")]
     ScrubFailed(&'static str),
     /// The host does not accept tokens of this family.
     #[error(

@@ -39,6 +39,7 @@ mod request_validation;
 mod response_headers;
 mod routing;
 mod secret_leaks;
+mod sign_places;
 mod single_tenant;
 mod stalled_clients;
 mod support;

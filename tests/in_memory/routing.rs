@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use crate::support::{FIRST_TOKEN, ScriptedTable, TestBody, TestProxy, TestProxyBuilder, request, sized, with};
 
-const ACME_TOKEN: &str = "EAAacme0token0of0the0tests";
-const SHOP_TOKEN: &str = "EAAshop0token0of0the0tests";
+pub(crate) const ACME_TOKEN: &str = "EAAacme0token0of0the0tests";
+pub(crate) const SHOP_TOKEN: &str = "EAAshop0token0of0the0tests";
 const GONE_TOKEN: &str = "EAAgone0token0of0the0tests";
 /// Names of tenants: `gone` was withdrawn, and the last two have never been there.
 const NAMES: [&str; 6] = ["acme", "shop", "gone", "default", "Acme", "other"];
@@ -38,12 +38,16 @@ enum HeadPlace {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum BodyPlace {
     Slot,
+    PhoneNumberId,
+    Id,
+    Ids,
     /// In the URL of a batch item.
     ItemSlot,
     /// In the body of a batch item.
     ItemBodySlot,
     ItemPath,
     ItemIds,
+    ItemBodyId,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,11 +101,14 @@ impl SignedRequest {
         for place in [
             BodyPlace::Slot,
             BodyPlace::Slot,
+            BodyPlace::PhoneNumberId,
+            BodyPlace::Id,
+            BodyPlace::Ids,
             BodyPlace::ItemSlot,
             BodyPlace::ItemBodySlot,
             BodyPlace::ItemPath,
-            BodyPlace::ItemPath,
             BodyPlace::ItemIds,
+            BodyPlace::ItemBodyId,
         ] {
             if format != BodyFormat::Empty && rng.u8(..6) == 0 {
                 let values = if place.holds_name() { NAMES } else { IDS };
@@ -154,12 +161,18 @@ impl SignedRequest {
         for (place, value) in &self.body {
             match place {
                 BodyPlace::Slot => fields.push(("access_token", format!("tenant:{value}"))),
+                BodyPlace::PhoneNumberId => fields.push(("phone_number_id", (*value).to_owned())),
+                BodyPlace::Id => fields.push(("id", (*value).to_owned())),
+                BodyPlace::Ids => fields.push(("ids", format!("7777,{value}"))),
                 BodyPlace::ItemSlot => items.push(item(&format!("me?access_token=tenant:{value}"))),
                 BodyPlace::ItemBodySlot => items.push(format!(
                     r#"{{"body":"b=1&access_token=tenant%3A{value}","relative_url":"me/x","method":"POST"}}"#
                 )),
                 BodyPlace::ItemPath => items.push(item(&format!("v25.0/{value}/messages"))),
                 BodyPlace::ItemIds => items.push(item(&format!("?a=b&ids={value}"))),
+                BodyPlace::ItemBodyId => items.push(format!(
+                    r#"{{"body":"b=1&phone_number_id={value}","relative_url":"me/x","method":"POST"}}"#
+                )),
             }
         }
         let batch = format!("[{}]", items.join(","));
@@ -255,7 +268,7 @@ impl BodyPlace {
 }
 
 /// A proxy with the tenants of a table, of which one is withdrawn, and perhaps with one for requests without a sign.
-async fn start(builder: TestProxyBuilder) -> TestProxy {
+pub(crate) async fn start(builder: TestProxyBuilder) -> TestProxy {
     let table = ScriptedTable::default();
     table.set("acme", ACME_TOKEN, &["1001", "1002", "9001"]);
     table.set("shop", SHOP_TOKEN, &["2001", "9001"]);
@@ -333,16 +346,20 @@ async fn signs_in_all_places_lead_to_one_tenant_or_a_refusal_in_any_order() {
     proxy.shutdown().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn so_they_do_without_a_tenant_for_requests_that_have_no_sign() {
+/// A configuration without a tenant for requests that have no sign.
+pub(crate) fn without_default() -> Config {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "[tenants.further]\nsource = { env = \"FURTHER\" }\n").unwrap();
     let flags = Overrides {
         config: Some(file.path().to_owned()),
         ..Overrides::default()
     };
-    let loaded = Config::load(flags, &EnvVars::new()).unwrap().config;
-    let proxy = start(TestProxyBuilder::new().with(|config| *config = loaded)).await;
+    Config::load(flags, &EnvVars::new()).unwrap().config
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_they_do_without_a_tenant_for_requests_that_have_no_sign() {
+    let proxy = start(TestProxyBuilder::new().with(|config| *config = without_default())).await;
     let outcomes = try_requests(&proxy, None).await;
     let tokens = [ACME_TOKEN, SHOP_TOKEN].map(Ok);
     let expected = tokens.into_iter().chain(REFUSALS).chain([Err(UNNAMED)]);

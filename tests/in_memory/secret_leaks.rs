@@ -156,7 +156,8 @@ fn no_public_type_shows_a_token_in_its_debug_form() {
     let text = random_token(&mut random);
     let secret = Secret::new(&text).unwrap();
     let uri: http::Uri = format!("/{text}?access_token={text}").parse().unwrap();
-    let cleaned = graphward::graph::Target::from_app(&uri, ClientCredentialPolicy::Keep).unwrap();
+    let rules = graphward::graph::ScrubRules::new(ClientCredentialPolicy::Keep, graphward::graph::SignPolicy::Read);
+    let cleaned = graphward::graph::Target::from_app(&uri, rules).unwrap();
     let envelope = format!(r#"{{"error":{{"message":"Malformed access token {text}","code":190}}}}"#);
     let error = graphward::graph::GraphError::parse(envelope.as_bytes()).unwrap();
     let (writer, tokens) = graphward::token::channel();

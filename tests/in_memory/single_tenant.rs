@@ -1,6 +1,8 @@
 //! With `[token]` alone, nothing that would name a tenant is looked at: the app may use it for something of its own.
 
-use crate::support::{FIRST_TOKEN, PROTOCOL_PAIRS, TestProxy, get, request, sized, with};
+use graphward::graph::ClientCredentialPolicy;
+
+use crate::support::{FIRST_TOKEN, PROTOCOL_PAIRS, TestProxy, TestProxyBuilder, get, request, sized, with};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -80,6 +82,52 @@ async fn a_tenants_name_in_the_place_of_a_token_is_replaced_like_any_token() {
         }
         proxy.shutdown().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_kept_where_credentials_are_kept_and_refused_where_they_are_refused() {
+    for protocols in PROTOCOL_PAIRS {
+        let with_policy = |policy| {
+            TestProxyBuilder::over(protocols)
+                .with_client_credentials(policy)
+                .start()
+        };
+        let in_header = || with(get("/v25.0/me"), &[("authorization", "Bearer tenant:acme")]);
+        let in_parameters =
+            || slots().map(|(target, kind, body)| (target, with(request("POST", target, sized(body)), &[kind]), body));
+
+        let proxy = with_policy(ClientCredentialPolicy::Keep).await;
+        proxy.app.fetch(in_header()).await;
+        assert_eq!(proxy.graph.last_request().all("authorization"), ["Bearer tenant:acme"]);
+        for (target, request, body) in in_parameters() {
+            proxy.app.fetch(request).await;
+            let seen = proxy.graph.last_request();
+            assert_eq!((seen.target(), seen.body.as_deref()), (target, Some(body.as_bytes())));
+        }
+        proxy.shutdown().await;
+
+        let proxy = with_policy(ClientCredentialPolicy::Refuse).await;
+        let refused = proxy.app.fetch(in_header()).await;
+        assert_eq!((refused.status, refused.code()), (403, 990_009));
+        for (target, request, body) in in_parameters() {
+            let refused = proxy.app.fetch(request).await;
+            assert_eq!((refused.status, refused.code()), (403, 990_009), "{target} {body}");
+        }
+        assert_eq!(proxy.graph.attempts(), 0);
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_in_bodies_are_not_looked_at() {
+    let proxy = TestProxy::start(PROTOCOL_PAIRS[0]).await;
+    let long = "1,".repeat(30_000);
+    let part = format!("--b\r\nContent-Disposition: form-data; name=\"ids\"\r\n\r\n{long}\r\n--b--\r\n");
+    for (content_type, body) in [(FORM, format!("ids={long}")), (MULTIPART, part)] {
+        let post = with(request("POST", "/v25.0/", sized(body.clone())), &[content_type]);
+        assert_eq!(proxy.forwarded(post).await.body.unwrap(), body);
+    }
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

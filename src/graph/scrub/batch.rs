@@ -13,15 +13,15 @@
 
 use std::ops::Range;
 
-use super::super::credential::ClientCredentialPolicy;
+use super::super::credential::SignPolicy;
 use super::super::edit::{Edit, remove_members, remove_parameters};
 use super::super::json::{Member, Token, tokens};
-use super::super::parameter::{ParameterKind, form_decode, split_parameter};
+use super::super::parameter::{ParameterKind, ParameterName};
 use super::super::path::is_token_endpoint;
 use super::super::sign::{TenantSigns, behind_origin};
 use super::super::text::{SourceText, is_named};
-use super::member::{classify_member, parse_name, unescape_member};
-use super::state::{Ruling, ScrubError, ScrubReport};
+use super::member::{classify_member, parse_name};
+use super::state::{Ruling, ScrubError, ScrubReport, ScrubRules};
 
 /// Finds the edits that clean a batch.
 ///
@@ -30,18 +30,18 @@ use super::state::{Ruling, ScrubError, ScrubReport};
 /// [`ScrubError::ClientCredential`] if the policy refuses a token of an item.
 pub(super) fn find_edits(
     batch: &SourceText<'_>,
-    policy: ClientCredentialPolicy,
+    rules: ScrubRules,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
     report.has_batch = true;
     let mut edits = Vec::new();
     for Member { value, .. } in tokens(batch.bytes(), 0..batch.bytes().len()).filter_map(Token::member) {
         match batch.slice(value.clone()).first() {
-            Some(b'{') => edits.extend(item_edits(batch, value, policy, report)?),
+            Some(b'{') => edits.extend(item_edits(batch, value, rules, report)?),
             Some(b'"' | b'\'') => {
                 let item = batch.unescape_at(value);
                 let whole = 0..item.bytes().len();
-                edits.extend(item_edits(&item, whole, policy, report)?);
+                edits.extend(item_edits(&item, whole, rules, report)?);
             }
             Some(_) | None => {}
         }
@@ -52,33 +52,33 @@ pub(super) fn find_edits(
 fn item_edits(
     text: &SourceText<'_>,
     item: Range<usize>,
-    policy: ClientCredentialPolicy,
+    rules: ScrubRules,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
-    let mut scan = ItemScan::new(Ruling::REMOVE_ALL, std::mem::take(report.signs_mut()));
+    let mut scan = ItemScan::new(Ruling::REMOVE_ALL, rules, &mut report.signs);
     scan.scan_object(text, item.clone(), ObjectLevel::Item);
-    *report.signs_mut() = std::mem::take(&mut scan.signs);
     if scan.calls_token_endpoint {
         report.has_item_tokens |= scan.strongest >= ParameterKind::AppToken;
         return Ok(Vec::new());
     }
-    let ruling = Ruling::new(scan.strongest, policy)?;
+    let ruling = Ruling::new(scan.strongest, rules.credentials)?;
     if ruling.keeps_token {
         report.has_item_tokens = true;
-        scan = ItemScan::new(ruling, TenantSigns::default());
+        scan = ItemScan::new(ruling, rules, &mut report.signs);
         scan.scan_object(text, item, ObjectLevel::Item);
     }
     Ok(scan.edits)
 }
 
 /// One pass through an item.
-struct ItemScan {
+struct ItemScan<'report> {
+    rules: ScrubRules,
     /// The first pass assumes [`Ruling::REMOVE_ALL`].
     ruling: Ruling,
     /// The strongest parameter.
     strongest: ParameterKind,
     calls_token_endpoint: bool,
-    signs: TenantSigns,
+    signs: &'report mut Option<Box<TenantSigns>>,
     edits: Vec<Edit>,
 }
 
@@ -91,9 +91,10 @@ enum ObjectLevel {
 
 // === impl ItemScan ===
 
-impl ItemScan {
-    const fn new(ruling: Ruling, signs: TenantSigns) -> Self {
+impl<'report> ItemScan<'report> {
+    const fn new(ruling: Ruling, rules: ScrubRules, signs: &'report mut Option<Box<TenantSigns>>) -> Self {
         Self {
+            rules,
             ruling,
             strongest: ParameterKind::Other,
             calls_token_endpoint: false,
@@ -104,13 +105,15 @@ impl ItemScan {
 
     fn scan_object(&mut self, text: &SourceText<'_>, range: Range<usize>, level: ObjectLevel) {
         let edits = remove_members(text, range, |member| {
-            if level == ObjectLevel::Item && parse_name(text.slice(member.name.clone())).is_none() {
-                self.scan_item_member(text, member);
-            }
-            let kind = classify_member(text, member);
-            if kind == ParameterKind::TokenSlot {
-                self.signs.add_token_slot(unescape_member(text, member));
-            }
+            let kind = match (level, parse_name(text.slice(member.name.clone()))) {
+                (ObjectLevel::Item, None) => {
+                    self.scan_item_member(text, member);
+                    ParameterKind::Other
+                }
+                // An item has no ids besides those of its URL and its body.
+                (ObjectLevel::Item, Some(ParameterName::ObjectIds)) => ParameterKind::Other,
+                (ObjectLevel::Item | ObjectLevel::Body, _) => classify_member(text, member, self.rules, self.signs),
+            };
             self.is_removed(kind)
         });
         self.edits.extend(edits);
@@ -124,7 +127,9 @@ impl ItemScan {
             Some(b'"' | b'\'') if is_named(name, b"relative_url") => {
                 let url = text.unescape_at(value);
                 self.calls_token_endpoint |= is_token_endpoint_url(url.bytes());
-                self.signs.add_relative_url(url.bytes());
+                if self.rules.signs == SignPolicy::Read {
+                    self.signs.get_or_insert_default().add_relative_url(url.bytes());
+                }
                 if let Some(mark) = memchr::memchr(b'?', url.bytes()) {
                     self.scan_parameters(&url, mark + 1);
                 }
@@ -144,12 +149,7 @@ impl ItemScan {
     /// The parameters from `start` to the end of the text.
     fn scan_parameters(&mut self, text: &SourceText<'_>, start: usize) {
         let edits = remove_parameters(text, start..text.bytes().len(), |parameter| {
-            let parameter = text.slice(parameter);
-            let kind = ParameterKind::from_encoded(parameter);
-            if kind == ParameterKind::TokenSlot {
-                let (_name, value) = split_parameter(parameter);
-                self.signs.add_token_slot(form_decode(value));
-            }
+            let kind = self.rules.classify_encoded(text.slice(parameter), self.signs);
             self.is_removed(kind)
         });
         self.edits.extend(edits);

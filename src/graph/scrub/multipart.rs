@@ -1,4 +1,4 @@
-//! Credentials among the fields of a multipart form.
+//! Credentials and signs among the fields of a multipart form.
 //!
 //! The body is a list of parts, each after a line with the boundary. A part is removed together with that line and the
 //! line end after the part, so the rest is the body that the app would have sent without the part. Files stream: only
@@ -16,15 +16,14 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::super::credential::ClientCredentialPolicy;
 use super::super::edit::apply;
-use super::super::parameter::{ParameterKind, ParameterName};
+use super::super::parameter::ParameterName;
 use super::super::text::SourceText;
 use super::batch;
 use super::boundary::{Boundary, DelimiterLine, HeaderEnd, find_header_end};
 use super::output::ScrubOutput;
 use super::part;
-use super::state::{Decision, InputState, ScrubError, ScrubMode, ScrubReport, ScrubState, check_length};
+use super::state::{Decision, InputState, ScrubError, ScrubMode, ScrubReport, ScrubRules, ScrubState, check_length};
 
 /// Cleans a multipart form.
 pub(super) struct MultipartScrubber {
@@ -64,7 +63,7 @@ struct BufferedField {
 /// [`ScrubError`] if it may not be forwarded.
 pub(super) fn scrub_in_memory(
     boundary: &[u8],
-    policy: ClientCredentialPolicy,
+    rules: ScrubRules,
     body: &[u8],
 ) -> Result<(Option<Bytes>, ScrubReport), ScrubError> {
     let scrub = |mut state: ScrubState| {
@@ -74,10 +73,10 @@ pub(super) fn scrub_in_memory(
         state.report.is_changed = out.is_changed;
         Ok((edited, state))
     };
-    let (mut edited, mut state) = scrub(ScrubState::new(policy, ScrubMode::Remove))?;
+    let (mut edited, mut state) = scrub(ScrubState::new(rules, ScrubMode::Remove))?;
     if state.restored {
         // A second pass keeps in their place the parts that the first one put back at the end.
-        (edited, state) = scrub(ScrubState::with_token_kept(policy, ScrubMode::Remove))?;
+        (edited, state) = scrub(ScrubState::with_token_kept(rules, ScrubMode::Remove))?;
     }
     let report = state.report();
     Ok((report.is_changed.then(|| edited.freeze()), report))
@@ -166,7 +165,7 @@ impl MultipartScrubber {
             self.end_field(scrub_state, out)?;
             self.restore_pending(scrub_state, out);
         }
-        Ok(())
+        scrub_state.report.check_signs()
     }
 
     /// Begins a part: takes its boundary line, which is `line` bytes long, and its head.
@@ -175,7 +174,8 @@ impl MultipartScrubber {
         if let Some(calls) = &mut scrub_state.report.calls {
             part::all_names(head).iter().for_each(|name| calls.add_field_name(name));
         }
-        self.state = match part::PartField::parse(head) {
+        let field = part::PartField::parse(head);
+        self.state = match field.filter(|field| scrub_state.rules.reads(field.name)) {
             None => {
                 out.forward(begin);
                 MultipartState::Passthrough
@@ -274,12 +274,12 @@ impl BufferedField {
         let value = value.len();
         let (value, line_end) = content.split_at(value);
         if self.name == ParameterName::Batch {
-            let policy = scrub_state.policy;
+            let rules = scrub_state.rules;
             let batch = SourceText::from_slice(value, 0);
             if let Some(calls) = &mut scrub_state.report.calls {
                 calls.add_batch(&batch);
             }
-            let edits = batch::find_edits(&batch, policy, &mut scrub_state.report)?;
+            let edits = batch::find_edits(&batch, rules, &mut scrub_state.report)?;
             if edits.is_empty() {
                 out.forward(&self.bytes);
                 return Ok(Decision::Keep);
@@ -294,10 +294,8 @@ impl BufferedField {
             out.forward(line_end);
             return Ok(Decision::Keep);
         }
-        let kind = ParameterKind::from_decoded(self.name, value.iter().copied());
-        if kind == ParameterKind::TokenSlot {
-            scrub_state.report.signs_mut().add_token_slot(value.iter().copied());
-        }
+        let rules = scrub_state.rules;
+        let kind = rules.classify(self.name, value.iter().copied(), &mut scrub_state.report.signs);
         let decision = scrub_state.decide(kind, &self.bytes)?;
         match (decision, scrub_state.mode) {
             (Decision::Keep, _) => out.forward(&self.bytes),

@@ -64,7 +64,7 @@ impl PartField {
                         name_ranges: Vec::new(),
                     });
                     // Of two such names the stricter one counts.
-                    if name == ParameterName::Token {
+                    if name == ParameterName::Token || field.name == ParameterName::ObjectIds {
                         field.name = name;
                     }
                     field.name_ranges.push(range.start + offset..range.end + offset);

@@ -8,9 +8,9 @@
 //! once a token to keep has been found.
 
 use super::super::calls::Calls;
-use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
+use super::super::credential::{ClientCredentialPolicy, ParameterCredential, SignPolicy};
 use super::super::hints::RequestHints;
-use super::super::parameter::{ParameterKind, ParameterName};
+use super::super::parameter::{ParameterKind, ParameterName, form_decode};
 use super::super::sign::TenantSigns;
 
 /// The longest credential with its name, in bytes. Tokens have a few hundred.
@@ -19,6 +19,15 @@ pub(super) const MAX_FIELD_BYTES: usize = 16 * 1024;
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// The most that is buffered of a streaming body, in bytes.
 const MAX_PENDING_BYTES: usize = 4 * MAX_FIELD_BYTES;
+
+/// How a request is cleaned.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrubRules {
+    /// The treatment of client credentials.
+    pub credentials: ClientCredentialPolicy,
+    /// Whether its parameters may name a tenant.
+    pub signs: SignPolicy,
+}
 
 /// The way in which a streaming multipart form loses a credential.
 ///
@@ -42,8 +51,8 @@ pub enum ScrubError {
     /// A credential, under [`ClientCredentialPolicy::Refuse`].
     #[error("the request contains an access_token, and heal.client_credentials is \"refuse\"")]
     ClientCredential,
-    /// A credential that cannot be removed.
-    #[error("cannot remove the client credentials: {0}")]
+    /// What cannot be read, or not be removed.
+    #[error("cannot search the parameters of the request: {0}")]
     CannotScrub(&'static str),
 }
 
@@ -61,7 +70,7 @@ pub struct ScrubReport {
     pub has_item_tokens: bool,
     /// What else the body says about the request. Unknown if the body streams.
     pub hints: RequestHints,
-    /// What it says about the tenant: ids are read from the items of a batch only.
+    /// What it says about the tenant.
     pub signs: Option<Box<TenantSigns>>,
     /// Which calls it makes, if that was asked for.
     pub calls: Option<Box<Calls>>,
@@ -95,7 +104,7 @@ pub(super) enum InputState {
 /// The credentials of a streaming form.
 #[derive(Debug)]
 pub(super) struct ScrubState {
-    pub(super) policy: ClientCredentialPolicy,
+    pub(super) rules: ScrubRules,
     pub(super) mode: ScrubMode,
     /// The strongest parameter so far.
     strongest: ParameterKind,
@@ -114,7 +123,10 @@ pub(super) struct ScrubState {
 #[derive(Default)]
 struct PendingFragments(Vec<Vec<u8>>);
 
-/// Refuses what is too long to be a credential, or a batch.
+const TOO_MANY_IDS: ScrubError =
+    ScrubError::CannotScrub("it has more than 4,096 ids or names of tenants, or 16 KiB of ids in one parameter");
+
+/// Refuses what is too long to be a credential, a list of ids, or a batch.
 ///
 /// # Errors
 ///
@@ -127,16 +139,61 @@ pub(super) const fn check_length(name: ParameterName, length: usize) -> Result<(
         ParameterName::Token | ParameterName::Proof if length > MAX_FIELD_BYTES => {
             Err(ScrubError::CannotScrub("a credential is longer than 16 KiB"))
         }
-        ParameterName::Batch | ParameterName::Token | ParameterName::Proof => Ok(()),
+        ParameterName::ObjectIds if length > MAX_FIELD_BYTES => Err(TOO_MANY_IDS),
+        ParameterName::Batch | ParameterName::Token | ParameterName::Proof | ParameterName::ObjectIds => Ok(()),
+    }
+}
+
+// === impl ScrubRules ===
+
+impl ScrubRules {
+    /// Cleans a request in this way.
+    #[must_use]
+    pub const fn new(credentials: ClientCredentialPolicy, signs: SignPolicy) -> Self {
+        Self { credentials, signs }
+    }
+
+    /// Whether a parameter of this name means anything.
+    pub(super) fn reads(self, name: ParameterName) -> bool {
+        name != ParameterName::ObjectIds || self.signs == SignPolicy::Read
+    }
+
+    /// Classifies a parameter by its name and its decoded value, and adds what it says about the tenant to `signs`.
+    pub(super) fn classify(
+        self,
+        name: ParameterName,
+        value: impl Iterator<Item = u8> + Clone,
+        signs: &mut Option<Box<TenantSigns>>,
+    ) -> ParameterKind {
+        let kind = ParameterKind::from_decoded(name, value.clone(), self.signs);
+        if kind == ParameterKind::TokenSlot {
+            signs.get_or_insert_default().add_token_slot(value);
+        } else if name == ParameterName::ObjectIds && self.reads(name) {
+            signs.get_or_insert_default().add_object_ids(value);
+        }
+        kind
+    }
+
+    /// Classifies a form-encoded parameter in the same way.
+    pub(super) fn classify_encoded(self, parameter: &[u8], signs: &mut Option<Box<TenantSigns>>) -> ParameterKind {
+        let known = ParameterName::of_parameter(parameter);
+        known.map_or(ParameterKind::Other, |(name, value)| {
+            self.classify(name, form_decode(value), signs)
+        })
     }
 }
 
 // === impl ScrubReport ===
 
 impl ScrubReport {
-    /// What it says about the tenant, to be added to.
-    pub(super) fn signs_mut(&mut self) -> &mut TenantSigns {
-        self.signs.get_or_insert_default()
+    /// Refuses more signs than are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError::CannotScrub`]
+    pub(super) fn check_signs(&self) -> Result<(), ScrubError> {
+        let is_over = self.signs.as_ref().is_some_and(|signs| signs.has_too_many());
+        if is_over { Err(TOO_MANY_IDS) } else { Ok(()) }
     }
 
     /// Sets the credential that follows from the strongest parameter.
@@ -195,12 +252,12 @@ impl Ruling {
 
 impl ScrubState {
     /// Creates the state at the start of a form.
-    pub(super) fn new(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
+    pub(super) fn new(rules: ScrubRules, mode: ScrubMode) -> Self {
         Self {
-            policy,
+            rules,
             mode,
             strongest: ParameterKind::Other,
-            keeps_token: matches!(policy, ClientCredentialPolicy::KeepAll),
+            keeps_token: matches!(rules.credentials, ClientCredentialPolicy::KeepAll),
             pending_resolved: false,
             restored: false,
             pending: PendingFragments::default(),
@@ -209,10 +266,10 @@ impl ScrubState {
     }
 
     /// Creates the state of a second pass, after the first one has found a token to keep: parts are kept in their place.
-    pub(super) fn with_token_kept(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
+    pub(super) fn with_token_kept(rules: ScrubRules, mode: ScrubMode) -> Self {
         Self {
             keeps_token: true,
-            ..Self::new(policy, mode)
+            ..Self::new(rules, mode)
         }
     }
 
@@ -225,7 +282,7 @@ impl ScrubState {
     pub(super) fn decide(&mut self, kind: ParameterKind, fragment: &[u8]) -> Result<Decision, ScrubError> {
         let before = self.strongest;
         self.strongest = before.max(kind);
-        match (kind, self.policy) {
+        match (kind, self.rules.credentials) {
             (ParameterKind::Other, _) => Ok(Decision::Keep),
             (ParameterKind::Placeholder | ParameterKind::TokenSlot, _) => Ok(Decision::Remove),
             (ParameterKind::Token, ClientCredentialPolicy::Refuse) => Err(ScrubError::ClientCredential),
@@ -286,7 +343,7 @@ impl ScrubState {
     /// The report at the end of the form.
     pub(super) fn report(&self) -> ScrubReport {
         let mut report = self.report.clone();
-        report.set_strongest(self.strongest, self.policy);
+        report.set_strongest(self.strongest, self.rules.credentials);
         report
     }
 

@@ -1,11 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::graph::ParameterCredential;
+use crate::graph::{ClientCredentialPolicy, ParameterCredential, SignPolicy};
+
+const fn rules(credentials: ClientCredentialPolicy) -> ScrubRules {
+    ScrubRules::new(credentials, SignPolicy::Read)
+}
 
 fn from_app(target: &str, policy: ClientCredentialPolicy) -> Result<(String, ParameterCredential), TargetError> {
     let uri: Uri = target.parse().unwrap();
-    let cleaned = Target::from_app(&uri, policy)?;
+    let cleaned = Target::from_app(&uri, rules(policy))?;
     Ok((cleaned.target.0.to_string(), cleaned.report.credential))
 }
 
@@ -43,7 +47,7 @@ fn path_and_query_are_passed_byte_for_byte() {
 fn a_target_without_credentials_is_the_apps_own_buffer() {
     let sent = Bytes::from("/v19.0/1/messages?a=1".to_owned());
     let uri = Uri::from_maybe_shared(sent.clone()).unwrap();
-    let cleaned = Target::from_app(&uri, ClientCredentialPolicy::Replace).unwrap();
+    let cleaned = Target::from_app(&uri, rules(ClientCredentialPolicy::Replace)).unwrap();
     let outgoing = cleaned.target.to_uri();
     assert_eq!(outgoing, "/v19.0/1/messages?a=1");
     assert_eq!(outgoing.path().as_ptr(), sent.as_ptr());
@@ -280,7 +284,7 @@ proptest! {
     fn any_target_is_cleaned_or_refused(text in "[/?&=%+#a-z_:|\\[\\]{}\"A-Z0-9]{0,60}") {
         if let Ok(uri) = format!("/{text}").parse::<Uri>() {
             for policy in [ClientCredentialPolicy::Replace, ClientCredentialPolicy::Refuse, ClientCredentialPolicy::Keep] {
-                drop(Target::from_app(&uri, policy));
+                drop(Target::from_app(&uri, rules(policy)));
             }
         }
     }
@@ -289,7 +293,7 @@ proptest! {
 #[test]
 fn a_batch_in_the_query_is_seen_by_its_whole_name_and_its_items_are_cleaned() {
     let scrub = |target: &str| {
-        let cleaned = Target::from_app(&target.parse().unwrap(), ClientCredentialPolicy::Replace).unwrap();
+        let cleaned = Target::from_app(&target.parse().unwrap(), rules(ClientCredentialPolicy::Replace)).unwrap();
         (cleaned.target.0.to_string(), cleaned.report)
     };
     for target in ["/?batch=[]", "/v25.0?a=1&batch=%5B%5D", "/?%62atch"] {

@@ -1,9 +1,11 @@
 use super::*;
+use crate::graph::ClientCredentialPolicy;
 use crate::graph::edit::apply;
 
 fn scrubbed_by(batch: &str, policy: ClientCredentialPolicy) -> Result<(String, bool), ScrubError> {
     let mut report = ScrubReport::default();
-    let edits = find_edits(&SourceText::from_slice(batch.as_bytes(), 0), policy, &mut report)?;
+    let rules = ScrubRules::new(policy, SignPolicy::Read);
+    let edits = find_edits(&SourceText::from_slice(batch.as_bytes(), 0), rules, &mut report)?;
     let is_clean = edits.is_empty();
     let clean = String::from_utf8(apply(batch.as_bytes(), edits)).unwrap();
     assert!(report.has_batch);

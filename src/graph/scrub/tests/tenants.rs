@@ -72,7 +72,7 @@ fn several_names_and_the_ids_of_batch_items_are_reported_once_each() {
     let (_, report) = scrub_in_memory(JSON, ClientCredentialPolicy::Replace, batch.as_bytes()).unwrap();
     let signs = report.signs.unwrap();
     assert_eq!(signs.token_slots, ["a".into(), "b".into()]);
-    assert_eq!(signs.object_ids, ["106".into(), "99".into(), "107".into()]);
+    assert_eq!(signs.object_ids, ["106".into(), "107".into(), "99".into()]);
 }
 
 #[test]
@@ -86,5 +86,106 @@ fn a_form_that_streams_reports_the_name_at_its_end() {
             assert_eq!(report.signs.unwrap().token_slots, ["acme".into()]);
             assert!(!String::from_utf8_lossy(&left).contains("tenant"));
         }
+    }
+}
+
+#[test]
+fn ids_are_reported_from_bodies_of_each_kind_and_stay_in_them() {
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--b--\r\n")
+    };
+    for (content_type, body) in [
+        (FORM, "a=1&ids[]=107&id=106".to_owned()),
+        (FORM, "%69ds=%5B%22106%22,'107'%5D".to_owned()),
+        (JSON, r#"{"a":{"id":"1"},"ids":["106", 107]}"#.to_owned()),
+        (JSON, r#"{"phone_number_id":106,"i\u0064":"107"}"#.to_owned()),
+        (JSON, "{id:106,'ids':'107'}".to_owned()),
+        (
+            JSON,
+            r#"{"id":"107","a":{"id":"1"}, "phone_number_id" : "106"}"#.to_owned(),
+        ),
+        (JSON, "\r\n {\"ids\":\"106,107\"}".to_owned()),
+        (JSON, "{\n \"ids\":\"106\",\n \"id\":\"107\"}".to_owned()),
+        (MULTIPART, part("ids", " 106,\n107")),
+        (
+            MULTIPART,
+            part(
+                "ids[1]\"; name*=\"UTF-8''batch\"; x=\"",
+                r#"[{"body":"id=106","relative_url":"107"}]"#,
+            ),
+        ),
+        (
+            JSON,
+            r#"{"batch":[{"id":"1","body":{"id":"106","a":{"id":"2"}},"relative_url":"?ids=107"}]}"#.to_owned(),
+        ),
+        (
+            FORM,
+            r#"batch=[{"body":"{\"id\":\"106\"}"},{"body":"ids=107"}]"#.to_owned(),
+        ),
+    ] {
+        for policy in POLICIES {
+            let (left, report) = scrub_in_memory(content_type, policy, body.as_bytes()).unwrap();
+            assert_eq!(left, body.as_bytes());
+            let signs = report.signs.unwrap();
+            assert_eq!(signs.object_ids, ["106".into(), "107".into()], "{body}");
+            assert!(signs.token_slots.is_empty());
+            if content_type == MULTIPART {
+                for length in [1, 7, 1000] {
+                    let mode = ScrubMode::Mask;
+                    let (left, report) =
+                        scrub_in_chunks(content_type, policy, mode, body.as_bytes(), &[length]).unwrap();
+                    assert_eq!((left, report.signs), (body.clone().into_bytes(), Some(signs.clone())));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_with_a_file_or_a_token_by_another_reading_of_its_name_is_no_list_of_ids() {
+    let form = "--b\r\nContent-Disposition: form-data; name=id; name=access_token\r\n\r\ntenant:106\r\n\
+                --b\r\nContent-Disposition: form-data; name=id; filename=a\r\n\r\n107\r\n--b--\r\n";
+    let (left, report) = scrub_in_memory(MULTIPART, ClientCredentialPolicy::Replace, form.as_bytes()).unwrap();
+    assert!(!String::from_utf8_lossy(&left).contains("106"));
+    let signs = report.signs.unwrap();
+    assert_eq!(
+        (&*signs.token_slots, &*signs.object_ids),
+        (&["106".into()][..], &[][..])
+    );
+}
+
+#[test]
+fn where_no_signs_are_read_a_name_is_a_token_and_ids_are_data() {
+    let long = "1,".repeat(20_000);
+    for (content_type, body, left) in [
+        (FORM, format!("access_token=tenant:a&ids={long}"), format!("ids={long}")),
+        (
+            JSON,
+            format!(r#"{{"access_token":"tenant:a","ids":"{long}"}}"#),
+            format!(r#"{{"ids":"{long}"}}"#),
+        ),
+        (
+            JSON,
+            r#"{"batch":[{"relative_url":"106?access_token=tenant:a","body":{"access_token":"tenant:a"}}]}"#.to_owned(),
+            r#"{"batch":[{"relative_url":"106","body":{}}]}"#.to_owned(),
+        ),
+        (
+            MULTIPART,
+            format!(
+                "--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\ntenant:a\r\n--b\r\nContent-Disposition: form-data; name=ids\r\n\r\n{long}\r\n--b--"
+            ),
+            format!("--b\r\nContent-Disposition: form-data; name=ids\r\n\r\n{long}\r\n--b--"),
+        ),
+    ] {
+        let format = BodyFormat::from_headers(&headers(content_type)).unwrap();
+        let scrub = |credentials| {
+            let rules = ScrubRules::new(credentials, SignPolicy::Ignore);
+            scrub(&format, rules, Bytes::copy_from_slice(body.as_bytes()))
+        };
+        let (replaced, report) = scrub(ClientCredentialPolicy::Replace).unwrap();
+        assert!(replaced == left && report.signs.is_none(), "{replaced:?}");
+        let (kept, report) = scrub(ClientCredentialPolicy::Keep).unwrap();
+        assert!(kept == body && report.signs.is_none(), "{kept:?}");
+        assert_eq!(scrub(ClientCredentialPolicy::Refuse), Err(ScrubError::ClientCredential));
     }
 }
