@@ -203,7 +203,7 @@ impl Proxy {
     /// Serves one request: the ten steps, in order. The signs are left for the record of a refusal.
     async fn serve(
         &self,
-        tenants: &Tenants,
+        tenants: &Arc<Tenants>,
         request: Request<Incoming>,
         connection: &AppConnection,
         signs: &mut Option<Box<RequestSigns>>,
@@ -231,7 +231,7 @@ impl Proxy {
             .look_up_unlisted(signs.as_deref(), &self.tenants)
             .await
             .transpose()?;
-        let tenants = looked_up.as_deref().unwrap_or(tenants);
+        let tenants = looked_up.as_ref().unwrap_or(tenants);
         let by_head = tenants.route_head(signs.as_deref(), record.peer_uid)?;
         // What only the body can name counts together until the body has been read.
         let by_head_or_unnamed = by_head.tenant().unwrap_or(&tenants.unnamed);
@@ -261,7 +261,7 @@ impl Proxy {
             .look_up_unlisted(signs.as_deref(), &self.tenants)
             .await
             .transpose()?;
-        let tenants = looked_up.as_deref().unwrap_or(tenants);
+        let tenants = looked_up.as_ref().unwrap_or(tenants);
         let tenant = tenants.route_with_body(by_head, signs.as_deref(), &mut received)?;
         tenant.admit(record)?;
         if let Some(rules) = &tenant.allow {

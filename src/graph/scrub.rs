@@ -269,10 +269,9 @@ impl Scrubber {
         Ok(self.state.report())
     }
 
-    /// What the fields so far say about the tenant.
-    #[must_use]
-    pub fn signs(&self) -> Option<&TenantSigns> {
-        self.state.report.signs.as_deref()
+    /// Takes what the fields say about the tenant that have been read since this was called.
+    pub const fn take_signs(&mut self) -> Option<Box<TenantSigns>> {
+        self.state.report.signs.take()
     }
 
     /// The calls that the fields so far make, if they are looked for.

@@ -21,14 +21,14 @@ use tokio::time::{Sleep, sleep};
 
 use self::arriving::Arriving;
 use super::body_error::BodyError;
-use super::body_scrub::BodyScrubber;
+use super::body_scrub::{BodyScrubber, SignCheck};
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
 use super::spool::SpoolReader;
 use super::upload_progress::UploadProgress;
 use crate::graph::ScrubError;
 use crate::net::{BoxError, ClientReader};
-use crate::types::TenantId;
+use crate::tenants::RouteError;
 use crate::upstream::{RequestBody, ResponseBody};
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
@@ -125,12 +125,13 @@ impl Body {
     }
 
     /// Ends the body with an error if what arrives names another tenant.
-    pub(crate) fn require_tenant(&mut self, tenant: &TenantId) {
-        if let Some(rest) = &mut self.rest
-            && let Some(scrubber) = &mut rest.scrubber
-        {
-            scrubber.tenant = Some(tenant.clone());
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] if what has arrived names one.
+    pub(crate) fn compare_signs(&mut self, with: Box<dyn SignCheck>) -> Result<(), RouteError> {
+        self.scrubber_mut()
+            .map_or(Ok(()), |scrubber| scrubber.compare_signs(with))
     }
 
     /// Forbids what is still to arrive to make another call than the head.
@@ -139,8 +140,11 @@ impl Body {
     ///
     /// [`ScrubError::CannotScrub`] if what has arrived makes one.
     pub(crate) fn forbid_calls(&mut self) -> Result<(), ScrubError> {
-        let scrubber = self.rest.as_mut().and_then(|rest| rest.scrubber.as_mut());
-        scrubber.map_or(Ok(()), |scrubber| scrubber.forbid_calls())
+        self.scrubber_mut().map_or(Ok(()), BodyScrubber::forbid_calls)
+    }
+
+    fn scrubber_mut(&mut self) -> Option<&mut BodyScrubber> {
+        self.rest.as_mut().and_then(|rest| rest.scrubber.as_deref_mut())
     }
 
     /// Holds the permit until the bytes have been handed over.
@@ -276,7 +280,7 @@ impl BodyRest {
             };
             match data {
                 Ok(data) if data.is_empty() => {}
-                data => return Poll::Ready(Some(data.map_err(BodyError::ScrubFailed))),
+                data => return Poll::Ready(Some(data)),
             }
         }
         Poll::Ready(None)

@@ -5,6 +5,7 @@ use std::io;
 use super::refusal::Refusal;
 use crate::graph::scrub::ScrubError;
 use crate::net::BoxError;
+use crate::tenants::RouteError;
 
 /// The reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -20,17 +21,21 @@ pub enum BodyError {
     Spool(#[source] io::Error),
     /// The body has a client credential that must not be forwarded and cannot be removed.
     #[error("cannot remove client credentials from the body")]
-    ScrubFailed(#[source] ScrubError),
+    ScrubFailed(#[from] ScrubError),
+    /// The body names another tenant than the head of the request, or one that does not exist.
+    #[error("the body does not name the tenant of the request")]
+    Route(#[from] RouteError),
 }
 
 /// The reason why a request body ended early: the kind of a [`BodyError`]. A connection that sends the body says only that
 /// it broke off.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum BodyFailure {
     Interrupted,
     IdleTimeout,
     Spool,
     ScrubFailed(ScrubError),
+    Route(RouteError),
 }
 
 // === impl BodyFailure ===
@@ -42,7 +47,14 @@ impl From<&BodyError> for BodyFailure {
             BodyError::IdleTimeout => Self::IdleTimeout,
             BodyError::Spool(_) => Self::Spool,
             BodyError::ScrubFailed(error) => Self::ScrubFailed(*error),
+            BodyError::Route(error) => Self::Route(error.clone()),
         }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        BodyFailure::from(&error).into()
     }
 }
 
@@ -53,6 +65,7 @@ impl From<BodyFailure> for Refusal {
             BodyFailure::Interrupted => Self::BodyInterrupted,
             BodyFailure::IdleTimeout => Self::BodyTimeout,
             BodyFailure::ScrubFailed(error) => error.into(),
+            BodyFailure::Route(error) => Self::Route(error),
             BodyFailure::Spool => Self::ConnectionTerminated,
         }
     }

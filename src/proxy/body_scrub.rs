@@ -1,14 +1,17 @@
-//! Removes client credentials from a request body while it is received.
+//! Removes client credentials from a request body while it is received, and compares what it says about the tenant.
+
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
+use super::body_error::BodyError;
 use super::refusal::Refusal;
 use crate::graph::scrub::{
     self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, ScrubRules, Scrubber,
 };
 use crate::graph::{Calls, ParameterCredential, TenantSigns};
 use crate::telemetry::metrics::RequestMetrics;
-use crate::types::TenantId;
+use crate::tenants::RouteError;
 
 /// The facts about a body that the scrubber needs.
 #[derive(Clone, Debug)]
@@ -34,14 +37,24 @@ pub(crate) enum MustSearch {
     Tenant,
 }
 
+/// Compares what a body says about the tenant with the rest of its request.
+pub(crate) trait SignCheck: fmt::Debug + Send + Sync {
+    /// Checks what the body has said since this was called.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] if it is for another tenant, or for one that does not exist.
+    fn check(&self, in_body: TenantSigns) -> Result<(), RouteError>;
+}
+
 /// Scrubs a multipart form chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct BodyScrubber {
     scrubber: Scrubber,
     mode: ScrubMode,
     metrics: RequestMetrics,
-    /// The only tenant that it may name.
-    pub(crate) tenant: Option<TenantId>,
+    /// The tenant that it may name, once the request has one.
+    sign_check: Option<Box<dyn SignCheck>>,
     /// Whether it may make no call besides that of its head.
     forbids_calls: bool,
 }
@@ -99,7 +112,7 @@ impl ScrubConfig<'_> {
             scrubber,
             mode,
             metrics: self.metrics.clone(),
-            tenant: None,
+            sign_check: None,
             forbids_calls: false,
         })
     }
@@ -143,43 +156,50 @@ impl Unsearched {
 
 impl BodyScrubber {
     /// Takes a chunk, and returns what may be forwarded of it and the chunks before it.
-    pub(crate) fn push(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
+    pub(crate) fn push(&mut self, data: &[u8]) -> Result<Bytes, BodyError> {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
-        self.check_tenant(self.scrubber.signs())?;
+        self.check_signs()?;
         self.check_calls(self.scrubber.calls())?;
         Ok(out.freeze())
     }
 
     /// Takes the last chunk, and returns the rest.
-    pub(crate) fn push_last(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
+    pub(crate) fn push_last(&mut self, data: &[u8]) -> Result<Bytes, BodyError> {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
         self.finish_into(out).map(|(rest, _findings)| rest)
     }
 
     /// Returns the rest, and what was found in all.
-    pub(crate) fn finish(&mut self) -> Result<(Bytes, ScrubReport), ScrubError> {
+    pub(crate) fn finish(&mut self) -> Result<(Bytes, ScrubReport), BodyError> {
         self.finish_into(BytesMut::new())
     }
 
-    fn finish_into(&mut self, mut out: BytesMut) -> Result<(Bytes, ScrubReport), ScrubError> {
+    fn finish_into(&mut self, mut out: BytesMut) -> Result<(Bytes, ScrubReport), BodyError> {
         let findings = self.scrubber.finish(&mut out)?;
-        self.check_tenant(findings.signs.as_deref())?;
+        self.check_signs()?;
         self.check_calls(findings.calls.as_deref())?;
         count_client_credential(&findings, &self.metrics);
         Ok((out.freeze(), findings))
     }
 
-    /// The rest of the request has its tenant already, and may be on its way.
-    fn check_tenant(&self, signs: Option<&TenantSigns>) -> Result<(), ScrubError> {
-        let (Some(tenant), Some(signs)) = (&self.tenant, signs) else {
-            return Ok(());
-        };
-        if signs.token_slots.iter().any(|name| **name != *tenant.as_str()) {
-            return Err(ScrubError::CannotScrub(
-                "it names another tenant than the head of the request",
-            ));
+    /// Compares what it says about the tenant, from the start of the body on: the rest of the request has its tenant already, and
+    /// may soon be on its way.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] if it has named another one.
+    pub(crate) fn compare_signs(&mut self, with: Box<dyn SignCheck>) -> Result<(), RouteError> {
+        self.sign_check = Some(with);
+        self.check_signs()
+    }
+
+    fn check_signs(&mut self) -> Result<(), RouteError> {
+        if let Some(sign_check) = &self.sign_check
+            && let Some(signs) = self.scrubber.take_signs()
+        {
+            sign_check.check(*signs)?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Uri};
 
+use super::body_scrub::SignCheck;
 use super::buffer::BufferedBody;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
 use super::refusal::Refusal;
@@ -44,7 +45,7 @@ pub struct Tenants {
 }
 
 /// The signs of a request that have been read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RequestSigns {
     listener: Option<TenantId>,
     prefix: Option<Box<str>>,
@@ -53,6 +54,13 @@ pub(crate) struct RequestSigns {
     pub(crate) parameters: TenantSigns,
     /// Whether some of them stand in the body.
     has_body: bool,
+}
+
+/// What a request has said about its tenant before the rest of its body arrives.
+#[derive(Debug)]
+struct SignsSoFar {
+    tenants: Arc<Tenants>,
+    signs: RequestSigns,
 }
 
 /// The tenant of a request by its head.
@@ -178,7 +186,7 @@ impl Tenants {
     ///
     /// [`Refusal::Route`]; [`Refusal::Unsearchable`] if only the body can name a tenant, and it is too large to be searched.
     pub(crate) fn route_with_body<'tenants>(
-        &'tenants self,
+        self: &'tenants Arc<Self>,
         by_head: HeadRoute<'tenants>,
         signs: Option<&RequestSigns>,
         received: &mut BufferedBody,
@@ -192,9 +200,12 @@ impl Tenants {
                 if by_head.needs_body {
                     return Err(Refusal::Unsearchable);
                 }
-                if let Ok(entry) = &entry {
-                    received.body.require_tenant(&entry.id);
-                }
+                let so_far = SignsSoFar {
+                    tenants: Arc::clone(self),
+                    signs: signs.clone(),
+                };
+                let compared = received.body.compare_signs(Box::new(so_far));
+                compared.map_err(Refusal::Route)?;
             }
         }
         entry.map(|entry| entry.tenant.get()).map_err(Refusal::Route)
@@ -240,6 +251,16 @@ impl RequestSigns {
         token_slots.iter().for_each(|name| add(SignKind::TokenSlot, name));
         object_ids.iter().for_each(|id| add(SignKind::Object, id));
         all
+    }
+}
+
+// === impl SignsSoFar ===
+
+impl SignCheck for SignsSoFar {
+    fn check(&self, in_body: TenantSigns) -> Result<(), RouteError> {
+        let mut signs = self.signs.clone();
+        signs.add_found(in_body);
+        self.tenants.route_observed(Some(&signs)).map(drop)
     }
 }
 

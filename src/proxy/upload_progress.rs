@@ -54,7 +54,7 @@ impl UploadProgress {
 
     /// The reason why the body ended early, if it did.
     pub(crate) fn failure(&self) -> Option<BodyFailure> {
-        self.failure.get().copied()
+        self.failure.get().cloned()
     }
 
     /// The time at which a byte was last handed over; now, while the app has to send the next one.

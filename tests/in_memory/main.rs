@@ -42,6 +42,7 @@ mod secret_leaks;
 mod sign_places;
 mod single_tenant;
 mod stalled_clients;
+mod streamed_signs;
 mod support;
 mod tenant_shares;
 mod tenant_tables;
