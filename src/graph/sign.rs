@@ -116,14 +116,14 @@ pub(super) fn behind_origin(url: &str) -> &str {
 }
 
 fn push(signs: &mut Vec<Box<str>>, sign: impl Iterator<Item = u8>) {
-    let bytes: Vec<u8> = sign.take(MAX_SIGN_BYTES).collect();
-    insert(signs, String::from_utf8_lossy(bytes.trim_ascii()).into());
+    if signs.len() <= MAX_SIGNS {
+        let bytes: Vec<u8> = sign.take(MAX_SIGN_BYTES).collect();
+        insert(signs, String::from_utf8_lossy(bytes.trim_ascii()).into());
+    }
 }
 
 fn insert(signs: &mut Vec<Box<str>>, sign: Box<str>) {
-    if let Err(at) = signs.binary_search(&sign)
-        && signs.len() <= MAX_SIGNS
-    {
+    if let Err(at) = signs.binary_search(&sign) {
         signs.insert(at, sign);
     }
 }
@@ -183,6 +183,18 @@ mod tests {
         let mut signs = TenantSigns::default();
         signs.add_object_ids(many.join(",").into_bytes().into_iter());
         assert!(signs.has_too_many() && signs.object_ids.len() == MAX_SIGNS + 1);
+        let of = |ids: &[String]| {
+            let mut signs = TenantSigns::default();
+            signs.add_object_ids(ids.join(",").into_bytes().into_iter());
+            signs
+        };
+        let mut both = of(&many[..4_000]);
+        both.add(of(&many[3_000..7_000]));
+        assert_eq!(
+            both.object_ids.len(),
+            7_000,
+            "none is left out of two lists that are not too long"
+        );
         assert_eq!(ids("/me", Some("xphone_number_id=4&ids")), ["me"]);
         assert!(ids("/v25.0/", None).is_empty());
     }
