@@ -159,7 +159,7 @@ function showStage({ ready, stage, tenants_from: unread }) {
   Object.assign(find("stage"), { textContent: text, className: `badge ${tone}` });
   find("as-of").textContent = `as of ${formatTime(Date.now())}`;
   show("read-only", changesRefused && `Look now and New token are off: ${changesRefused}.`);
-  show("unread", unread && `The tenants cannot be read since ${formatTime(unread.since)}: ${unread.error}.`);
+  show("unread", unread && `Reading the tenants of [tenants_from] has failed since ${formatTime(unread.since)}: ${unread.error}.`);
   if (find("look").textContent === "Look now") find("look").disabled = changesRefused !== null;
 }
 

@@ -223,7 +223,7 @@ for (const [what, settings, reason, remedy] of [
     afterEach(closeWindow);
 
     test("says why its buttons are off, and how to change that", async () => {
-      await open();
+      await open({ viewport: NARROW, colorScheme: "dark" });
       await sees(text("#read-only"), reason);
       await sees(text("#read-only"), remedy);
       const why = await page.locator("#read-only").textContent();
@@ -232,6 +232,7 @@ for (const [what, settings, reason, remedy] of [
         assert.ok(await button.isDisabled(), name);
       }
       await assertAccessible();
+      await page.screenshot({ path: await screenshotPath("read-only"), fullPage: true });
     });
   });
 }

@@ -125,6 +125,7 @@ query = "SELECT tenant, token FROM tenants"
     await row(name).locator("summary").click();
     await sees(row(name), /Where from.*<img src=x onerror=/);
     await sees(row(name), image.replaceAll(" ", "/"));
+    await page.screenshot({ path: await screenshotPath("markup"), fullPage: true });
     await page.getByRole("button", { name: `Look now: ${name}`, exact: true }).click();
     await sees(text("#done"), `graphward has looked at the sources of ${name}.`);
     await page.getByRole("button", { name: `New token: ${name}`, exact: true }).click();
