@@ -167,7 +167,9 @@ pub(super) async fn find_sidecar(
         return Err("all tenants are in tenants_from, where a sidecar notices the change".to_owned());
     }
     if status.get("source_identity") != Some(&source_identity.into()) {
-        return Err(format!("what runs at {address} is not a sidecar with these token sources"));
+        return Err(format!(
+            "what runs at {address} is not a sidecar with these token sources"
+        ));
     }
     if status.get("accepts_changes") != Some(&true.into()) {
         let reason = status.get("changes_refused").and_then(Value::as_str);
