@@ -305,7 +305,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
     let concurrency_limit = ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight);
     let budgets = buffer_budgets(&config.heal, metrics);
     let new_share = || TenantShare::new(&concurrency_limit, &budgets);
-    let tenants = build_tenants(config, context, Arc::new(settings), deps.tenants, None, new_share);
+    let tenants = build_tenants(config, context, &Arc::new(settings), deps.tenants, None, new_share);
     Ok(Proxy {
         concurrency_limit,
         allowed_hosts: allowed_hosts(config, destinations, deps.addresses),

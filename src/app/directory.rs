@@ -7,7 +7,7 @@ use super::context::BuildContext;
 use super::tenants::RunningTenant;
 use crate::config::Config;
 use crate::proxy::{LazyTenant, OutageLog, RequestTelemetry, Settings, Tenant, TenantShare, Tenants};
-use crate::tenants::{AllowRules, Directory, DirectoryBuilder, Entry, Standing};
+use crate::tenants::{AllowRules, Directory, Entry, Standing};
 use crate::token::TokenHandle;
 use crate::types::TenantId;
 
@@ -15,7 +15,7 @@ use crate::types::TenantId;
 pub(super) fn build_tenants(
     config: &Config,
     context: &BuildContext,
-    settings: Arc<Settings>,
+    settings: &Arc<Settings>,
     tenants: &[&RunningTenant],
     before: Option<&Tenants>,
     new_share: impl Fn() -> TenantShare,
@@ -37,7 +37,7 @@ pub(super) fn build_tenants(
             id: id.clone(),
             object_ids: object_ids.map(|object_id| object_id.as_str().into()).collect(),
             standing: Standing::Active,
-            tenant: LazyTenant::opened(request_tenant(running, &settings, before, share(before), context)),
+            tenant: LazyTenant::opened(request_tenant(running, settings, before, share(before), context)),
         };
         // The names are keys of one table, so each is there once.
         drop(directory.add(Arc::new(entry)));
@@ -46,37 +46,17 @@ pub(super) fn build_tenants(
     if config.serves_unnamed {
         directory.serve_unnamed(&TenantId::default());
     }
-    let rows = before.into_iter().flat_map(|before| before.directory.entries());
-    for entry in rows.filter(|entry| entry.tenant.opener().is_some()) {
-        let reloaded = |tenant: &Tenant| Tenant {
-            settings: Arc::clone(&settings),
-            telemetry: Arc::new(RequestTelemetry {
-                access_log: config.log.requests,
-                ..(*tenant.telemetry).clone()
-            }),
-            ..tenant.clone()
-        };
-        let entry = Entry {
-            id: entry.id.clone(),
-            object_ids: entry.object_ids.clone(),
-            standing: entry.standing,
-            tenant: entry.tenant.with(reloaded),
-        };
-        // One of the configuration has priority.
-        drop(directory.add(Arc::new(entry)));
-    }
-    warn_of_shared_objects(&directory, before);
-    let unnamed = before.map(|before| &before.unnamed.telemetry);
     let directory = directory.build();
+    let unnamed = before.map(|before| &before.unnamed.telemetry);
     let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
     let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
     let reads_signs = header.is_some() || directory.entries().any(is_named);
-    Tenants {
+    let without_rows = Tenants {
         reads_signs: reads_signs || before.is_some_and(|before| before.reads_signs),
         directory,
         header: header.or_else(|| before.and_then(|before| before.header.clone())),
         unnamed: Tenant {
-            settings: Arc::clone(&settings),
+            settings: Arc::clone(settings),
             tokens: TokenHandle::without_token(),
             family: None,
             allow: None,
@@ -85,9 +65,35 @@ pub(super) fn build_tenants(
             telemetry: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
             share: share(before.map(|before| &before.unnamed)),
         },
-        settings,
+        settings: Arc::clone(settings),
+        hidden: Vec::new(),
         lookup: before.and_then(|before| before.lookup.clone()),
-    }
+    };
+    let reloaded = |tenant: &Tenant| Tenant {
+        settings: Arc::clone(settings),
+        telemetry: Arc::new(RequestTelemetry {
+            access_log: config.log.requests,
+            ..(*tenant.telemetry).clone()
+        }),
+        ..tenant.clone()
+    };
+    let entries = before.map(|before| before.directory.entries().chain(&before.hidden));
+    let rows = entries.into_iter().flatten();
+    let rows = rows.filter(|entry| entry.tenant.opener().is_some()).map(|entry| Entry {
+        id: entry.id.clone(),
+        object_ids: entry.object_ids.clone(),
+        standing: entry.standing,
+        tenant: entry.tenant.with(reloaded),
+    });
+    let tenants = with_rows(&without_rows, rows.map(Arc::new));
+    warn_of_shared_objects(&tenants, before);
+    tenants
+}
+
+/// The tenants that the configuration has.
+fn configured(tenants: &Tenants) -> impl Iterator<Item = &Arc<Entry<LazyTenant>>> {
+    let entries = tenants.directory.entries();
+    entries.filter(|entry| entry.tenant.opener().is_none())
 }
 
 /// Returns a tenant as its requests see it. If it was there `before`, it goes on with what it has counted and remembered.
@@ -140,42 +146,34 @@ const MAX_NAMES: usize = 10;
 /// Returns the same tenants, with these of a table in place of those that were there.
 pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<LazyTenant>>>) -> Tenants {
     let mut directory = Directory::builder();
-    let configured = before
-        .directory
-        .entries()
-        .filter(|entry| entry.tenant.opener().is_none());
-    for entry in configured {
+    for entry in configured(before) {
         drop(directory.add(Arc::clone(entry)));
     }
     if let Some(unnamed) = before.directory.fallback() {
         directory.serve_unnamed(&unnamed.id);
     }
-    for row in rows {
-        // One of the configuration has priority.
-        drop(directory.add(row));
-    }
-    warn_of_shared_objects(&directory, Some(before));
+    // One of the configuration has priority.
+    let hidden = rows.filter_map(|row| directory.add(row).err()).collect();
     Tenants {
         settings: Arc::clone(&before.settings),
         directory: directory.build(),
         header: before.header.clone(),
         reads_signs: before.reads_signs,
         unnamed: before.unnamed.clone(),
+        hidden,
         lookup: before.lookup.clone(),
     }
 }
 
 /// Warns of the ids that have become those of two tenants.
-fn warn_of_shared_objects(directory: &DirectoryBuilder<LazyTenant>, before: Option<&Tenants>) {
+pub(super) fn warn_of_shared_objects(tenants: &Tenants, before: Option<&Tenants>) {
     let known: BTreeSet<_> = before
         .into_iter()
         .flat_map(|before| before.directory.shared_objects())
         .map(|(object_id, ..)| object_id)
         .collect();
-    let shared = directory
-        .shared_objects()
-        .iter()
-        .filter(|(object_id, ..)| !known.contains(object_id));
+    let shared = tenants.directory.shared_objects().iter();
+    let shared = shared.filter(|(object_id, ..)| !known.contains(object_id));
     let new: Vec<_> = shared
         .map(|(object_id, one, other)| format!("{object_id} of {one} and {other}"))
         .collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::directory::with_rows;
+use super::directory::{warn_of_shared_objects, with_rows};
 use super::row_tenants::{RowOpener, RowTenants};
 use crate::proxy::{LazyTenant, TenantOpener, Tenants};
 use crate::source::TenantRow;
@@ -177,7 +177,9 @@ impl KnownRows {
             let kept = before.filter(|entry| known.is_in(entry));
             kept.map_or_else(|| Arc::new(known.entry(before)), Arc::clone)
         });
-        with_rows(before, entries)
+        let tenants = with_rows(before, entries);
+        warn_of_shared_objects(&tenants, Some(before));
+        tenants
     }
 }
 

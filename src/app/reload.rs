@@ -199,7 +199,6 @@ impl Reloader {
         self.trigger.log.apply(config.log.output);
         self.context.metrics.set_tenant_label(config.metrics.tenant_label);
         let taken_over = self.replace_tenants(replacement.tenants);
-        let before = self.proxy.tenants.load_full();
         let running: Vec<_> = self.tenants.iter().collect();
         let new_share = || TenantShare::new(&self.proxy.concurrency_limit, &self.proxy.budgets);
         let settings = replacement.settings;
@@ -209,8 +208,10 @@ impl Reloader {
                 row_tenants.replace_table(table).await;
             }
         }
-        let tenants = build_tenants(&config, &self.context, settings, &running, Some(&before), new_share);
-        self.proxy.tenants.store(Arc::new(tenants));
+        // The task that reads the table may replace them meanwhile.
+        self.proxy
+            .tenants
+            .rcu(|before| build_tenants(&config, &self.context, &settings, &running, Some(before), new_share));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
         self.admin.access.store(Arc::new(replacement.admin_access));

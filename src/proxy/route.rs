@@ -40,6 +40,8 @@ pub struct Tenants {
     pub reads_signs: bool,
     /// For requests whose tenant is not known: it has no token.
     pub unnamed: Tenant,
+    /// The rows of a table that the directory leaves out, because a tenant of the configuration has their name.
+    pub hidden: Vec<Arc<Entry<LazyTenant>>>,
     /// Finds the tenants that the directory does not list, if there is a place to look.
     pub lookup: Option<Arc<dyn TenantLookup>>,
 }

@@ -152,12 +152,6 @@ impl<T> DirectoryBuilder<T> {
         self.directory.fallback = self.directory.by_name.get(id).cloned();
     }
 
-    /// The ids that two tenants claim, each with the names of the first two.
-    #[must_use]
-    pub fn shared_objects(&self) -> &[SharedObject] {
-        &self.directory.shared_objects
-    }
-
     /// Returns the directory.
     #[must_use]
     pub fn build(self) -> Directory<T> {
@@ -184,11 +178,11 @@ mod tests {
         builder.add(entry("acme", &["1", "2", "1"])).unwrap();
         builder.add(entry("shop", &["2", "3"])).unwrap();
         builder.add(entry("third", &["2"])).unwrap();
-        let [(object, first, second)] = builder.shared_objects() else {
-            panic!("{builder:?}");
+        let directory = builder.build();
+        let [(object, first, second)] = directory.shared_objects() else {
+            panic!("{directory:?}");
         };
         assert_eq!((&**object, first.as_str(), second.as_str()), ("2", "acme", "shop"));
-        let directory = builder.build();
         let owner = |id| directory.owner_of(id).map(|entry| entry.id.as_str());
         assert_eq!(
             (owner("1"), owner("2"), owner("3"), owner("4")),
@@ -209,8 +203,8 @@ mod tests {
             order
                 .into_iter()
                 .for_each(|at| builder.add(Arc::clone(&entries[at])).unwrap());
-            assert!(builder.shared_objects().is_empty(), "{order:?}");
             let directory = builder.build();
+            assert!(directory.shared_objects().is_empty(), "{order:?}");
             let owner = |id| directory.owner_of(id).unwrap();
             assert_eq!(owner("1").id.as_str(), "shop", "{order:?}");
             assert_eq!(owner("2").standing, Standing::Inactive, "{order:?}");

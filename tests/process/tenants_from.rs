@@ -6,3 +6,4 @@ mod places;
 mod replicas;
 pub(crate) mod support;
 mod table;
+mod unread;

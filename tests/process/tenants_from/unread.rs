@@ -1,0 +1,91 @@
+//! Reloads before the table has been read, and a section whose tenant moves to the table.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use graphward::net::Tasks;
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::support::{Service, assert_is, config, issue, me, table_settings, wait_until_started};
+use crate::support::{Client, Graph, Sidecar, together, wait_until};
+
+/// A section with a token for the requests without a sign, which may act on no object of these tests.
+fn default_section(graph: &Graph, dir: &Path) -> String {
+    fs::write(dir.join("default"), issue(graph, "default", &["999"])).unwrap();
+    "[token]\nsource = { file = \"default\" }\n".to_owned()
+}
+
+/// Waits until a line of the log has been written this often.
+async fn wait_until_logged(sidecar: &Sidecar, line: &str, count: usize) {
+    wait_until(line, async || sidecar.stdout().matches(line).count() >= count).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_read_while_the_configuration_is_reloaded_are_not_lost() {
+    let _turn = together().await;
+    let (service, dir) = (Service::start().await, tempfile::tempdir().unwrap());
+    service.insert("acme", "106", "206");
+    let (holder, connection) = tokio_postgres::connect(&service.database.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    let driver = Tasks::default().spawn(connection);
+    let lock = "BEGIN; LOCK TABLE tenant_whatsapp_config IN ACCESS EXCLUSIVE MODE";
+    holder.batch_execute(lock).await.unwrap();
+    let table = table_settings(dir.path(), &service.database.url());
+    let table = format!("{table}{}", default_section(&service.graph, dir.path()));
+    let sidecar = Sidecar::start(dir.path(), &config(&service.graph, dir.path(), &table)).await;
+    wait_until("the table is being read", async || {
+        service.database.psql("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
+    })
+    .await;
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reloaded the configuration", 1).await;
+    // The second one waits until the table of the first one can be handed over, which is after the read.
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reading the configuration and its secrets again", 2).await;
+    sleep(Duration::from_millis(500)).await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    wait_until_logged(&sidecar, "reloaded the configuration", 2).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_is(&client.get("/-/acme/v26.0/me?fields=id,name").await, "acme");
+    assert_eq!(client.get("/v26.0/106?fields=id").await.status, 200);
+    assert_eq!(service.graph.sim.violations(), []);
+    driver.abort();
+}
+
+/// A sidecar with the tenants of a table, and `acme` as a section with other ids. Returns the configuration without that section.
+async fn with_section(service: &Service) -> (TempDir, Sidecar, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let section = issue(&service.graph, "acme-of-section", &["107"]);
+    fs::write(dir.path().join("acme"), section).unwrap();
+    let table = table_settings(dir.path(), &service.database.url());
+    let default = default_section(&service.graph, dir.path());
+    let without = config(&service.graph, dir.path(), &format!("{table}{default}"));
+    let section = "[tenants.acme]\nids = [\"107\"]\nsource = { file = \"acme\" }\n";
+    let sidecar = Sidecar::start(dir.path(), &format!("{without}{section}")).await;
+    wait_until_started(&sidecar).await;
+    (dir, sidecar, without)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_takes_the_place_of_a_section_that_a_reload_removes() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("acme", "106", "206");
+    let (dir, sidecar, without) = with_section(&service).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme-of-section");
+    fs::write(dir.path().join("graphward.toml"), &without).unwrap();
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reloaded the configuration", 1).await;
+    // Nothing has changed in the table.
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(client.get("/v26.0/106?fields=id").await.status, 200);
+    assert_eq!(client.get("/v26.0/me?fields=id,name").await.json()["name"], "default");
+    assert_eq!(service.graph.sim.violations(), []);
+}
