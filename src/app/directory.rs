@@ -68,6 +68,7 @@ pub(super) fn build_tenants(
         settings: Arc::clone(settings),
         hidden: Vec::new(),
         lookup: before.and_then(|before| before.lookup.clone()),
+        first_read: before.and_then(|before| before.first_read.clone()),
     };
     let reloaded = |tenant: &Tenant| Tenant {
         settings: Arc::clone(settings),
@@ -162,6 +163,7 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
         unnamed: before.unnamed.clone(),
         hidden,
         lookup: before.lookup.clone(),
+        first_read: before.first_read.clone(),
     }
 }
 

@@ -26,7 +26,7 @@ use super::tenant_visits::TenantVisits;
 use super::token_reports::SharedAlertSender;
 use crate::admin::TableState;
 use crate::config::Config;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Tenants};
 use crate::source::{TableContents, TenantRow, TenantTable};
 use crate::telemetry::InLog;
 use crate::tenants::{Roster, RosterDecision};
@@ -48,6 +48,8 @@ pub(super) struct TableReader {
     reports: TableReports,
     /// Single rows can be read although the last read of the table failed.
     pub(super) recovered: Arc<Notify>,
+    /// The tenants of the cache are in use.
+    has_cached: bool,
     has_read: watch::Sender<bool>,
 }
 
@@ -108,11 +110,12 @@ impl TableReader {
             rows: lookup.clone(),
         };
         let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, renewals, senders)?;
-        proxy.tenants.rcu(|before| {
-            let mut tenants = with_rows(before, std::iter::empty());
-            tenants.reads_signs = true;
-            tenants.lookup = Some(Arc::new(lookup.clone()));
-            tenants
+        let has_read = watch::Sender::new(false);
+        proxy.tenants.rcu(|before| Tenants {
+            reads_signs: true,
+            lookup: Some(Arc::new(lookup.clone())),
+            first_read: table.has_ids().then(|| has_read.subscribe()),
+            ..with_rows(before, std::iter::empty())
         });
         let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
         let mut idle = interval(IDLE_INTERVAL);
@@ -131,7 +134,8 @@ impl TableReader {
             look_ups,
             visits,
             recovered: Arc::default(),
-            has_read: watch::Sender::new(false),
+            has_cached: false,
+            has_read,
         })
     }
 
@@ -199,7 +203,8 @@ impl TableReader {
         };
         let read_at = Instant::now();
         let rows = cache.load().await;
-        if !rows.is_empty() {
+        self.has_cached = !rows.is_empty();
+        if self.has_cached {
             tracing::info!(
                 tenants = rows.len(),
                 "the tenants of the cache are used until they are read"
@@ -248,15 +253,26 @@ impl TableReader {
         {
             cache.save(&self.rows);
         }
-        self.has_read.send_replace(true);
+        self.end_first_read();
         read_again_at
+    }
+
+    /// Lets the requests go on whose ids may be those of any row.
+    fn end_first_read(&self) {
+        if !*self.has_read.borrow() {
+            self.proxy.tenants.rcu(|before| Tenants {
+                first_read: None,
+                ..self.rows.in_place_of(before)
+            });
+            self.has_read.send_replace(true);
+        }
     }
 
     fn on_failure(&self, error: String) {
         self.reports.on_failure(error, self.rows.len());
-        // With those of the cache, it can serve.
-        if self.rows.len() > 0 {
-            self.has_read.send_replace(true);
+        // With those of the cache, it can serve. A row that was looked up says nothing of the others.
+        if self.has_cached {
+            self.end_first_read();
         }
     }
 

@@ -28,7 +28,7 @@ pub enum HealMode {
 pub struct HealConfig {
     /// What graphward does with requests.
     pub mode: HealMode,
-    /// The longest time that a request waits for a token; at most 10m.
+    /// The longest time that a request waits for a token, or for the first read of `[tenants_from]`; at most 10m.
     #[schemars(extend("formatMaximum" = "10m"))]
     pub token_wait: Duration,
     /// How long requests are held after Graph first rejects a token and there is no newer one yet; at most 10m.

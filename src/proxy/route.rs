@@ -5,6 +5,10 @@
 //! Most requests name their tenant in the head. Then a wrong name is refused before a body is received, and the body counts
 //! against the tenant's own limits. A token slot in a body is read only with the body, so the signs are looked at a second time,
 //! all of them. A process with one tenant looks for no signs: its app may use the same header for something of its own.
+//!
+//! Before a table has been read for the first time, an id that no tenant has may be that of any row. Such a request waits, since it
+//! would get the token of the default tenant, or be refused for good. Rejected: to serve nothing until then, which would stop the
+//! requests that name their tenant, too; and to look an id up alone, for which a table has no statement.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,16 +18,19 @@ use futures_util::future::OptionFuture;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Uri};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::body_scrub::SignCheck;
 use super::buffer::BufferedBody;
+use super::heal_config::HealMode;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
 use super::refusal::Refusal;
 use super::settings::{Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
-use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, route};
-use crate::token::{BoxFuture, RefreshError};
+use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, Standing, route};
+use crate::token::{BoxFuture, ObtainError, RefreshError};
 use crate::types::{TenantId, is_token};
 
 /// The tenants at one moment, and what they share.
@@ -44,7 +51,13 @@ pub struct Tenants {
     pub hidden: Vec<Arc<Entry<LazyTenant>>>,
     /// Finds the tenants that the directory does not list, if there is a place to look.
     pub lookup: Option<Arc<dyn TenantLookup>>,
+    /// What becomes true at the first read of that place, if its tenants have ids; `None` after it.
+    pub first_read: Option<watch::Receiver<bool>>,
 }
+
+/// The reason why a request is refused whose tenant may not have been read yet.
+const UNREAD: &str = "an id in it may be that of a tenant of tenants_from, and these have not been read yet; if they cannot be read, \
+                      the log and /readyz say why";
 
 /// The signs of a request that have been read.
 #[derive(Clone, Debug, Default)]
@@ -123,30 +136,55 @@ impl Tenants {
         Ok(Some(signs))
     }
 
-    /// Asks for the tenant that the signs name and the directory does not list; returns the tenants after that, if it asked.
+    /// Finds out what the directory does not know of the signs yet: asks for a name that it does not list, and waits for the first
+    /// read of the place if an id may be that of a tenant there. Returns the tenants after that, unless all is known.
     ///
     /// An error, [`Refusal::NoCredential`], says that it is not known whether there is such a tenant.
     pub(crate) fn look_up_unlisted<'a>(
         &'a self,
-        signs: Option<&RequestSigns>,
+        signs: Option<&'a RequestSigns>,
         current: &'a ArcSwap<Self>,
     ) -> OptionFuture<BoxFuture<'a, Result<Arc<Self>, Refusal>>> {
         let lookup = self.lookup.as_ref().zip(signs);
-        let unlisted = lookup.and_then(|(lookup, signs)| {
+        let found = lookup.and_then(|(lookup, signs)| {
             let is_unlisted =
                 |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
             // If there is a second one, the two disagree.
-            let unlisted = signs.all().into_iter().find(is_unlisted)?;
-            Some((lookup, valid_name(unlisted.value)?))
-        });
-        let asked = unlisted.map(|(lookup, name)| {
-            let asked = async move {
-                lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
-                Ok(current.load_full())
+            let unlisted = signs.all().into_iter().find(is_unlisted);
+            let unlisted = unlisted.and_then(|sign| valid_name(sign.value));
+            if unlisted.is_none() && self.awaited_read(signs).is_none() {
+                return None;
+            }
+            let found = async move {
+                if let Some(name) = unlisted {
+                    lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
+                }
+                let found = current.load_full();
+                // The tenant that was looked up may have the ids.
+                let Some(mut first_read) = found.awaited_read(signs).cloned() else {
+                    return Ok(found);
+                };
+                let first_read = timeout(found.settings.heal.token_wait, first_read.wait_for(|is_read| *is_read));
+                let unread = || RefreshError::Failed(Arc::new(ObtainError::transient("unread", UNREAD)));
+                // If graphward stops, it is not read any more.
+                let is_read = first_read.await.is_ok_and(|read| read.is_ok());
+                Ok(is_read.then(|| current.load_full()).ok_or_else(unread)?)
             };
-            Box::pin(asked) as BoxFuture<'a, _>
+            Some(Box::pin(found) as BoxFuture<'a, _>)
         });
-        asked.into()
+        found.into()
+    }
+
+    /// Returns the first read if a request with these signs waits for it: an id may be that of a tenant that has not been read.
+    fn awaited_read(&self, signs: &RequestSigns) -> Option<&watch::Receiver<bool>> {
+        let first_read = self.first_read.as_ref();
+        let first_read = first_read.filter(|_| self.settings.heal.mode != HealMode::Observe);
+        let is_known = |id: &str| {
+            let owner = self.directory.owner_of(id);
+            // `me` is the owner of the token.
+            id == "me" || owner.is_some_and(|owner| owner.standing == Standing::Active)
+        };
+        first_read.filter(|_| !signs.parameters.object_ids.iter().all(|id| is_known(id)))
     }
 
     /// Finds the tenant that the head names, or that of requests without a sign, for a process with this user id.

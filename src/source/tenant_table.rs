@@ -46,6 +46,11 @@ pub trait TenantTable: Send + 'static {
 
     /// Returns what reads and writes single rows.
     fn rows(&self) -> Arc<dyn TenantRows>;
+
+    /// Returns whether its rows may have ids, so that before the first read an id may be that of any tenant. Default: they have none.
+    fn has_ids(&self) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for dyn TenantTable {

@@ -8,6 +8,7 @@ mod readiness;
 mod refused_routes;
 mod reports;
 mod slow_sources;
+mod unread;
 
 use std::time::Duration;
 

@@ -168,6 +168,10 @@ impl TenantTable for PostgresTable {
     fn rows(&self) -> Arc<dyn TenantRows> {
         Arc::<PostgresRows>::clone(&self.rows)
     }
+
+    fn has_ids(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for PostgresTable {

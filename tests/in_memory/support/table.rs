@@ -191,6 +191,10 @@ impl TenantTable for ScriptedTable {
     fn rows(&self) -> Arc<dyn TenantRows> {
         Arc::new(self.clone())
     }
+
+    fn has_ids(&self) -> bool {
+        !self.0.is_unlisted.load(Ordering::Relaxed)
+    }
 }
 
 impl TenantRows for ScriptedTable {

@@ -1,4 +1,4 @@
-//! Reloads before the table has been read, and a section whose tenant moves to the table.
+//! Requests and reloads before the table has been read, and a section whose tenant moves to the table.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,13 @@ use std::time::Duration;
 use graphward::net::Tasks;
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use super::support::{Service, assert_is, config, issue, me, table_settings, wait_until_started};
+use super::support::{
+    NOTIFY, Service, TABLE, assert_is, config, insertion, issue, me, refusal, table_settings, wait_until_started,
+};
+use crate::postgres::server::Server;
 use crate::support::{Client, Graph, Sidecar, together, wait_until};
 
 /// A section with a token for the requests without a sign, which may act on no object of these tests.
@@ -21,6 +25,44 @@ fn default_section(graph: &Graph, dir: &Path) -> String {
 /// Waits until a line of the log has been written this often.
 async fn wait_until_logged(sidecar: &Sidecar, line: &str, count: usize) {
     wait_until(line, async || sidecar.stdout().matches(line).count() >= count).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_the_database_is_there_a_request_by_an_id_is_not_that_of_the_default_tenant_and_no_dead_letter() {
+    let _turn = together().await;
+    let (graph, server, dir) = (Graph::start().await, Server::new(), tempfile::tempdir().unwrap());
+    let acme = issue(&graph, "acme", &["106", "206"]);
+    let row = insertion("acme", "106", "206", &acme);
+    server.psql("postgres", &format!("{TABLE}{NOTIFY}{row};"));
+    block_in_place(|| server.stop());
+    let table = table_settings(dir.path(), &server.url_of("postgres", "postgres"));
+    let default = default_section(&graph, dir.path());
+    let table = format!("{table}{default}[heal]\ntoken_wait = \"300ms\"\n");
+    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), &table)).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    wait_until("the default tenant has its token", async || {
+        client.get("/v26.0/me?fields=id,name").await.json()["name"] == "default"
+    })
+    .await;
+    let by_id = async |client: &mut Client| client.get("/v26.0/106?fields=id").await;
+    for _ in 0..3 {
+        let refused = by_id(&mut client).await;
+        assert_eq!(refusal(&refused), (503, 990_003), "{}", refused.json());
+        assert_eq!(refused.json()["error"]["is_transient"], true);
+    }
+    block_in_place(|| server.start());
+    wait_until("the table is read", async || {
+        let response = by_id(&mut client).await;
+        assert!(
+            response.status == 200 || refusal(&response) == (503, 990_003),
+            "{}",
+            response.json()
+        );
+        response.status == 200
+    })
+    .await;
+    wait_until_started(&sidecar).await;
+    assert_eq!((graph.sim.violations(), graph.sim.rejected()), (vec![], 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
