@@ -94,7 +94,7 @@ pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
-use crate::tenants::{ObservedCalls, RouteError, RowSource};
+use crate::tenants::{ObservedCalls, RouteError, RowSource, Standing};
 use crate::types::TenantId;
 use attempt::attempt;
 use body_scrub::MustSearch;
@@ -345,7 +345,8 @@ impl Proxy {
     fn explain_absence(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
         let tenants = self.tenants.load();
         let entry = tenants.directory.find(tenant.as_str());
-        let is_removed = matches!(refusal, Refusal::RefresherStopped) && entry.is_none();
+        let is_active = entry.is_some_and(|entry| entry.standing == Standing::Active);
+        let is_removed = matches!(refusal, Refusal::RefresherStopped) && !is_active;
         let has_no_row = matches!(&refusal, Refusal::TokenWithdrawn(error) if RowSource::is_missing(error))
             && entry.is_some_and(|entry| entry.tenant.opener().is_some());
         if is_removed || has_no_row {

@@ -1,4 +1,10 @@
 //! The tenants of the proxy: those of the configuration, and those of a table.
+//!
+//! # Why
+//!
+//! A tenant that a reload removes stays as an inactive one until the process ends. Its app may not know that yet, and its ids must
+//! not become those of no tenant: its messages would be sent with the token of the default one. An id that is taken out of a section
+//! that stays is another matter: the operator says that it is not the tenant's.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -67,6 +73,7 @@ pub(super) fn build_tenants(
         },
         settings: Arc::clone(settings),
         hidden: Vec::new(),
+        removed: before.map_or_else(Vec::new, |before| removed_tenants(before, tenants)),
         lookup: before.and_then(|before| before.lookup.clone()),
         first_read: before.and_then(|before| before.first_read.clone()),
     };
@@ -91,10 +98,23 @@ pub(super) fn build_tenants(
     tenants
 }
 
+/// The tenants that the configuration does not have any more: without a token, and with the ids that they had.
+fn removed_tenants(before: &Tenants, tenants: &[&RunningTenant]) -> Vec<Arc<Entry<LazyTenant>>> {
+    let removed = configured(before).map(|entry| Entry {
+        id: entry.id.clone(),
+        object_ids: entry.object_ids.clone(),
+        standing: Standing::Inactive,
+        tenant: LazyTenant::opened(before.unnamed.clone()),
+    });
+    let removed = removed.map(Arc::new).chain(before.removed.iter().map(Arc::clone));
+    let is_gone = |entry: &Arc<Entry<_>>| !tenants.iter().any(|running| running.id == entry.id);
+    removed.filter(is_gone).collect()
+}
+
 /// The tenants that the configuration has.
 fn configured(tenants: &Tenants) -> impl Iterator<Item = &Arc<Entry<LazyTenant>>> {
     let entries = tenants.directory.entries();
-    entries.filter(|entry| entry.tenant.opener().is_none())
+    entries.filter(|entry| entry.standing == Standing::Active && entry.tenant.opener().is_none())
 }
 
 /// Returns a tenant as its requests see it. If it was there `before`, it goes on with what it has counted and remembered.
@@ -155,6 +175,7 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
     }
     // One of the configuration has priority.
     let hidden = rows.filter_map(|row| directory.add(row).err()).collect();
+    before.removed.iter().for_each(|entry| directory.add_removed(entry));
     Tenants {
         settings: Arc::clone(&before.settings),
         directory: directory.build(),
@@ -162,6 +183,7 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
         reads_signs: before.reads_signs,
         unnamed: before.unnamed.clone(),
         hidden,
+        removed: before.removed.clone(),
         lookup: before.lookup.clone(),
         first_read: before.first_read.clone(),
     }

@@ -49,6 +49,8 @@ pub struct Tenants {
     pub unnamed: Tenant,
     /// The rows of a table that the directory leaves out, because a tenant of the configuration has their name.
     pub hidden: Vec<Arc<Entry<LazyTenant>>>,
+    /// The tenants that the configuration does not have any more. Their requests must not become those of another one.
+    pub removed: Vec<Arc<Entry<LazyTenant>>>,
     /// Finds the tenants that the directory does not list, if there is a place to look.
     pub lookup: Option<Arc<dyn TenantLookup>>,
     /// What becomes true at the first read of that place, if its tenants have ids; `None` after it.
@@ -147,8 +149,13 @@ impl Tenants {
     ) -> OptionFuture<BoxFuture<'a, Result<Arc<Self>, Refusal>>> {
         let lookup = self.lookup.as_ref().zip(signs);
         let found = lookup.and_then(|(lookup, signs)| {
-            let is_unlisted =
-                |sign: &Sign<'_>| sign.kind != SignKind::Object && self.directory.find(sign.value).is_none();
+            // One that the configuration had may be in the place now.
+            let is_removed = |entry: &Arc<Entry<LazyTenant>>| {
+                entry.standing == Standing::Inactive && entry.tenant.opener().is_none()
+            };
+            let is_unlisted = |sign: &Sign<'_>| {
+                sign.kind != SignKind::Object && self.directory.find(sign.value).is_none_or(is_removed)
+            };
             // If there is a second one, the two disagree.
             let unlisted = signs.all().into_iter().find(is_unlisted);
             let unlisted = unlisted.and_then(|sign| valid_name(sign.value));

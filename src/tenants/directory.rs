@@ -39,7 +39,7 @@ pub struct Entry<T> {
 pub enum Standing {
     /// It may.
     Active,
-    /// It was deactivated or withdrawn: its requests are refused.
+    /// It was deactivated, withdrawn or removed: its requests are refused.
     Inactive,
 }
 
@@ -119,10 +119,23 @@ impl<T> DirectoryBuilder<T> {
             return Err(entry);
         };
         vacant.insert(Arc::clone(&entry));
+        self.add_objects(&entry);
+        Ok(())
+    }
+
+    /// Adds a tenant that was removed, after all others. Another one may have its name now; its ids stay its own, unless another one
+    /// has them.
+    pub fn add_removed(&mut self, entry: &Arc<Entry<T>>) {
+        let by_name = self.directory.by_name.entry(entry.id.clone());
+        by_name.or_insert_with(|| Arc::clone(entry));
+        self.add_objects(entry);
+    }
+
+    fn add_objects(&mut self, entry: &Arc<Entry<T>>) {
         for object_id in &entry.object_ids {
             match self.directory.by_object.entry(Arc::clone(object_id)) {
                 hash_map::Entry::Vacant(vacant) => {
-                    vacant.insert(Owner::One(Arc::clone(&entry)));
+                    vacant.insert(Owner::One(Arc::clone(entry)));
                 }
                 hash_map::Entry::Occupied(mut occupied) => {
                     let Owner::One(other) = occupied.get() else {
@@ -133,7 +146,7 @@ impl<T> DirectoryBuilder<T> {
                         // Of inactive ones, any will do: their requests are refused.
                         (Standing::Active | Standing::Inactive, Standing::Inactive) => {}
                         (Standing::Inactive, Standing::Active) => {
-                            occupied.insert(Owner::One(Arc::clone(&entry)));
+                            occupied.insert(Owner::One(Arc::clone(entry)));
                         }
                         (Standing::Active, Standing::Active) => {
                             let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
@@ -144,7 +157,6 @@ impl<T> DirectoryBuilder<T> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Makes a tenant that was added that of requests without a sign.
@@ -209,6 +221,28 @@ mod tests {
             assert_eq!(owner("1").id.as_str(), "shop", "{order:?}");
             assert_eq!(owner("2").standing, Standing::Inactive, "{order:?}");
         }
+    }
+
+    #[test]
+    fn a_removed_tenant_gives_its_name_and_its_ids_to_those_that_have_them_now_and_keeps_the_others() {
+        let mut builder = Directory::builder();
+        builder.add(entry("acme", &["1"])).unwrap();
+        builder.add(entry("shop", &["2"])).unwrap();
+        for name in ["acme", "gone"] {
+            let mut removed = entry(name, &["1", "2", name]);
+            Arc::get_mut(&mut removed).unwrap().standing = Standing::Inactive;
+            builder.add_removed(&removed);
+        }
+        let directory = builder.build();
+        let owner = |id| directory.owner_of(id).map(|entry| (entry.id.as_str(), entry.standing));
+        let name = |name| directory.find(name).map(|entry| (entry.id.as_str(), entry.standing));
+        assert_eq!(owner("1"), Some(("acme", Standing::Active)));
+        assert_eq!(owner("2"), Some(("shop", Standing::Active)));
+        assert_eq!(owner("acme"), Some(("acme", Standing::Inactive)));
+        assert_eq!(owner("gone"), Some(("gone", Standing::Inactive)));
+        assert_eq!(name("acme"), Some(("acme", Standing::Active)));
+        assert_eq!(name("gone"), Some(("gone", Standing::Inactive)));
+        assert!(directory.shared_objects().is_empty());
     }
 
     #[test]

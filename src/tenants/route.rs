@@ -67,8 +67,8 @@ pub enum RouteError {
         /// Another one.
         second: (SignKind, TenantId),
     },
-    /// The tenant was deactivated or withdrawn.
-    #[error("the tenant {0} was deactivated or withdrawn")]
+    /// The tenant was deactivated, withdrawn or removed.
+    #[error("the tenant {0} was deactivated, withdrawn, or removed from the configuration")]
     Inactive(TenantId),
 }
 

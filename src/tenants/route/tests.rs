@@ -132,7 +132,10 @@ fn an_unknown_name_is_refused_even_beside_a_known_one_and_an_inactive_tenant_is_
         "the tenant header names the tenant \"acmee\", which does not exist: correct the name, or configure it"
     );
     let error = routed(&directory, &[(SignKind::Object, "4")]).unwrap_err();
-    assert_eq!(error.to_string(), "the tenant gone was deactivated or withdrawn");
+    assert_eq!(
+        error.to_string(),
+        "the tenant gone was deactivated, withdrawn, or removed from the configuration"
+    );
 }
 
 /// The rule, written down a second time: the set of the tenants that are named.

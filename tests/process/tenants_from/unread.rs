@@ -14,7 +14,7 @@ use super::support::{
     NOTIFY, Service, TABLE, assert_is, config, insertion, issue, me, refusal, table_settings, wait_until_started,
 };
 use crate::postgres::server::Server;
-use crate::support::{Client, Graph, Sidecar, together, wait_until};
+use crate::support::{Client, Graph, Sidecar, get, together, wait_until};
 
 /// A section with a token for the requests without a sign, which may act on no object of these tests.
 fn default_section(graph: &Graph, dir: &Path) -> String {
@@ -115,7 +115,7 @@ async fn with_section(service: &Service) -> (TempDir, Sidecar, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_takes_the_place_of_a_section_that_a_reload_removes() {
+async fn a_row_takes_the_place_of_a_section_that_a_reload_removes_whose_ids_stay_refused() {
     let _turn = together().await;
     let service = Service::start().await;
     service.insert("acme", "106", "206");
@@ -128,6 +128,28 @@ async fn a_row_takes_the_place_of_a_section_that_a_reload_removes() {
     // Nothing has changed in the table.
     assert_is(&me(&mut client, "acme").await, "acme");
     assert_eq!(client.get("/v26.0/106?fields=id").await.status, 200);
+    let of_section = client.get("/v26.0/107?fields=id").await;
+    assert_eq!(refusal(&of_section), (403, 990_026), "{}", of_section.json());
     assert_eq!(client.get("/v26.0/me?fields=id,name").await.json()["name"], "default");
+    assert_eq!(service.graph.sim.violations(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_section_that_a_reload_removes_is_looked_up_in_the_table() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    let (dir, sidecar, without) = with_section(&service).await;
+    fs::write(dir.path().join("graphward.toml"), &without).unwrap();
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reloaded the configuration", 1).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(refusal(&me(&mut client, "acme").await), (403, 990_026));
+    // Its trigger announces the row, too, but the look-up may come first.
+    service.insert("acme", "106", "206");
+    wait_until("the row is found", async || {
+        me(&mut client, "acme").await.json()["name"] == "acme"
+    })
+    .await;
+    assert_eq!(get(sidecar.proxy, "/v26.0/107?fields=id").await.status, 403);
     assert_eq!(service.graph.sim.violations(), []);
 }
