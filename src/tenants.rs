@@ -8,6 +8,7 @@
 
 mod allow;
 mod directory;
+mod loss;
 mod observed_calls;
 mod roster;
 mod route;
@@ -16,6 +17,7 @@ mod visits;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, SharedObject, Standing};
+pub use loss::Loss;
 pub use observed_calls::{CallCounts, CallsByRule, ObservedCalls, RulesOfCalls};
 pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};

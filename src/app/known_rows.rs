@@ -10,7 +10,7 @@ use super::directory::{warn_of_shared_objects, with_rows};
 use super::row_tenants::{RowOpener, RowTenants};
 use crate::proxy::{LazyTenant, TenantOpener, Tenants};
 use crate::source::TenantRow;
-use crate::tenants::{Entry, RowCell, RowChange, Standing};
+use crate::tenants::{Entry, Loss, RowCell, RowChange, Standing};
 use crate::token::ObtainError;
 use crate::types::TenantId;
 
@@ -66,8 +66,8 @@ impl KnownRows {
         self.rows.get(id).is_some_and(|known| known.opener.cell.row().is_some())
     }
 
-    /// Uses a row of a read that began at `read_at`.
-    pub(super) fn put(&mut self, mut row: TenantRow, read_at: Instant) -> ReadRow {
+    /// Notes in a row if its app is not configured.
+    pub(super) fn check(&self, row: &mut TenantRow) {
         if let Some(app) = &row.app
             && self.tenants.settings().app(Some(app)).is_none()
         {
@@ -77,6 +77,20 @@ impl KnownRows {
             );
             row.token = Err(Arc::new(ObtainError::permanent("unknown_app", message)));
         }
+    }
+
+    /// Compares the rows of a read with those in use. What a reload of the configuration has ended is no loss.
+    pub(super) fn loss(&self, read: &[TenantRow]) -> Loss {
+        let (rows, settings): (Vec<_>, _) = (self.current().collect(), self.tenants.settings());
+        let in_use = rows.iter().filter_map(|row| row.as_ref().as_ref());
+        let in_use = in_use.filter(|row| settings.app(row.app.as_deref()).is_some());
+        let in_use = in_use.map(|row| (&row.id, row)).collect();
+        Loss::of_rows(read, &in_use, self.tenants.now())
+    }
+
+    /// Uses a row of a read that began at `read_at`.
+    pub(super) fn put(&mut self, mut row: TenantRow, read_at: Instant) -> ReadRow {
+        self.check(&mut row);
         if let Ok(token) = &mut row.token {
             token.modified_at.get_or_insert_with(|| self.tenants.now());
         }
@@ -149,7 +163,7 @@ impl KnownRows {
             let mut hasher = DefaultHasher::new();
             if let Some(row) = &*row {
                 (&row.id, &row.object_ids, &row.app).hash(&mut hasher);
-                let token = row.token.as_ref().ok();
+                let token = row.token.as_ref().map_err(ToString::to_string);
                 token
                     .map(|token| (token.secret.fingerprint(), token.expires_at))
                     .hash(&mut hasher);

@@ -29,7 +29,7 @@ use crate::admin::{AdminTenant, TableState};
 use crate::config::Config;
 use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener, TenantShare};
 use crate::source::{PlaceWords, StoredToken, TenantRow, TenantRows, TenantTable, TenantsFrom};
-use crate::tenants::{RowCell, RowSource, VisitPolicy};
+use crate::tenants::{Loss, RowCell, RowSource, VisitPolicy};
 use crate::token::{Alert, AlertCause, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport, Withdrawal};
 use crate::types::{TenantId, error_chain};
 
@@ -295,13 +295,16 @@ impl RowTenants {
         }
     }
 
-    /// Tells the operator that many tenants are missing in the table at once.
-    pub(super) fn report_loss(&self, missing: usize, known: usize) {
+    /// Tells the operator that many tenants, tokens or ids are missing in the table at once.
+    pub(super) fn report_loss(&self, lost: &Loss) {
         let PlaceWords { whole, loss, .. } = self.rows().words();
+        let (known, missing, tokens, ids) = (lost.known, lost.tenants, lost.tokens, lost.ids);
         tracing::error!(
-            missing,
             known,
-            "many tenants are missing at once, so what was read is not used for 5 minutes: look whether {loss}"
+            missing,
+            tokens,
+            ids,
+            "many tenants, tokens or ids are missing at once, so what was read is not used for 5 minutes: look whether {loss}"
         );
         let (tenant, cause) = (TenantId::unnamed(), AlertCause::TenantsMissing);
         self.context.metrics.token_metrics(&tenant).count_alert(cause.label());
@@ -310,9 +313,10 @@ impl RowTenants {
             cause,
             "",
             &format!(
-                "{missing} of {known} tenants are missing in their {whole} at once, and stay in use for 5 minutes"
+                "Of {known} tenants in their {whole}, {missing} are missing, {tokens} have lost their tokens and {ids} have lost \
+                 ids at once; what they had stays in use for 5 minutes"
             ),
-            &format!("Look whether {loss}; if they have really left, send POST /admin/refresh-token"),
+            &format!("Look whether {loss}; if this is on purpose, send POST /admin/refresh-token"),
         ));
     }
 

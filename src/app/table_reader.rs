@@ -276,18 +276,18 @@ impl TableReader {
         }
     }
 
-    fn use_contents(&mut self, contents: TableContents, read_at: Instant) -> Option<Instant> {
+    fn use_contents(&mut self, mut contents: TableContents, read_at: Instant) -> Option<Instant> {
         self.reports.on_faults(contents.faults);
+        contents.rows.iter_mut().for_each(|row| self.rows.check(row));
+        let loss = self.rows.loss(&contents.rows);
         let listed: HashSet<&TenantId> = contents.rows.iter().map(|row| &row.id).collect();
-        match self.roster.on_read(&listed, Instant::now()) {
+        match self.roster.on_read(&listed, loss, Instant::now()) {
             RosterDecision::Withhold {
-                missing,
-                known,
+                new_loss,
                 read_again_at,
-                is_first,
             } => {
-                if is_first {
-                    self.tenants.report_loss(missing, known);
+                if let Some(loss) = new_loss {
+                    self.tenants.report_loss(&loss);
                 }
                 Some(read_again_at)
             }

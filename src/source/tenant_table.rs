@@ -138,7 +138,7 @@ pub struct PlaceWords {
     pub whole: &'static str,
     /// What has one of them.
     pub part: &'static str,
-    /// What may have happened if many are missing at once.
+    /// What may have happened if many tenants, tokens or ids are missing at once.
     pub loss: &'static str,
 }
 
@@ -178,13 +178,13 @@ impl PlaceWords {
     pub const TABLE: Self = Self {
         whole: "table",
         part: "row",
-        loss: "the table was truncated or the wrong database answers",
+        loss: "the table was truncated, a column was emptied, a key is missing or the wrong database answers",
     };
     /// Those of a directory.
     pub const DIRECTORY: Self = Self {
         whole: "directory",
         part: "file",
-        loss: "the files were deleted or another directory is mounted there",
+        loss: "the files were deleted or emptied, a key is missing or another directory is mounted there",
     };
 }
 

@@ -3,20 +3,23 @@
 //! # Why
 //!
 //! A row may be deleted and inserted again, and a read may see the moment between, so one read withdraws nothing. And a
-//! truncated table, or the wrong database after a failover, looks exactly like ten thousand tenants that all left at once. Such
-//! a read is not used for some minutes, since no real loss is that urgent, and the operator is told.
+//! truncated table, or the wrong database after a failover, looks exactly like ten thousand tenants that all left at once, and an
+//! emptied column like ten thousand that have lost their tokens. Such a read is not used for some minutes, since no real loss is
+//! that urgent, and the operator is told.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::loss::Loss;
 use crate::types::TenantId;
 
-/// The tenants that a table has, or had.
+/// The tenants that a table has.
 #[derive(Debug, Default)]
 pub struct Roster {
-    known: HashMap<TenantId, Presence>,
+    /// Since when the reads lack those that are missing.
+    known: HashMap<TenantId, Option<Instant>>,
     /// The time of the first of the reads in a row that were withheld.
     withheld_since: Option<Instant>,
     accepts_loss: bool,
@@ -32,31 +35,18 @@ pub enum RosterDecision {
         /// When the table is to be read again, because a tenant is missing in it for the first time.
         confirm_at: Option<Instant>,
     },
-    /// Too many tenants are missing in it at once. What was there before stays in use.
+    /// Too much is missing in it at once. What was there before stays in use.
     Withhold {
-        /// The number of tenants that are missing.
-        missing: usize,
-        /// Of this many.
-        known: usize,
+        /// What is missing, if the read before it was used, so that the operator is told.
+        new_loss: Option<Loss>,
         /// When the table is to be read again.
         read_again_at: Instant,
-        /// Whether the read before it was used, so that the operator is told.
-        is_first: bool,
     },
-}
-
-/// Whether a tenant is in the table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Presence {
-    Listed,
-    /// The reads lack it since then.
-    Missing(Instant),
-    Withdrawn,
 }
 
 /// The time between the two reads that withdraw a tenant.
 const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a loss of many tenants lasts before it is believed.
+/// How long a loss of many lasts before it is believed.
 const LOSS_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// The time between two reads while a loss is not believed.
 const LOSS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -68,52 +58,45 @@ const DOUBTED_PART: usize = 10;
 // === impl Roster ===
 
 impl Roster {
-    /// Decides about a read that listed these tenants.
-    pub fn on_read(&mut self, listed: &HashSet<&TenantId>, now: Instant) -> RosterDecision {
-        let here = self
-            .known
-            .iter()
-            .filter(|(_, presence)| **presence != Presence::Withdrawn);
-        let known = here.clone().count();
-        let missing = here.filter(|(id, _)| !listed.contains(id)).count();
-        let is_doubted =
-            missing > 0 && (listed.is_empty() || (missing >= MIN_DOUBTED_LOSS && missing * DOUBTED_PART > known));
+    /// Decides about a read that listed these tenants, whose rows have this loss.
+    pub fn on_read(&mut self, listed: &HashSet<&TenantId>, mut loss: Loss, now: Instant) -> RosterDecision {
+        loss.known = self.known.len();
+        loss.tenants = self.known.keys().filter(|id| !listed.contains(id)).count();
+        let is_many = |lost: usize| lost >= MIN_DOUBTED_LOSS && lost * DOUBTED_PART > loss.known;
+        let lacks_many = (loss.tenants > 0 && listed.is_empty()) || is_many(loss.tenants);
+        let is_doubted = lacks_many || loss.is_total || is_many(loss.tenants + loss.rows);
         let is_believed = std::mem::take(&mut self.accepts_loss)
             || self.withheld_since.is_some_and(|since| now >= since + LOSS_PATIENCE);
         if is_doubted && !is_believed {
-            let is_first = self.withheld_since.is_none();
+            let new_loss = self.withheld_since.is_none().then_some(loss);
             let since = *self.withheld_since.get_or_insert(now);
+            let read_again_at = (now + LOSS_RETRY_INTERVAL)
+                .min(since + LOSS_PATIENCE)
+                .max(now + CONFIRMATION_INTERVAL);
             return RosterDecision::Withhold {
-                missing,
-                known,
-                read_again_at: (now + LOSS_RETRY_INTERVAL)
-                    .min(since + LOSS_PATIENCE)
-                    .max(now + CONFIRMATION_INTERVAL),
-                is_first,
+                new_loss,
+                read_again_at,
             };
         }
         self.withheld_since = None;
         let (mut withdrawn, mut confirm_at) = (Vec::new(), None);
-        for (id, presence) in &mut self.known {
-            *presence = match *presence {
-                _ if listed.contains(id) => Presence::Listed,
-                Presence::Withdrawn => Presence::Withdrawn,
-                Presence::Missing(since) if now >= since + CONFIRMATION_INTERVAL => Presence::Withdrawn,
-                // The reads that were withheld lacked it, too, or the operator has looked.
-                Presence::Listed | Presence::Missing(_) if is_doubted => Presence::Withdrawn,
-                Presence::Missing(since) => Presence::Missing(since),
-                Presence::Listed => Presence::Missing(now),
-            };
-            match presence {
-                Presence::Missing(since) => confirm_at = Some(*since + CONFIRMATION_INTERVAL),
-                Presence::Withdrawn => withdrawn.push(id.clone()),
-                Presence::Listed => {}
+        self.known.retain(|id, missing_since| {
+            if listed.contains(id) {
+                *missing_since = None;
+                return true;
             }
-        }
-        self.known.retain(|_, presence| *presence != Presence::Withdrawn);
+            let confirmed_at = *missing_since.get_or_insert(now) + CONFIRMATION_INTERVAL;
+            // The reads that were withheld lacked it, too, or the operator has looked.
+            if lacks_many || now >= confirmed_at {
+                withdrawn.push(id.clone());
+                return false;
+            }
+            confirm_at = Some(confirmed_at);
+            true
+        });
         for id in listed {
             if !self.known.contains_key(*id) {
-                self.known.insert((*id).clone(), Presence::Listed);
+                self.known.insert((*id).clone(), None);
             }
         }
         RosterDecision::Apply { withdrawn, confirm_at }
@@ -121,7 +104,7 @@ impl Roster {
 
     /// Notes that the row of a tenant was read alone.
     pub fn on_row(&mut self, id: &TenantId) {
-        self.known.insert(id.clone(), Presence::Listed);
+        self.known.insert(id.clone(), None);
     }
 
     /// Notes that the operator has removed a tenant: that it is missing from now on is no loss.

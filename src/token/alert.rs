@@ -79,7 +79,7 @@ pub enum AlertCause {
     ScopesMissing,
     /// A renewed token could not be stored, and will be lost when graphward restarts.
     StoreFailed,
-    /// Many tenants are missing in their table at once, which is not believed yet. It is about no tenant.
+    /// Many tenants, tokens or ids are missing in their table at once, which is not believed yet. It is about no tenant.
     TenantsMissing,
 }
 
@@ -209,7 +209,7 @@ impl AlertCause {
             Self::ScopesMissing => format!("{count} tokens lack a permission that WhatsApp requires"),
             Self::StoreFailed => format!("{count} renewed tokens could not be stored and are lost at a restart"),
             // It has no tenant, so there is no digest of several.
-            Self::TenantsMissing => "Many tenants are missing in their table".to_owned(),
+            Self::TenantsMissing => "Many tenants, tokens or ids are missing in their table".to_owned(),
         }
     }
 

@@ -13,7 +13,7 @@ fn ids(numbers: impl IntoIterator<Item = usize>) -> Vec<TenantId> {
 }
 
 fn read(roster: &mut Roster, listed: &[TenantId], now: Instant) -> RosterDecision {
-    roster.on_read(&listed.iter().collect(), now)
+    roster.on_read(&listed.iter().collect(), Loss::default(), now)
 }
 
 fn applied(withdrawn: &[TenantId]) -> RosterDecision {
@@ -70,7 +70,7 @@ fn a_read_that_lacks_many_is_used_after_five_minutes_or_when_the_operator_says_s
         for second in [0, 10, 299] {
             let decision = read(&mut roster, &listed, start + second * SECOND);
             assert!(
-                matches!(decision, RosterDecision::Withhold { known: 100, is_first, .. } if is_first == (second == 0)),
+                matches!(&decision, RosterDecision::Withhold { new_loss, .. } if new_loss.is_some() == (second == 0)),
                 "{decision:?}"
             );
             assert!(roster.is_withholding());
@@ -105,7 +105,7 @@ fn a_good_read_ends_the_doubt_and_a_later_loss_is_doubted_anew() {
     assert_eq!(read(&mut roster, &all, start + 299 * SECOND), applied(&[]));
     let decision = read(&mut roster, &rest, start + 301 * SECOND);
     assert!(
-        matches!(decision, RosterDecision::Withhold { is_first: true, .. }),
+        matches!(decision, RosterDecision::Withhold { new_loss: Some(_), .. }),
         "{decision:?}"
     );
 }
@@ -124,6 +124,67 @@ fn a_loss_of_four_or_of_a_tenth_is_no_loss_of_many() {
         let decision = read(&mut roster, &ids(0..after), start);
         assert!(matches!(decision, RosterDecision::Withhold { .. }), "{decision:?}");
     }
+}
+
+#[test]
+fn rows_that_have_lost_their_tokens_or_ids_count_as_missing_ones_do() {
+    let (all, start) = (ids(0..100), Instant::now());
+    let lost = |rows, is_total| Loss {
+        rows,
+        is_total,
+        ..Loss::default()
+    };
+    for (listed, loss, is_withheld) in [
+        (100, lost(10, false), false),
+        (100, lost(11, false), true),
+        (95, lost(5, false), false),
+        (95, lost(6, false), true),
+        (100, lost(1, true), true),
+    ] {
+        let mut roster = Roster::default();
+        read(&mut roster, &all, start);
+        let listed: HashSet<_> = all.iter().take(listed).collect();
+        let decision = roster.on_read(&listed, loss.clone(), start + SECOND);
+        let case = format!("{} are listed, {loss:?}: {decision:?}", listed.len());
+        assert_eq!(
+            matches!(decision, RosterDecision::Withhold { .. }),
+            is_withheld,
+            "{case}"
+        );
+        assert_eq!(roster.is_withholding(), is_withheld, "{case}");
+    }
+}
+
+#[test]
+fn a_loss_of_tokens_is_believed_after_five_minutes_and_withdraws_no_tenant_by_its_first_absence() {
+    let (all, rest, start) = (ids(0..100), ids(0..99), Instant::now());
+    let loss = Loss {
+        tokens: 99,
+        rows: 99,
+        is_total: true,
+        ..Loss::default()
+    };
+    let mut roster = Roster::default();
+    read(&mut roster, &all, start);
+    let listed: HashSet<_> = all.iter().collect();
+    let RosterDecision::Withhold {
+        new_loss: Some(told), ..
+    } = roster.on_read(&listed, loss.clone(), start)
+    else {
+        panic!("{roster:?}");
+    };
+    assert_eq!((told.known, told.tenants, told.tokens, told.ids), (100, 0, 99, 0));
+    let decision = roster.on_read(&listed, loss.clone(), start + 299 * SECOND);
+    assert!(
+        matches!(decision, RosterDecision::Withhold { new_loss: None, .. }),
+        "{decision:?}"
+    );
+    let now = start + 300 * SECOND;
+    let applied = RosterDecision::Apply {
+        withdrawn: Vec::new(),
+        confirm_at: Some(now + 2 * SECOND),
+    };
+    assert_eq!(roster.on_read(&rest.iter().collect(), loss, now), applied);
 }
 
 proptest! {

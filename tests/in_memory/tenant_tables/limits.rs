@@ -222,8 +222,8 @@ async fn what_is_told_of_a_directory_speaks_of_its_files() {
         .await;
     let told = format!("{}{}", log.text(), events.text());
     for words in [
-        "look whether the files were deleted or another directory is mounted there",
-        "3 of 3 tenants are missing in their directory at once",
+        "look whether the files were deleted or emptied, a key is missing or another directory is mounted there",
+        "Of 3 tenants in their directory, 3 are missing",
         "have a file, too, which is not used: remove the file, or the section",
         "iles of the tenants are not used (1)",
     ] {

@@ -80,7 +80,7 @@ async fn set_token(proxy: &TestProxy, tenant: &str, token: &str) -> TestResponse
 }
 
 /// Sends a request that an operator may send.
-async fn operate(proxy: &TestProxy, method: &str, target: &str) -> TestResponse {
+pub(super) async fn operate(proxy: &TestProxy, method: &str, target: &str) -> TestResponse {
     let headers = [("host", "localhost"), ("graphward-admin", "yes")];
     proxy
         .admin()

@@ -2,6 +2,7 @@
 
 use graphward::admin::ReadinessPolicy;
 
+use super::operator::operate;
 use super::*;
 
 /// A proxy whose only tokens are those of the table.
@@ -28,7 +29,8 @@ async fn a_process_whose_tenants_are_all_withdrawn_or_unusable_is_not_ready_unle
         let proxy = start_empty(&table, policy).await;
         table.remove("acme");
         table.set_faulty("shop", "no configured Fernet key decrypts it");
-        table.announce();
+        // Otherwise, the loss of all is not believed for a while.
+        assert_eq!(operate(&proxy, "POST", "/admin/refresh-token").await.status, 200);
         sleep(Duration::from_secs(4)).await;
         assert_readiness(&proxy, status).await;
         proxy.shutdown().await;

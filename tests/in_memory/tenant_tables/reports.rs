@@ -81,6 +81,7 @@ async fn each_withdrawn_tenant_is_an_audit_record_and_all_together_are_one_alert
 async fn a_row_that_loses_its_token_is_told_once_whether_its_tenant_is_open_or_not() {
     let log = LogCapture::at_info();
     let table = table();
+    table.set("new", NEW_TOKEN, &[]);
     let proxy = start(&table).await;
     assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
     for tenant in ["acme", "shop"] {
@@ -98,7 +99,6 @@ async fn a_row_that_loses_its_token_is_told_once_whether_its_tenant_is_open_or_n
     for tenant in ["acme", "shop"] {
         table.remove(tenant);
     }
-    table.set("new", NEW_TOKEN, &[]);
     table.announce();
     sleep(Duration::from_secs(5)).await;
     assert_eq!(get_for(&proxy, "acme").await.code(), 990_026);
