@@ -3,7 +3,8 @@
 //! # Why
 //!
 //! The file names the table by a hash of its configuration: if the operator names another table, a start at which that cannot be
-//! read must not use the tenants of the old one. A token that no key decrypts any more is left out, and the rest is used.
+//! read must not use the tenants of the old one. A token that no key decrypts any more is left out, and the rest is used. The reason
+//! why a token cannot be used decides how requests are refused, and whether the operator has been told, so it is kept as well.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::decode::Format;
 use super::encoding::{EncodedToken, EncodingError, PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
 use super::tenant_table::TenantRow;
 use super::token_file::{TokenFile, TokenFileError};
-use crate::token::{ObtainError, Token};
+use crate::token::{ErrorKind, ObtainError, Token};
 use crate::types::TenantId;
 
 /// The tenants of a table in a file.
@@ -41,8 +43,10 @@ struct TenantJson<'a> {
     app: Option<&'a str>,
     #[serde(flatten)]
     token: Option<EncodedToken>,
-    /// The reason why the token cannot be used.
+    /// Why the token cannot be used.
     problem: Option<String>,
+    kind: Option<ErrorKind>,
+    reason: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -59,8 +63,17 @@ struct CachedTenant {
     access_token: Option<String>,
     expires_at: Option<u64>,
     problem: Option<String>,
+    /// Null if an earlier version wrote it.
+    #[serde(default)]
+    kind: Value,
+    reason: Option<String>,
 }
 
+/// The reasons why tokens of rows cannot be used, which a cache keeps.
+const REASONS: &str = "base64 binary empty encrypted encrypted_elsewhere fernet_key fernet_truncated fernet_wrong_key \
+    invalid_character invalid_json invalid_name key_not_found missing missing_key missing_pointer multiple_lines not_fernet \
+    not_string null placeholder pointer_not_found reference too_long unbalanced_quote unknown_app unreadable \
+    unresolved_variable utf16";
 /// The largest file.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -117,16 +130,17 @@ impl TenantsCache {
     }
 
     fn encode(&self, rows: &[TenantRow]) -> Result<Vec<u8>, TokenFileError> {
-        let tenants = rows.iter().map(|row| TenantJson {
-            id: row.id.as_str(),
-            object_ids: row.object_ids.iter().map(|id| &**id).collect(),
-            app: row.app.as_deref(),
-            token: row
-                .token
-                .as_ref()
-                .ok()
-                .map(|token| EncodedToken::new(token, Some(&self.keys))),
-            problem: row.token.as_ref().err().map(ToString::to_string),
+        let tenants = rows.iter().map(|row| {
+            let (token, fault) = (row.token.as_ref().ok(), row.token.as_ref().err());
+            TenantJson {
+                id: row.id.as_str(),
+                object_ids: row.object_ids.iter().map(|id| &**id).collect(),
+                app: row.app.as_deref(),
+                token: token.map(|token| EncodedToken::new(token, Some(&self.keys))),
+                problem: fault.map(ToString::to_string),
+                kind: fault.map(|fault| fault.kind()),
+                reason: fault.map(|fault| fault.reason()),
+            }
         });
         let document = TenantsJson {
             identity: &self.identity,
@@ -183,7 +197,16 @@ impl CachedTenant {
                     .and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at))),
                 ..encoding.decode(text.as_bytes()).ok()?
             }),
-            None => Err(Arc::new(ObtainError::permanent("cached", self.problem?))),
+            None => {
+                let kind = serde_json::from_value(self.kind).unwrap_or(ErrorKind::Permanent);
+                let mut reasons = REASONS.split_whitespace();
+                let reason = reasons.find(|reason| self.reason.as_deref() == Some(reason));
+                Err(Arc::new(ObtainError::new(
+                    kind,
+                    reason.unwrap_or("cached"),
+                    self.problem?,
+                )))
+            }
         };
         Some(TenantRow {
             id: self.id,

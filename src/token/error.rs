@@ -4,6 +4,8 @@ use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+
 /// The reason why there is no new token. The messages name sources and reasons, never contents.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -20,7 +22,8 @@ pub struct ObtainError {
 }
 
 /// What follows from an error.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// A later attempt may succeed.
     Transient,
@@ -66,7 +69,9 @@ impl ObtainError {
         Self::new(ErrorKind::Locked, "locked", message)
     }
 
-    const fn new(kind: ErrorKind, reason: &'static str, message: String) -> Self {
+    /// Creates an error of a kind; `reason` is a word of a closed list.
+    #[must_use]
+    pub const fn new(kind: ErrorKind, reason: &'static str, message: String) -> Self {
         Self {
             kind,
             message,

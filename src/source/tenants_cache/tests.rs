@@ -35,7 +35,7 @@ async fn tenants_outlive_the_process_encrypted_and_for_its_owner_alone() {
     let writer = cache(&path, KEY, "the table");
     assert!(writer.load().await.unwrap().is_none());
     let mut bad = row("bad", "EAAGx");
-    bad.token = Err(Arc::new(ObtainError::permanent("empty", "the token column is NULL")));
+    bad.token = Err(Arc::new(ObtainError::absent("empty", "the token column is NULL")));
     writer.replace(&[row("acme", "EAAGsecret"), bad]).await.unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert!(!text.contains("EAAGsecret") && text.contains("gAAAA"), "{text}");
@@ -49,7 +49,11 @@ async fn tenants_outlive_the_process_encrypted_and_for_its_owner_alone() {
     assert_eq!((acme.id.as_str(), token.secret.expose()), ("acme", "EAAGsecret"));
     assert_eq!(token.expires_at, Some(UNIX_EPOCH + Duration::from_secs(1_900_000_000)));
     assert_eq!((&*acme.object_ids[1], acme.app.as_deref()), ("107", Some("9")));
-    assert!(bad.token.as_ref().unwrap_err().to_string().contains("is NULL"));
+    let fault = bad.token.as_ref().unwrap_err();
+    assert!(
+        fault.is_absence() && fault.reason() == "empty" && fault.to_string().contains("is NULL"),
+        "{fault:?}"
+    );
 
     writer.replace(&[]).await.unwrap();
     assert_eq!(writer.load().await.unwrap().unwrap().len(), 0);
@@ -111,6 +115,93 @@ async fn a_token_that_no_key_decrypts_is_left_out_and_the_others_are_used() {
     // A new key goes before the old one.
     let both = TenantsCache::new(path, keys(&[OTHER_KEY, KEY]), "the table".to_owned());
     assert_eq!(both.load().await.unwrap().unwrap().len(), 2);
+}
+
+/// The kind after this one, until all were there.
+fn kind_after(kind: ErrorKind) -> Option<ErrorKind> {
+    match kind {
+        ErrorKind::Transient => Some(ErrorKind::Permanent),
+        ErrorKind::Permanent => Some(ErrorKind::Absent),
+        ErrorKind::Absent => Some(ErrorKind::NothingNew),
+        ErrorKind::NothingNew => Some(ErrorKind::Locked),
+        ErrorKind::Locked => None,
+    }
+}
+
+#[tokio::test]
+async fn the_reason_why_a_token_cannot_be_used_outlives_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(&directory.path().join("tenants"), KEY, "the table");
+    let kinds = std::iter::successors(Some(ErrorKind::Transient), |kind| kind_after(*kind));
+    let faults = kinds.flat_map(|kind| REASONS.split_whitespace().map(move |reason| (kind, reason)));
+    let rows: Vec<_> = faults
+        .enumerate()
+        .map(|(number, (kind, reason))| {
+            let fault = ObtainError::new(kind, reason, format!("fault {number}"));
+            TenantRow::of_token(TenantId::new(&format!("t{number}")).unwrap(), Err(fault))
+        })
+        .collect();
+    cache.replace(&rows).await.unwrap();
+    let found = cache.load().await.unwrap().unwrap();
+    assert_eq!(found.len(), rows.len());
+    for (found, row) in found.iter().zip(&rows) {
+        let (found, fault) = (found.token.as_ref().unwrap_err(), row.token.as_ref().unwrap_err());
+        assert_eq!((found.kind(), found.reason()), (fault.kind(), fault.reason()));
+        assert_eq!(found.to_string(), fault.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_reason_of_another_version_is_permanent() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tenants");
+    let cache = cache(&path, KEY, "the table");
+    for members in [
+        "",
+        r#","kind":null,"reason":null"#,
+        r#","kind":"later","reason":"a later one""#,
+    ] {
+        let row = format!(r#"{{"id":"acme","object_ids":[],"app":null,"problem":"no key decrypts it"{members}}}"#);
+        fs::write(&path, format!(r#"{{"identity":"the table","tenants":[{row}]}}"#)).unwrap();
+        let found = cache.load().await.unwrap().unwrap();
+        let fault = found[0].token.as_ref().unwrap_err();
+        assert_eq!(
+            (fault.kind(), fault.reason()),
+            (ErrorKind::Permanent, "cached"),
+            "{members}"
+        );
+        assert_eq!(fault.to_string(), "no key decrypts it");
+    }
+}
+
+#[test]
+fn every_reason_that_a_decoder_has_is_kept() {
+    for (file, count) in [
+        (include_str!("../decode/error.rs"), 15),
+        (include_str!("../fernet.rs"), 5),
+        (include_str!("../encoding.rs"), 5),
+    ] {
+        let labels = file
+            .split("fn label(")
+            .nth(1)
+            .unwrap()
+            .split("\n    }\n")
+            .next()
+            .unwrap();
+        let labels: Vec<_> = labels
+            .split(" => \"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert!(labels.len() >= count, "{labels:?}");
+        for label in labels {
+            let is_of_rows = !matches!(label, "damaged" | "missing_lineage");
+            assert!(
+                !is_of_rows || REASONS.split_whitespace().any(|reason| reason == label),
+                "{label}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
