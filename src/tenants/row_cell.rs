@@ -50,6 +50,7 @@ pub struct RowSource {
     rows: Arc<dyn TenantRows>,
     /// The row that the last load returned.
     returned: Option<Arc<Option<TenantRow>>>,
+    has_returned_token: bool,
     next_poll: Option<Instant>,
 }
 
@@ -164,6 +165,7 @@ impl RowSource {
             cell,
             rows,
             returned: None,
+            has_returned_token: false,
             next_poll: None,
         }
     }
@@ -192,7 +194,13 @@ impl RowSource {
         let has_reason = |before: &Arc<Option<TenantRow>>| before.is_none() || has_same_token(before, &row);
         if self.returned.as_ref().is_some_and(has_reason) {
             let read_at = Instant::now();
-            let read = self.rows.read_row(&self.cell.id).await?;
+            let read = match (self.rows.read_row(&self.cell.id).await, &*row) {
+                // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use.
+                (Err(_), Some(TenantRow { token: Err(fault), .. })) if !self.has_returned_token => {
+                    return Err(fault.repeat());
+                }
+                (read, _) => read?,
+            };
             // A row that is gone is withdrawn by the reads of the whole table, or by the second load in a row that says so.
             row = match read {
                 Some(read) => {
@@ -203,6 +211,7 @@ impl RowSource {
             };
         }
         self.returned = Some(Arc::clone(&row));
+        self.has_returned_token |= row.as_ref().as_ref().is_some_and(|row| row.token.is_ok());
         match &*row {
             Some(row) => row.token.clone().map_err(|error| error.repeat()),
             None => Err(Self::missing(&self.describe())),

@@ -1,11 +1,13 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::*;
+use crate::token::ErrorKind;
 use crate::types::Secret;
 
-/// A row that a test sets. A read of it takes a second.
+/// A row that a test sets, and whether it cannot be read. A read of it takes a second.
 #[derive(Debug)]
-struct OneRow(Mutex<Option<TenantRow>>);
+struct OneRow(Mutex<Option<TenantRow>>, AtomicBool);
 
 fn token(text: &str) -> Token {
     Token::without_expiry(Secret::new(text).unwrap())
@@ -17,7 +19,7 @@ fn row(text: &str) -> TenantRow {
 
 /// A cell with the row of a token, and its source, which has loaded that.
 async fn cell_with(text: &str) -> (Arc<RowCell>, Arc<OneRow>, RowSource) {
-    let rows = Arc::new(OneRow(Mutex::new(Some(row(text)))));
+    let rows = Arc::new(OneRow(Mutex::new(Some(row(text))), AtomicBool::new(false)));
     let cell = Arc::new(RowCell::new(row(text), Instant::now()));
     let mut source = RowSource::new(Arc::clone(&cell), Arc::<OneRow>::clone(&rows));
     assert_eq!(load(&mut source).await, text);
@@ -37,6 +39,9 @@ impl TenantRows for OneRow {
         let row = self.0.lock().unwrap().clone();
         Box::pin(async {
             tokio::time::sleep(Duration::from_secs(1)).await;
+            if self.1.load(Ordering::Relaxed) {
+                return Err(ObtainError::transient("unreachable", "the table is unreachable"));
+            }
             Ok(row)
         })
     }
@@ -89,6 +94,31 @@ async fn a_row_that_is_gone_is_gone_at_each_load_until_it_is_there_again() {
     }
     *rows.0.lock().unwrap() = Some(row("EAAGold"));
     assert_eq!(load(&mut source).await, "EAAGold");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_has_the_fault_that_it_had_which_takes_no_token_out_of_use() {
+    let fault = |kind| {
+        TenantRow::of_token(
+            row("EAAG").id,
+            Err(ObtainError::new(kind, "empty", "it is NULL".into())),
+        )
+    };
+    for kind in [ErrorKind::Absent, ErrorKind::Permanent] {
+        let rows = Arc::new(OneRow(Mutex::new(None), AtomicBool::new(true)));
+        let cell = Arc::new(RowCell::new(fault(kind), Instant::now()));
+        let mut at_rest = RowSource::new(Arc::clone(&cell), rows);
+        for _ in 0..3 {
+            assert_eq!(at_rest.load().await.unwrap_err().kind(), kind);
+        }
+        let (cell, rows, mut in_use) = cell_with("EAAGold").await;
+        assert_eq!(cell.replace(Some(fault(kind)), Instant::now()), RowChange::Changed);
+        rows.1.store(true, Ordering::Relaxed);
+        assert_eq!(in_use.load().await.unwrap_err().kind(), kind);
+        for _ in 0..3 {
+            assert_eq!(in_use.load().await.unwrap_err().reason(), "unreachable");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The database is gone for a while, and the processes are restarted meanwhile.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +12,8 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
-use super::support::{NOTIFY, TABLE, config, insertion, issue, me, seal, table_settings, wait_until_started};
+use super::support::{NOTIFY, TABLE, config, insertion, issue, me, refusal, seal, table_settings, wait_until_started};
+use crate::admin_changes::{LOCAL, send};
 use crate::postgres::server::Server;
 use crate::support::{Client, Graph, Sidecar, fact, together, wait_until};
 
@@ -20,6 +22,7 @@ const OUTAGE_VARIABLE: &str = "GRAPHWARD_OUTAGE_SECONDS";
 const OUTAGE: u64 = 5;
 const TENANTS: usize = 64;
 const PROCESSES: usize = 3;
+const CACHE: &str = "cache = { file = \"tenants-cache\", fernet_key = { file = \"key\" } }\n";
 
 /// Requests for all tenants to one process, until they are stopped. Each has to be answered for its tenant.
 struct Traffic {
@@ -80,11 +83,32 @@ impl Traffic {
 /// Starts a process in a directory, where it finds its cache again. Its requests begin when it says that it has started.
 async fn start(graph: &Graph, dir: &Path, url: &str, answered: &Arc<AtomicU64>) -> Process {
     let table = table_settings(dir, url);
-    let cache = "cache = { file = \"tenants-cache\", fernet_key = { file = \"key\" } }\n";
-    let sidecar = Sidecar::start(dir, &config(graph, dir, &format!("{table}{cache}"))).await;
+    let sidecar = Sidecar::start(dir, &config(graph, dir, &format!("{table}{CACHE}"))).await;
     wait_until_started(&sidecar).await;
     let traffic = Traffic::start(&sidecar, answered);
     Process { sidecar, traffic }
+}
+
+/// Creates the table with the tenants; returns their tokens.
+fn insert_tenants(graph: &Graph, server: &Server) -> Vec<String> {
+    let (mut tokens, mut statements) = (Vec::new(), format!("{TABLE}{NOTIFY}"));
+    for tenant in 0..TENANTS {
+        let (name, phone, account) = (name(tenant), format!("{}", 5_000 + tenant), account(tenant));
+        let token = issue(graph, &name, &[&phone, &account]);
+        statements.push_str(&(insertion(&name, &phone, &account, &token) + ";"));
+        tokens.push(token);
+    }
+    server.psql("postgres", &statements);
+    tokens
+}
+
+/// Waits until each tenant was answered once more.
+async fn wait_until_all_answered(answered: &AtomicU64) {
+    let until = answered.load(Ordering::Relaxed) + 2 * (TENANTS as u64 + 1);
+    wait_until("all tenants are answered", async || {
+        answered.load(Ordering::Relaxed) >= until
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,14 +117,7 @@ async fn while_the_database_is_gone_processes_restart_and_refuse_no_request() {
     let outage = env::var_os(OUTAGE_VARIABLE).map_or(OUTAGE, |seconds| seconds.to_str().unwrap().parse().unwrap());
     let (graph, server) = (Graph::start().await, Server::new());
     let url = server.url_of("postgres", "postgres");
-    let (mut tokens, mut statements) = (Vec::new(), format!("{TABLE}{NOTIFY}"));
-    for tenant in 0..TENANTS {
-        let (name, phone, account) = (name(tenant), format!("{}", 5_000 + tenant), account(tenant));
-        let token = issue(&graph, &name, &[&phone, &account]);
-        statements.push_str(&(insertion(&name, &phone, &account, &token) + ";"));
-        tokens.push(token);
-    }
-    server.psql("postgres", &statements);
+    let tokens = insert_tenants(&graph, &server);
     let dirs: Vec<TempDir> = (0..PROCESSES).map(|_| tempfile::tempdir().unwrap()).collect();
     let (answered, mut processes) = (Arc::default(), Vec::new());
     for dir in &dirs {
@@ -145,4 +162,51 @@ async fn while_the_database_is_gone_processes_restart_and_refuse_no_request() {
     fact(&format!(
         "{answered} requests answered, the database gone for {outage} s, all well after {gone:?}"
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_was_emptied_refuses_no_request_and_empties_no_cache() {
+    const LOSS: &str = "many tenants, tokens or ids are missing at once";
+    let _turn = together().await;
+    let (graph, server) = (Graph::start().await, Server::new());
+    let url = server.url_of("postgres", "postgres");
+    let tokens = insert_tenants(&graph, &server);
+    let (dir, answered) = (tempfile::tempdir().unwrap(), Arc::default());
+    let cache = dir.path().join("tenants-cache");
+    let Process { sidecar, traffic } = start(&graph, dir.path(), &url, &answered).await;
+    wait_until("the tenants are cached", async || cache.exists()).await;
+    let cached_tokens = || fs::read_to_string(&cache).unwrap().matches("gAAAA").count();
+    assert_eq!(cached_tokens(), TENANTS);
+
+    server.psql("postgres", "UPDATE tenant_whatsapp_config SET access_token = NULL");
+    wait_until("the loss is reported", async || sidecar.stdout().contains(LOSS)).await;
+    wait_until_all_answered(&answered).await;
+    assert_eq!(cached_tokens(), TENANTS);
+    traffic.stop();
+    drop(sidecar);
+
+    // With the database gone, there is only the cache. The first read after that is compared with it.
+    block_in_place(|| server.stop());
+    let Process { sidecar, traffic } = start(&graph, dir.path(), &url, &answered).await;
+    wait_until_all_answered(&answered).await;
+    block_in_place(|| server.start());
+    wait_until("the loss is reported", async || sidecar.stdout().contains(LOSS)).await;
+    wait_until_all_answered(&answered).await;
+    assert_eq!(cached_tokens(), TENANTS);
+    traffic.stop();
+
+    // The operator has looked. What the rows say of their tokens is kept over a restart as well.
+    assert_eq!(send(sidecar.admin, "POST /admin/refresh-token", LOCAL, "").status, 200);
+    wait_until("the rows without tokens are cached", async || cached_tokens() == 0).await;
+    drop(sidecar);
+    block_in_place(|| server.stop());
+    let settings = format!("{}{CACHE}", table_settings(dir.path(), &url));
+    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), &settings)).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let refused = me(&mut client, &name(0)).await;
+    assert_eq!(refusal(&refused), (403, 990_023), "{}", refused.json());
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    sidecar.assert_reveals_none_of(&tokens).await;
+    assert_eq!((graph.sim.violations(), graph.sim.rejected()), (vec![], 0));
 }

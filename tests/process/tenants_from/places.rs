@@ -94,6 +94,35 @@ async fn a_secret_of_kubernetes_swaps_all_tokens_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_all_emptied_end_no_tenant() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let tokens = dir.path().join("tokens");
+    fs::create_dir(&tokens).unwrap();
+    let names: Vec<_> = (0..12).map(|number| format!("t{number}")).collect();
+    for name in &names {
+        fs::write(tokens.join(name), issue(&graph, name, &[])).unwrap();
+    }
+    let sidecar = start(&graph, dir.path(), "file = \"tokens/{tenant}\"").await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    names.iter().for_each(|name| fs::write(tokens.join(name), "").unwrap());
+    wait_until("the loss is reported", async || {
+        let text = sidecar.stdout();
+        text.contains("tokens or ids are missing at once")
+            && text.contains("look whether the files were deleted or emptied")
+    })
+    .await;
+    // None of them was used before.
+    for name in &names {
+        assert_is(&me(&mut client, name).await, name);
+    }
+    for name in &names {
+        fs::write(tokens.join(name), issue(&graph, &format!("{name}-2"), &[])).unwrap();
+    }
+    wait_until_named(&mut client, "t0", "t0-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_is_asked_for_the_tenants_in_use() {
     let _turn = together().await;
     let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
