@@ -20,7 +20,7 @@ fn token_of(name: &str) -> String {
 }
 
 fn id_of(name: &str) -> String {
-    format!("5{}", &name[1..])
+    name.replace('t', "5")
 }
 
 /// Each of many tenants has a token and an id of its own.
