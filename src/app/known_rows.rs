@@ -17,14 +17,9 @@ use crate::types::TenantId;
 /// The rows of the table, withdrawn ones included.
 pub(super) struct KnownRows {
     tenants: Arc<RowTenants>,
-    rows: HashMap<TenantId, KnownRow>,
+    rows: HashMap<TenantId, Arc<RowOpener>>,
     /// Whether the directory has to be built anew.
     is_changed: bool,
-}
-
-/// A row of the table, and what opens its tenant.
-struct KnownRow {
-    opener: Arc<RowOpener>,
 }
 
 /// What a row is that was read.
@@ -63,7 +58,7 @@ impl KnownRows {
 
     /// Returns whether there is a row of this name.
     pub(super) fn is_listed(&self, id: &TenantId) -> bool {
-        self.rows.get(id).is_some_and(|known| known.opener.cell.row().is_some())
+        self.rows.get(id).is_some_and(|known| known.cell.row().is_some())
     }
 
     /// Notes in a row if its app is not configured.
@@ -97,7 +92,7 @@ impl KnownRows {
         let Some(known) = self.rows.get(&row.id) else {
             return ReadRow::New(self.insert(RowCell::new(row, read_at)));
         };
-        let cell = Arc::clone(&known.opener.cell);
+        let cell = Arc::clone(&known.cell);
         match &*cell.row() {
             Some(before) if before.app == row.app && before.object_ids == row.object_ids => {
                 match cell.replace(Some(row), read_at) {
@@ -120,14 +115,14 @@ impl KnownRows {
     fn insert(&mut self, cell: RowCell) -> Arc<RowCell> {
         let cell = Arc::new(cell);
         let opener = self.tenants.opener(Arc::clone(&cell));
-        self.rows.insert(cell.id().clone(), KnownRow { opener });
+        self.rows.insert(cell.id().clone(), opener);
         self.is_changed = true;
         cell
     }
 
     /// Withdraws a tenant; returns the row that it had.
     pub(super) fn withdraw(&mut self, id: &TenantId) -> Option<TenantRow> {
-        let cell = &self.rows.get(id)?.opener.cell;
+        let cell = &self.rows.get(id)?.cell;
         let before = cell.row();
         cell.replace(None, Instant::now());
         self.is_changed = true;
@@ -136,7 +131,7 @@ impl KnownRows {
 
     /// Replaces a tenant that is open by a closed one.
     pub(super) fn close(&mut self, id: &TenantId) {
-        let cell = self.rows.get(id).map(|known| &known.opener.cell);
+        let cell = self.rows.get(id).map(|known| &known.cell);
         if let Some((Some(row), known_at)) = cell.map(|cell| ((*cell.row()).clone(), cell.known_at())) {
             drop(self.insert(RowCell::new(row, known_at)));
         }
@@ -154,7 +149,7 @@ impl KnownRows {
 
     /// All rows as they are now, `None` in place of those of withdrawn tenants.
     pub(super) fn current(&self) -> impl Iterator<Item = Arc<Option<TenantRow>>> {
-        self.rows.values().map(|known| known.opener.cell.row())
+        self.rows.values().map(|known| known.cell.row())
     }
 
     /// A checksum of the rows: the cache is written when it changes.
@@ -178,7 +173,7 @@ impl KnownRows {
     pub(super) fn take_change(&mut self) -> bool {
         let is_changed = std::mem::take(&mut self.is_changed);
         if is_changed {
-            let cells = self.rows.values().map(|known| Arc::clone(&known.opener.cell));
+            let cells = self.rows.values().map(|known| Arc::clone(&known.cell));
             self.tenants.show(cells.collect());
         }
         is_changed
@@ -187,7 +182,7 @@ impl KnownRows {
     /// Returns the same tenants with the rows as they are now. Those that are open, and have not changed, stay as they are.
     pub(super) fn in_place_of(&self, before: &Tenants) -> Tenants {
         let entries = self.rows.values().map(|known| {
-            let before = before.directory.find(known.opener.cell.id().as_str());
+            let before = before.directory.find(known.cell.id().as_str());
             let kept = before.filter(|entry| known.is_in(entry));
             kept.map_or_else(|| Arc::new(known.entry(before)), Arc::clone)
         });
@@ -197,16 +192,16 @@ impl KnownRows {
     }
 }
 
-// === impl KnownRow ===
+// === impl RowOpener ===
 
-impl KnownRow {
+impl RowOpener {
     /// Returns whether an entry of the directory is this row as it is now.
-    fn is_in(&self, entry: &Entry<LazyTenant>) -> bool {
-        let row = self.opener.cell.row();
+    fn is_in(self: &Arc<Self>, entry: &Entry<LazyTenant>) -> bool {
+        let row = self.cell.row();
         let is_same_opener = entry
             .tenant
             .opener()
-            .is_some_and(|opener| std::ptr::addr_eq(Arc::as_ptr(opener), Arc::as_ptr(&self.opener)));
+            .is_some_and(|opener| std::ptr::addr_eq(Arc::as_ptr(opener), Arc::as_ptr(self)));
         let ids = row.as_ref().as_ref().map(|row| row.object_ids.iter().map(|id| &**id));
         let is_same_row = ids.map_or(entry.standing == Standing::Inactive, |ids| {
             entry.standing == Standing::Active && ids.eq(entry.object_ids.iter().map(|id| &**id))
@@ -215,12 +210,12 @@ impl KnownRow {
     }
 
     /// An entry of the directory for this row. A tenant that was withdrawn keeps the ids that it had `before`.
-    fn entry(&self, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
-        let row = self.opener.cell.row();
+    fn entry(self: &Arc<Self>, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
+        let row = self.cell.row();
         let row = row.as_ref().as_ref();
-        let opener: Arc<dyn TenantOpener> = Arc::<RowOpener>::clone(&self.opener);
+        let opener: Arc<dyn TenantOpener> = Arc::<Self>::clone(self);
         Entry {
-            id: self.opener.cell.id().clone(),
+            id: self.cell.id().clone(),
             object_ids: match (row, before) {
                 (Some(row), _) => row.object_ids.iter().map(Arc::clone).collect(),
                 (None, before) => before.map(|before| before.object_ids.clone()).unwrap_or_default(),

@@ -274,24 +274,10 @@ impl RowTenants {
         rows.store(id, stored).await.map(drop)
     }
 
-    /// Keeps a tenant open during a visit.
-    pub(super) fn begin_visit(&self, id: &TenantId) {
+    /// Changes what is known of a tenant, if it is open.
+    pub(super) fn change_open(&self, id: &TenantId, change: impl FnOnce(&mut OpenRow)) {
         if let Some(row) = self.open_rows().by_name.get_mut(id) {
-            row.is_visited = true;
-        }
-    }
-
-    /// Lets a tenant be closed when it is not busy any more, unless requests use it meanwhile.
-    pub(super) fn close_soon(&self, id: &TenantId) {
-        if let Some(row) = self.open_rows().by_name.get_mut(id) {
-            row.idle = Duration::ZERO;
-        }
-    }
-
-    /// Ends a visit.
-    pub(super) fn end_visit(&self, id: &TenantId) {
-        if let Some(row) = self.open_rows().by_name.get_mut(id) {
-            row.is_visited = false;
+            change(row);
         }
     }
 

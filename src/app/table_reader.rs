@@ -89,16 +89,6 @@ impl TableReader {
             (None, Some(from)) => context.tenant_table(from)?,
             (None, None) => return Ok(None),
         };
-        Self::new(table, config, context, alert_sender, proxy).map(Some)
-    }
-
-    fn new(
-        table: Box<dyn TenantTable>,
-        config: &Config,
-        context: &BuildContext,
-        alert_sender: &SharedAlertSender,
-        proxy: &Arc<Proxy>,
-    ) -> Result<Self, StartError> {
         let (sender, requests) = mpsc::channel(1);
         let renewals = config
             .tenants_from
@@ -122,7 +112,7 @@ impl TableReader {
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let cache = config.tenants_from.as_ref().map(|from| context.tenants_cache(from));
         let cache = cache.transpose()?.flatten();
-        Ok(Self {
+        Ok(Some(Self {
             table: Some(ReadTable { table, requests }),
             proxy: Arc::clone(proxy),
             roster: Roster::default(),
@@ -136,7 +126,7 @@ impl TableReader {
             recovered: Arc::default(),
             has_cached: false,
             has_read,
-        })
+        }))
     }
 
     /// The tenants that are open.
@@ -286,9 +276,7 @@ impl TableReader {
                 new_loss,
                 read_again_at,
             } => {
-                if let Some(loss) = new_loss {
-                    self.tenants.report_loss(&loss);
-                }
+                new_loss.iter().for_each(|loss| self.tenants.report_loss(loss));
                 Some(read_again_at)
             }
             RosterDecision::Apply { withdrawn, confirm_at } => {

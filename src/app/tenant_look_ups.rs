@@ -168,14 +168,9 @@ impl LookUpSender {
             reason,
             reply: Some(reply),
         };
-        let ended = || {
-            Arc::new(ObtainError::transient(
-                "stopped",
-                "graphward stops and looks up no tenant",
-            ))
-        };
+        let ended = || ObtainError::transient("stopped", "graphward stops and looks up no tenant");
         self.0.send(request).await.map_err(|_closed| ended())?;
-        result.await.unwrap_or_else(|_closed| Err(ended()))
+        result.await.unwrap_or_else(|_closed| Err(Arc::new(ended())))
     }
 }
 

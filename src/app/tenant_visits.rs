@@ -82,10 +82,13 @@ impl TenantVisits {
         };
         let was_closed = entry.tenant.if_open().is_none();
         entry.tenant.get();
-        self.tenants.begin_visit(&id);
-        if was_closed {
-            self.tenants.close_soon(&id);
-        }
+        self.tenants.change_open(&id, |row| {
+            row.is_visited = true;
+            if was_closed {
+                // It is closed when it is not busy any more, unless requests use it meanwhile.
+                row.idle = Duration::ZERO;
+            }
+        });
         let tenants = Arc::clone(&self.tenants);
         self.running.push(Box::pin(async move {
             let inspections = Arc::clone(&tenants.inspections);
@@ -97,7 +100,7 @@ impl TenantVisits {
     }
 
     fn finish(&mut self, Visited { id, report }: Visited) {
-        self.tenants.end_visit(&id);
+        self.tenants.change_open(&id, |row| row.is_visited = false);
         let tenants = self.proxy.tenants.load();
         let is_active = |entry: &Arc<Entry<LazyTenant>>| entry.standing == Standing::Active;
         if tenants.directory.find(id.as_str()).is_some_and(is_active) {

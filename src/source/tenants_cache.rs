@@ -18,6 +18,7 @@ use super::decode::Format;
 use super::encoding::{EncodedToken, EncodingError, PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
 use super::tenant_table::TenantRow;
+use super::token_cache::cache_failed;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::token::{ErrorKind, ObtainError, Token};
 use crate::types::TenantId;
@@ -107,7 +108,7 @@ impl TenantsCache {
                 let message = format!("the {} was rejected: {error}", self.describe());
                 Err(ObtainError::permanent(error.label(), message))
             }
-            Err(error) => Err(self.failed("read", error)),
+            Err(error) => Err(cache_failed("read", &self.file, error)),
         }
     }
 
@@ -120,7 +121,7 @@ impl TenantsCache {
         let (cache, rows) = (self.clone(), rows.to_vec());
         let write = move || cache.file.replace(&cache.encode(&rows)?);
         let written = self.file.run_under_lock(write).await;
-        written.map_err(|error| self.failed("write", error))
+        written.map_err(|error| cache_failed("write", &self.file, error))
     }
 
     /// Describes the cache for logs.
@@ -177,11 +178,6 @@ impl TenantsCache {
             );
         }
         Ok(Some(rows))
-    }
-
-    fn failed(&self, action: &str, error: TokenFileError) -> ObtainError {
-        let message = format!("failed to {action} the {}", self.describe());
-        ObtainError::transient("cache_failed", message).with_source(error)
     }
 }
 

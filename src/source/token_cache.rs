@@ -80,11 +80,6 @@ impl FileTokenCache {
             stored_at: unix_seconds(self.clock.now()),
         })
     }
-
-    fn failed(&self, action: &str, error: TokenFileError) -> ObtainError {
-        let message = format!("failed to {action} the {}", self.describe());
-        ObtainError::transient("cache_failed", message).with_source(error)
-    }
 }
 
 impl TokenCache for FileTokenCache {
@@ -95,7 +90,7 @@ impl TokenCache for FileTokenCache {
             match self.file.run_under_lock(read).await {
                 Ok(Some(bytes)) => self.decode(&bytes),
                 Ok(None) => Ok(None),
-                Err(error) => Err(self.failed("read", error)),
+                Err(error) => Err(cache_failed("read", &self.file, error)),
             }
         })
     }
@@ -109,13 +104,19 @@ impl TokenCache for FileTokenCache {
                 None => file.remove(),
             };
             let written = self.file.run_under_lock(write).await;
-            written.map_err(|error| self.failed("write", error))
+            written.map_err(|error| cache_failed("write", &self.file, error))
         })
     }
 
     fn describe(&self) -> String {
         format!("cache {}", self.file.path().display())
     }
+}
+
+/// The error of an action with the file of a cache.
+pub(super) fn cache_failed(action: &str, file: &TokenFile, error: TokenFileError) -> ObtainError {
+    let message = format!("failed to {action} the cache {}", file.path().display());
+    ObtainError::transient("cache_failed", message).with_source(error)
 }
 
 #[cfg(test)]

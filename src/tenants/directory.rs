@@ -133,27 +133,20 @@ impl<T> DirectoryBuilder<T> {
 
     fn add_objects(&mut self, entry: &Arc<Entry<T>>) {
         for object_id in &entry.object_ids {
-            match self.directory.by_object.entry(Arc::clone(object_id)) {
-                hash_map::Entry::Vacant(vacant) => {
-                    vacant.insert(Owner::One(Arc::clone(entry)));
-                }
-                hash_map::Entry::Occupied(mut occupied) => {
-                    let Owner::One(other) = occupied.get() else {
-                        continue;
-                    };
-                    match (other.standing, entry.standing) {
-                        _ if other.id == entry.id => {}
-                        // Of inactive ones, any will do: their requests are refused.
-                        (Standing::Active | Standing::Inactive, Standing::Inactive) => {}
-                        (Standing::Inactive, Standing::Active) => {
-                            occupied.insert(Owner::One(Arc::clone(entry)));
-                        }
-                        (Standing::Active, Standing::Active) => {
-                            let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
-                            self.directory.shared_objects.push(claim);
-                            occupied.insert(Owner::Disputed);
-                        }
-                    }
+            let owner = self.directory.by_object.entry(Arc::clone(object_id));
+            let owner = owner.or_insert_with(|| Owner::One(Arc::clone(entry)));
+            let Owner::One(other) = owner else {
+                continue;
+            };
+            match (other.standing, entry.standing) {
+                _ if other.id == entry.id => {}
+                // Of inactive ones, any will do: their requests are refused.
+                (Standing::Active | Standing::Inactive, Standing::Inactive) => {}
+                (Standing::Inactive, Standing::Active) => *owner = Owner::One(Arc::clone(entry)),
+                (Standing::Active, Standing::Active) => {
+                    let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
+                    self.directory.shared_objects.push(claim);
+                    *owner = Owner::Disputed;
                 }
             }
         }

@@ -74,12 +74,7 @@ impl RowCell {
     /// Creates the cell that takes the place of this one. What has begun with this one goes on with its row.
     #[must_use]
     pub fn successor(&self, row: TenantRow, read_at: Instant) -> Self {
-        Self {
-            id: self.id.clone(),
-            row: ArcSwap::from_pointee(with_age_of(&self.row(), Some(row))),
-            known_at: Mutex::new(read_at),
-            changed: Notify::new(),
-        }
+        Self::new(with_age_of(&self.row(), row), read_at)
     }
 
     /// The tenant's name.
@@ -116,7 +111,7 @@ impl RowCell {
         let is_same = has_same_token(&before, &row);
         if read_at >= *known_at {
             *known_at = read_at;
-            self.row.store(Arc::new(with_age_of(&before, row)));
+            self.row.store(Arc::new(row.map(|row| with_age_of(&before, row))));
         } else if !is_same {
             return RowChange::Outdated;
         }
@@ -130,10 +125,9 @@ impl RowCell {
 
 /// Returns a row that was read, with the time at which its token was first seen. A token is renewed by its age, and its tenant may
 /// be closed and opened many times before that.
-fn with_age_of(before: &Option<TenantRow>, mut row: Option<TenantRow>) -> Option<TenantRow> {
-    let is_known = has_same_token(before, &row);
-    if let (Some(TenantRow { token: Ok(before), .. }), Some(TenantRow { token: Ok(token), .. })) = (before, &mut row)
-        && is_known
+fn with_age_of(before: &Option<TenantRow>, mut row: TenantRow) -> TenantRow {
+    if let (Some(TenantRow { token: Ok(before), .. }), Ok(token)) = (before, &mut row.token)
+        && is_same(before, token)
     {
         token.modified_at = before.modified_at.or(token.modified_at);
     }
@@ -144,15 +138,17 @@ fn with_age_of(before: &Option<TenantRow>, mut row: Option<TenantRow>) -> Option
 fn has_same_token(one: &Option<TenantRow>, other: &Option<TenantRow>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => match (&one.token, &other.token) {
-            (Ok(one), Ok(other)) => {
-                one.secret.fingerprint() == other.secret.fingerprint() && one.expires_at == other.expires_at
-            }
+            (Ok(one), Ok(other)) => is_same(one, other),
             (Err(one), Err(other)) => one.to_string() == other.to_string(),
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
         },
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }
+}
+
+fn is_same(one: &Token, other: &Token) -> bool {
+    one.secret.fingerprint() == other.secret.fingerprint() && one.expires_at == other.expires_at
 }
 
 // === impl RowSource ===

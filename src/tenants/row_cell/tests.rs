@@ -135,7 +135,7 @@ fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {
         })
     };
     let age_after = |before: Option<TenantRow>, read| {
-        let token = with_age_of(&before, read).unwrap().token.unwrap();
+        let token = with_age_of(&before, Option::unwrap(read)).token.unwrap();
         token
             .modified_at
             .unwrap()
