@@ -26,7 +26,7 @@ pub(super) struct ProcessStatus {
     ready: bool,
     stage: &'static str,
     /// Whether the listener changes tokens, and why not.
-    accepts_changes: bool,
+    pub(super) accepts_changes: bool,
     changes_refused: Option<String>,
     source_identity: String,
     /// The number of tenants.

@@ -83,7 +83,9 @@ pub(super) fn token_status(admin: &Admin, listing: &Listing<'_>) -> AdminRespons
     let (now, tenants) = (admin.clock.now(), admin.all_tenants());
     let process = ProcessStatus::new(admin, &tenants, now);
     let counts = process.tokens.clone();
-    let page = Page::new(&tenants, listing, counts, now, TokenReport::new);
+    let page = Page::new(&tenants, listing, counts, now, |tenant, now| {
+        TokenReport::new(tenant, &process, now)
+    });
     json_response(StatusCode::OK, &TokenStatusPage { process, page })
 }
 
@@ -141,7 +143,7 @@ impl<'a> TenantName<'a> {
 // === impl TokenReport ===
 
 impl<'a> TokenReport<'a> {
-    fn new(tenant: &'a ListedTenant, now: SystemTime) -> Self {
+    fn new(tenant: &'a ListedTenant, process: &ProcessStatus, now: SystemTime) -> Self {
         let last = match &tenant.token {
             ListedToken::Open(tenant) => tenant.history.last_events(),
             ListedToken::InRow { .. } | ListedToken::Faulty(_) | ListedToken::Withdrawn => LastEvents::default(),
@@ -167,7 +169,7 @@ impl<'a> TokenReport<'a> {
             usable,
             state: tenant.token.state(now).label(),
             reason,
-            advice: advice(tenant, &last),
+            advice: advice(tenant, process, &last),
             generation,
             fingerprint: token,
             source: last.source,
@@ -191,7 +193,7 @@ impl<'a> TokenReport<'a> {
 }
 
 /// What the operator has to do: what the last alert says, or what helps if no token can be used.
-fn advice(tenant: &ListedTenant, last: &LastEvents) -> Option<String> {
+fn advice(tenant: &ListedTenant, process: &ProcessStatus, last: &LastEvents) -> Option<String> {
     if let Some(alert) = &last.alert {
         return Some(alert.remediation.clone());
     }
@@ -201,10 +203,8 @@ fn advice(tenant: &ListedTenant, last: &LastEvents) -> Option<String> {
         ListedToken::Open(_) | ListedToken::InRow { .. } | ListedToken::Withdrawn => return None,
     };
     // A name has no character that a query encodes.
-    Some(format!(
-        "{start}, or send one with PUT /admin/token?tenant={}.",
-        tenant.id
-    ))
+    let put = format!(", or send one with PUT /admin/token?tenant={}", tenant.id);
+    Some(format!("{start}{}.", if process.accepts_changes { &put } else { "" }))
 }
 
 /// The days from one time to another, rounded down to a tenth; negative if it has passed.

@@ -213,9 +213,11 @@ describe("the status page behind a key", () => {
   });
 });
 
+const absent = `[routing]\nheader = "X-Tenant-Id"\n[tenants.none]\nsource = { file = "absent" }\n`;
+const readOnly = `${absent}[admin]\nwrites = false\n`;
 for (const [what, settings, reason, remedy] of [
-  ["with admin.writes = false", { more: "[admin]\nwrites = false\n" }, "admin.writes is false", "set it to true"],
-  ["that other machines reach, without a key", { admin: "0.0.0.0" }, "other machines can reach", "set admin.key"],
+  ["with admin.writes = false", { more: readOnly }, "admin.writes is false", "set it to true"],
+  ["that other machines reach, without a key", { more: absent, admin: "0.0.0.0" }, "other machines can reach", "set admin.key"],
 ]) {
   describe(`the status page of a listener ${what}`, () => {
     before(() => startHarness(settings));
@@ -231,6 +233,7 @@ for (const [what, settings, reason, remedy] of [
         const button = page.getByRole("button", { name, exact: true, description: why });
         assert.ok(await button.isDisabled(), name);
       }
+      await sees(text("#tenants .advice"), /^What to do: Put a valid token into its source\.$/);
       await assertAccessible();
       await page.screenshot({ path: await screenshotPath("read-only"), fullPage: true });
     });
