@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graphward::app::{self, Dependencies, MissingToken};
+use graphward::app::{self, Dependencies, MissingToken, ProxyListener};
 use graphward::config::{Config, EnvVars, Overrides};
 use graphward::net::{Connector, Listener, Stage, Tasks, boxed_io};
 use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_subscriber};
@@ -143,7 +143,7 @@ async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
             async move { Ok(wire) }
         })),
         token_provider: Some(TokenProvider::from_source(Fixed)),
-        proxy: vec![listener],
+        proxy: vec![ProxyListener { listener, tenant: None }],
         admin_listener: Some(admin),
         ..Dependencies::default()
     };

@@ -48,7 +48,7 @@ mod tenants;
 mod token_provider;
 mod token_reports;
 
-pub use build::{Dependencies, ReloadTrigger};
+pub use build::{Dependencies, ProxyListener, ReloadTrigger};
 pub use configured_tenants::{
     ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, GraphQuestions, ListedTenants, could_be_number_id,
 };

@@ -50,7 +50,7 @@ pub struct Dependencies {
     /// Has the tokens of many tenants.
     pub tenant_table: Option<Box<dyn TenantTable>>,
     /// The listeners that the app connects to.
-    pub proxy: Vec<Listener>,
+    pub proxy: Vec<ProxyListener>,
     /// The listener of the admin endpoint.
     pub admin_listener: Option<Listener>,
     /// The maximum number of requests in flight.
@@ -136,21 +136,21 @@ pub(super) struct Listeners {
 }
 
 /// A listener that the app connects to.
-pub(super) struct ProxyListener {
-    pub(super) listener: Listener,
+#[derive(Debug)]
+pub struct ProxyListener {
+    /// The listener.
+    pub listener: Listener,
     /// The tenant whose own it is.
-    pub(super) tenant: Option<TenantId>,
+    pub tenant: Option<TenantId>,
 }
 
 /// Binds the configured addresses, unless listeners are given.
 pub(super) async fn bind_listeners(
     config: &Config,
-    given: Vec<Listener>,
+    mut proxy: Vec<ProxyListener>,
     admin: Option<Listener>,
 ) -> Result<Listeners, StartError> {
     let listen = &config.listen;
-    let given = given.into_iter();
-    let mut proxy: Vec<_> = given.map(|listener| ProxyListener { listener, tenant: None }).collect();
     if proxy.is_empty() {
         let shared = listen.proxy.iter().map(|address| (address.clone(), None));
         let own = config.tenants.iter().flat_map(|(id, tenant)| {

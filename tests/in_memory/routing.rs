@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use graphward::config::{Config, EnvVars, Overrides};
+use graphward::tenants::SignKind;
 use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::sleep;
@@ -22,9 +23,10 @@ const IDS: [&str; 6] = ["1001", "1002", "2001", "9001", "4001", "7777"];
 const REQUESTS: usize = 80;
 const ORDERS: usize = 3;
 
-/// Where a sign of the head stands.
+/// Where a sign stands that is known before the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum HeadPlace {
+    Listener,
     Prefix,
     Header,
     Authorization,
@@ -81,6 +83,7 @@ impl SignedRequest {
     fn random(format: BodyFormat, rng: &mut Rng) -> Self {
         let mut head = Vec::new();
         for place in [
+            HeadPlace::Listener,
             HeadPlace::Prefix,
             HeadPlace::Header,
             HeadPlace::Header,
@@ -93,7 +96,7 @@ impl SignedRequest {
             HeadPlace::Ids,
         ] {
             if rng.u8(..6) == 0 {
-                let values = if place.holds_name() { NAMES } else { IDS };
+                let values = values_of(place.kind());
                 head.push((place, likely(&values, rng)));
             }
         }
@@ -111,7 +114,7 @@ impl SignedRequest {
             BodyPlace::ItemBodyId,
         ] {
             if format != BodyFormat::Empty && rng.u8(..6) == 0 {
-                let values = if place.holds_name() { NAMES } else { IDS };
+                let values = values_of(place.kind());
                 body.push((place, likely(&values, rng)));
             }
         }
@@ -136,6 +139,8 @@ impl SignedRequest {
         let (mut path, mut query, mut headers) = (format!("/v25.0/{}", self.subject), Vec::new(), Vec::new());
         for (place, value) in &self.head {
             match place {
+                // See `listener`.
+                HeadPlace::Listener => {}
                 HeadPlace::Prefix => path.insert_str(0, &format!("/-/{value}")),
                 HeadPlace::Header => headers.push(("X-Tenant-Id", (*value).to_owned())),
                 HeadPlace::Authorization => headers.push(("authorization", format!("OAuth tenant:{value}"))),
@@ -152,6 +157,18 @@ impl SignedRequest {
         headers.extend((self.format != BodyFormat::Empty).then(|| ("content-type", content_type.to_owned())));
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
         with(sent, &headers)
+    }
+
+    /// The tenant whose own the listener is that it is sent to.
+    fn listener(&self) -> Option<&'static str> {
+        let mut listeners = self.head.iter().filter(|(place, _)| *place == HeadPlace::Listener);
+        listeners.next().map(|(_, name)| *name)
+    }
+
+    /// The kinds of its signs.
+    fn kinds(&self) -> impl Iterator<Item = SignKind> {
+        let in_head = self.head.iter().map(|(place, _)| place.kind());
+        in_head.chain(self.body.iter().map(|(place, _)| place.kind()))
     }
 
     /// The type of its body, and the body.
@@ -251,19 +268,47 @@ fn item(url: &str) -> String {
     format!(r#"{{"relative_url":"{url}","method":"GET"}}"#)
 }
 
+/// What a sign of this kind may be.
+const fn values_of(kind: SignKind) -> [&'static str; 6] {
+    match kind {
+        SignKind::Listener | SignKind::Prefix | SignKind::Header | SignKind::TokenSlot => NAMES,
+        SignKind::Object => IDS,
+    }
+}
+
+/// The kind that is tried after this one. A new kind does not compile until it is tried.
+const fn next_kind(kind: SignKind) -> Option<SignKind> {
+    match kind {
+        SignKind::Listener => Some(SignKind::Prefix),
+        SignKind::Prefix => Some(SignKind::Header),
+        SignKind::Header => Some(SignKind::TokenSlot),
+        SignKind::TokenSlot => Some(SignKind::Object),
+        SignKind::Object => None,
+    }
+}
+
 // === impl HeadPlace ===
 
 impl HeadPlace {
-    const fn holds_name(self) -> bool {
-        matches!(self, Self::Prefix | Self::Header | Self::Authorization | Self::Slot)
+    const fn kind(self) -> SignKind {
+        match self {
+            Self::Listener => SignKind::Listener,
+            Self::Prefix => SignKind::Prefix,
+            Self::Header => SignKind::Header,
+            Self::Authorization | Self::Slot => SignKind::TokenSlot,
+            Self::PhoneNumberId | Self::Id | Self::Ids => SignKind::Object,
+        }
     }
 }
 
 // === impl BodyPlace ===
 
 impl BodyPlace {
-    const fn holds_name(self) -> bool {
-        matches!(self, Self::Slot | Self::ItemSlot | Self::ItemBodySlot)
+    const fn kind(self) -> SignKind {
+        match self {
+            Self::Slot | Self::ItemSlot | Self::ItemBodySlot => SignKind::TokenSlot,
+            Self::ItemPath | Self::ItemIds => SignKind::Object,
+        }
     }
 }
 
@@ -275,6 +320,7 @@ pub(crate) async fn start(builder: TestProxyBuilder) -> TestProxy {
     table.set("gone", GONE_TOKEN, &["4001"]);
     let proxy = builder
         .with(|config| config.routing.header = Some("x-tenant-id".to_owned()))
+        .with_listeners_of(&NAMES)
         .with_table(table.clone())
         .start()
         .await;
@@ -290,7 +336,8 @@ pub(crate) async fn start(builder: TestProxyBuilder) -> TestProxy {
 /// Sends a request; returns what becomes of it.
 async fn outcome(proxy: &TestProxy, signed: &SignedRequest) -> Result<String, (u16, i64)> {
     let attempts = proxy.graph.attempts();
-    let response = proxy.app.fetch(signed.to_request()).await;
+    let app = signed.listener().map_or(&proxy.app, |tenant| &proxy.tenant_apps[tenant]);
+    let response = app.fetch(signed.to_request()).await;
     let was_sent = proxy.graph.attempts() - attempts;
     if response.status != 200 {
         assert_eq!(was_sent, 0, "{signed:?}");
@@ -310,7 +357,7 @@ async fn outcome(proxy: &TestProxy, signed: &SignedRequest) -> Result<String, (u
 
 /// Tries random requests; returns how many were sent with each token, and refused for each reason.
 async fn try_requests(proxy: &TestProxy, default: Option<&'static str>) -> BTreeSet<Outcome> {
-    let mut outcomes = BTreeSet::new();
+    let (mut outcomes, mut tried) = (BTreeSet::new(), BTreeSet::new());
     for (seed, format) in [
         BodyFormat::Empty,
         BodyFormat::Json,
@@ -323,6 +370,7 @@ async fn try_requests(proxy: &TestProxy, default: Option<&'static str>) -> BTree
         let mut rng = Rng::with_seed(seed as u64);
         for _ in 0..REQUESTS {
             let mut signed = SignedRequest::random(format, &mut rng);
+            tried.extend(signed.kinds());
             let expected = signed.expected(default);
             for _ in 0..ORDERS {
                 let outcome = outcome(proxy, &signed).await;
@@ -332,6 +380,8 @@ async fn try_requests(proxy: &TestProxy, default: Option<&'static str>) -> BTree
             outcomes.insert(expected);
         }
     }
+    let kinds = std::iter::successors(Some(SignKind::Listener), |kind| next_kind(*kind));
+    assert_eq!(tried, kinds.collect());
     outcomes
 }
 

@@ -1,5 +1,6 @@
 //! A whole proxy: `app::run`, and what is around it.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -12,13 +13,13 @@ use super::{
     App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedLiveness, ScriptedRenewer,
     ScriptedResponse, ScriptedSource, TestBody, TestResponse, TestTasks, log,
 };
-use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
+use graphward::app::{self, Dependencies, MissingToken, ProxyListener, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides};
 use graphward::graph::{ClientCredentialPolicy, ProofMode};
 use graphward::net::{Lifecycle, Listener, Stage};
 use graphward::source::TenantTable;
 use graphward::token::{TokenHandle, TokenProvider};
-use graphward::types::{Clock, SecretRef};
+use graphward::types::{Clock, SecretRef, TenantId};
 
 /// The settings of a [`TestProxy`] that is not yet started.
 pub(crate) struct TestProxyBuilder {
@@ -30,6 +31,8 @@ pub(crate) struct TestProxyBuilder {
     source_delay: Duration,
     max_inflight: u32,
     table: Option<Box<dyn TenantTable>>,
+    /// The tenants that have listeners of their own.
+    listeners_of: &'static [&'static str],
     /// It shows the start time when this is created.
     clock: Clock,
     /// Where the app's secret is until the start.
@@ -43,6 +46,8 @@ pub(crate) const APP_SECRET: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 pub(crate) struct TestProxy {
     pub(crate) graph: Graph,
     pub(crate) app: App,
+    /// An app at the listener of each tenant that has one.
+    pub(crate) tenant_apps: HashMap<&'static str, App>,
     pub(crate) source: ScriptedSource,
     pub(crate) renewer: ScriptedRenewer,
     pub(crate) liveness: ScriptedLiveness,
@@ -76,6 +81,7 @@ impl TestProxyBuilder {
             source_delay: Duration::ZERO,
             max_inflight: Dependencies::default().max_inflight,
             table: None,
+            listeners_of: &[],
             clock: Clock::manual(start_time()),
             app_secret: None,
         }
@@ -151,6 +157,14 @@ impl TestProxyBuilder {
         }
     }
 
+    /// Adds a listener of its own for each of these tenants, which need not exist.
+    pub(crate) fn with_listeners_of(self, tenants: &'static [&'static str]) -> Self {
+        Self {
+            listeners_of: tenants,
+            ..self
+        }
+    }
+
     /// Adds proofs of the app that has [`APP_SECRET`].
     pub(crate) fn with_proof(mut self, proof: ProofMode) -> Self {
         let file = NamedTempFile::new().unwrap();
@@ -184,12 +198,26 @@ impl TestProxyBuilder {
             supply
         };
         let (proxy, proxy_dialer) = Listener::in_memory();
+        let mut proxy = vec![ProxyListener {
+            listener: proxy,
+            tenant: None,
+        }];
+        let app = |dialer| App::new(dialer, tasks.clone(), self.protocols.app);
+        let tenant_apps = self.listeners_of.iter().map(|tenant| {
+            let (listener, dialer) = Listener::in_memory();
+            proxy.push(ProxyListener {
+                listener,
+                tenant: Some(TenantId::new(tenant).unwrap()),
+            });
+            (*tenant, app(dialer))
+        });
+        let tenant_apps = tenant_apps.collect();
         let (admin, admin_dialer) = Listener::in_memory();
         let deps = Dependencies {
             clock: self.clock,
             connector: Some(graph.connector()),
             token_provider: Some(supply),
-            proxy: vec![proxy],
+            proxy,
             admin_listener: Some(admin),
             max_inflight: self.max_inflight,
             tenant_table: self.table,
@@ -222,6 +250,7 @@ impl TestProxyBuilder {
         TestProxy {
             graph,
             app: App::new(proxy_dialer, tasks.clone(), self.protocols.app),
+            tenant_apps,
             admin: App::new(admin_dialer, tasks.clone(), Protocol::Http1),
             source,
             renewer,
@@ -343,7 +372,7 @@ impl TestProxy {
     /// Waits until the proxy has ended, by itself or after a stop signal.
     pub(crate) async fn wait_exit(self) -> RunOutcome {
         let exit = self.outcome.await.expect("the proxy ended without a panic");
-        drop(self.app);
+        drop((self.app, self.tenant_apps));
         drop(self.admin);
         self.tasks.join().await;
         exit
