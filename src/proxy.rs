@@ -227,12 +227,11 @@ impl Proxy {
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let mut outbound = OutboundRequest::from_app(head, connection.info.security, &tenants.settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
-        let looked_up = tenants
-            .look_up_unlisted(signs.as_deref(), &self.tenants)
-            .await
-            .transpose()?;
+        let by_head = tenants.route_head(signs.as_deref(), record.peer_uid);
+        let (by_head, looked_up) = tenants.look_up_unlisted(by_head, signs.as_deref(), &self.tenants)?;
+        let looked_up = looked_up.await.transpose()?;
         let tenants = looked_up.as_ref().unwrap_or(tenants);
-        let by_head = tenants.route_head(signs.as_deref(), record.peer_uid)?;
+        let by_head = by_head.map_or_else(|| tenants.route_head(signs.as_deref(), record.peer_uid), Ok)?;
         // What only the body can name counts together until the body has been read.
         let by_head_or_unnamed = by_head.tenant().unwrap_or(&tenants.unnamed);
         by_head_or_unnamed.admit(record)?;
@@ -257,12 +256,16 @@ impl Proxy {
         if let Some(signs) = signs {
             signs.add_body(&mut received);
         }
-        let looked_up = tenants
-            .look_up_unlisted(signs.as_deref(), &self.tenants)
-            .await
-            .transpose()?;
+        if by_head.needs_body && received.may_name_a_tenant() {
+            return Err(Refusal::Unsearchable);
+        }
+        let entry = tenants.route_with_body(&by_head, signs.as_deref());
+        let (entry, looked_up) = tenants.look_up_unlisted(entry, signs.as_deref(), &self.tenants)?;
+        let looked_up = looked_up.await.transpose()?;
         let tenants = looked_up.as_ref().unwrap_or(tenants);
-        let tenant = tenants.route_with_body(by_head, signs.as_deref(), &mut received)?;
+        let entry = entry.map_or_else(|| tenants.route_with_body(&by_head, signs.as_deref()), Ok)?;
+        let tenant = entry.tenant.get();
+        tenants.compare_rest(signs.as_deref(), &mut received)?;
         tenant.admit(record)?;
         if let Some(rules) = &tenant.allow {
             outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;

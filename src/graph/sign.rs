@@ -7,6 +7,10 @@
 //! It is the only sign that also comes through CONNECT, and from libraries that have Graph's address built in. No token of
 //! Meta has a colon.
 
+use std::borrow::Cow;
+
+use memchr::memchr;
+
 use super::credential::{TOKEN_SLOT_PREFIX, is_token_slot};
 use super::parameter::{ParameterName, form_decode};
 use super::path::segments_without_version;
@@ -32,16 +36,20 @@ impl TenantSigns {
     /// refused and not that of another one.
     pub fn add_token_slot(&mut self, value: impl Iterator<Item = u8>) {
         let value = value.skip_while(u8::is_ascii_whitespace);
-        push(&mut self.token_slots, value.skip(TOKEN_SLOT_PREFIX.len()));
+        let name: Vec<u8> = value.skip(TOKEN_SLOT_PREFIX.len()).take(MAX_SIGN_BYTES).collect();
+        push(&mut self.token_slots, &name);
     }
 
     /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its query.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
         if let Some(first) = segments_without_version(path).next() {
-            self.push_id(percent_encoding::percent_decode(first));
+            match first.contains(&b'%') {
+                true => self.push_id(&percent_encoding::percent_decode(first).collect::<Vec<_>>()),
+                false => self.push_id(first),
+            }
         }
-        let query = query.unwrap_or_default().as_bytes();
-        for parameter in query.split(|byte| *byte == b'&') {
+        let parameters = query.map(|query| query.as_bytes().split(|byte| *byte == b'&'));
+        for parameter in parameters.into_iter().flatten() {
             if let Some((ParameterName::ObjectIds, value)) = ParameterName::of_parameter(parameter) {
                 self.add_object_ids(form_decode(value));
             }
@@ -52,7 +60,7 @@ impl TenantSigns {
     pub fn add_object_ids(&mut self, value: impl Iterator<Item = u8>) {
         let ids: Vec<u8> = value.collect();
         for id in ids.split(|byte| b",[]\"'".contains(byte)) {
-            self.push_id(id.iter().copied());
+            self.push_id(id);
         }
     }
 
@@ -82,12 +90,14 @@ impl TenantSigns {
         self.token_slots.len() > MAX_SIGNS || self.object_ids.len() > MAX_SIGNS
     }
 
-    fn push_id(&mut self, id: impl Iterator<Item = u8> + Clone) {
-        let mut id = id.skip_while(u8::is_ascii_whitespace).peekable();
-        if id.peek().is_some() {
-            push(&mut self.object_ids, id.clone());
+    fn push_id(&mut self, id: &[u8]) {
+        let id = id.trim_ascii_start();
+        if !id.is_empty() {
+            push(&mut self.object_ids, id);
             // `PAGE_POST`: a post belongs to its page.
-            push(&mut self.object_ids, id.take_while(|byte| *byte != b'_'));
+            if let Some(page_end) = memchr(b'_', id) {
+                push(&mut self.object_ids, id.get(..page_end).unwrap_or(id));
+            }
         }
     }
 
@@ -115,10 +125,12 @@ pub(super) fn behind_origin(url: &str) -> &str {
     }
 }
 
-fn push(signs: &mut Vec<Box<str>>, sign: impl Iterator<Item = u8>) {
+fn push(signs: &mut Vec<Box<str>>, sign: &[u8]) {
     if signs.len() <= MAX_SIGNS {
-        let bytes: Vec<u8> = sign.take(MAX_SIGN_BYTES).collect();
-        insert(signs, String::from_utf8_lossy(bytes.trim_ascii()).into());
+        let sign = sign.get(..MAX_SIGN_BYTES).unwrap_or(sign).trim_ascii();
+        // Most are text, which this finds out faster.
+        let sign = std::str::from_utf8(sign).map_or_else(|_invalid| String::from_utf8_lossy(sign), Cow::from);
+        insert(signs, sign.into());
     }
 }
 

@@ -132,8 +132,11 @@ impl Observer<'_> {
             calls.add(findings.calls);
             Ok((cleaned, calls))
         });
-        let looked_up = self.tenants.look_up_unlisted(signs.as_deref(), self.current).await;
-        let looked_up = looked_up.and_then(Result::ok);
+        let routed = self.tenants.route_observed(signs.as_deref()).map_err(Refusal::Route);
+        let looked_up = match self.tenants.look_up_unlisted(routed, signs.as_deref(), self.current) {
+            Ok((_routed, looked_up)) => looked_up.await.and_then(Result::ok),
+            Err(_refusal) => None,
+        };
         let tenants = looked_up.as_deref().unwrap_or(self.tenants);
         let routed = tenants.route_observed(signs.as_deref());
         let tenant = routed.as_ref().map_or(&tenants.unnamed, |tenant| tenant);

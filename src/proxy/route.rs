@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::OptionFuture;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -61,12 +61,17 @@ pub struct Tenants {
 const UNREAD: &str = "an id in it may be that of a tenant of tenants_from, and these have not been read yet; if they cannot be read, \
                       the log and /readyz say why";
 
+/// The tenants after a look-up.
+type LookedUp<'a> = BoxFuture<'a, Result<Arc<Tenants>, Refusal>>;
+
 /// The signs of a request that have been read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestSigns {
     listener: Option<TenantId>,
     prefix: Option<Box<str>>,
-    headers: Vec<Box<str>>,
+    /// The values of the tenant header: nearly always one, which takes no allocation.
+    header: Option<HeaderValue>,
+    further_headers: Vec<HeaderValue>,
     /// What stands in the place of a token, and among the parameters.
     pub(crate) parameters: TenantSigns,
     /// Whether some of them stand in the body.
@@ -128,8 +133,9 @@ impl Tenants {
         if let Some(header) = &self.header
             && let http::header::Entry::Occupied(entry) = head.headers.entry(header)
         {
-            let (_name, values) = entry.remove_entry_mult();
-            signs.headers = values.map(|value| text_of(value.as_bytes())).collect();
+            let (_name, mut values) = entry.remove_entry_mult();
+            signs.header = values.next();
+            signs.further_headers = values.collect();
         }
         if let Some((name, uri)) = split_prefix(&head.uri)? {
             signs.prefix = Some(name);
@@ -138,48 +144,58 @@ impl Tenants {
         Ok(Some(signs))
     }
 
-    /// Finds out what the directory does not know of the signs yet: asks for a name that it does not list, and waits for the first
-    /// read of the place if an id may be that of a tenant there. Returns the tenants after that, unless all is known.
+    /// Finds out what the directory does not know of the signs yet: asks for a name that it does not list, if the request was
+    /// refused for that, and waits for the first read of the place if an id may be that of a tenant there. Then the future has the
+    /// tenants after that, and the request has to be routed again.
     ///
-    /// An error, [`Refusal::NoCredential`], says that it is not known whether there is such a tenant.
-    pub(crate) fn look_up_unlisted<'a>(
+    /// # Errors
+    ///
+    /// The refusal, if it has another reason. That of the future, [`Refusal::NoCredential`], says that it is not known whether there
+    /// is such a tenant.
+    pub(crate) fn look_up_unlisted<'a, R>(
         &'a self,
+        routed: Result<R, Refusal>,
         signs: Option<&'a RequestSigns>,
         current: &'a ArcSwap<Self>,
-    ) -> OptionFuture<BoxFuture<'a, Result<Arc<Self>, Refusal>>> {
-        let lookup = self.lookup.as_ref().zip(signs);
-        let found = lookup.and_then(|(lookup, signs)| {
-            // One that the configuration had may be in the place now.
-            let is_removed = |entry: &Arc<Entry<LazyTenant>>| {
-                entry.standing == Standing::Inactive && entry.tenant.opener().is_none()
-            };
-            let is_unlisted = |sign: &Sign<'_>| {
-                sign.kind != SignKind::Object && self.directory.find(sign.value).is_none_or(is_removed)
-            };
-            // If there is a second one, the two disagree.
-            let unlisted = signs.all().into_iter().find(is_unlisted);
-            let unlisted = unlisted.and_then(|sign| valid_name(sign.value));
-            if unlisted.is_none() && self.awaited_read(signs).is_none() {
-                return None;
+    ) -> Result<(Option<R>, OptionFuture<LookedUp<'a>>), Refusal> {
+        let unlisted = routed.as_ref().err().and_then(|refusal| self.unlisted(refusal));
+        let has_awaited = signs.is_some_and(|signs| self.awaited_read(signs).is_some());
+        let lookup = self.lookup.as_ref().filter(|_| unlisted.is_some() || has_awaited);
+        let Some((lookup, signs)) = lookup.zip(signs) else {
+            return routed.map(|route| (Some(route), None.into()));
+        };
+        let found: LookedUp<'a> = Box::pin(async move {
+            if let Some(name) = unlisted {
+                lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
             }
-            let found = async move {
-                if let Some(name) = unlisted {
-                    lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
-                }
-                let found = current.load_full();
-                // The tenant that was looked up may have the ids.
-                let Some(mut first_read) = found.awaited_read(signs).cloned() else {
-                    return Ok(found);
-                };
-                let first_read = timeout(found.settings.heal.token_wait, first_read.wait_for(|is_read| *is_read));
-                let unread = || RefreshError::Failed(Arc::new(ObtainError::transient("unread", UNREAD)));
-                // If graphward stops, it is not read any more.
-                let is_read = first_read.await.is_ok_and(|read| read.is_ok());
-                Ok(is_read.then(|| current.load_full()).ok_or_else(unread)?)
+            let found = current.load_full();
+            // The tenant that was looked up may have the ids.
+            let Some(mut first_read) = found.awaited_read(signs).cloned() else {
+                return Ok(found);
             };
-            Some(Box::pin(found) as BoxFuture<'a, _>)
+            let first_read = timeout(found.settings.heal.token_wait, first_read.wait_for(|is_read| *is_read));
+            let unread = || RefreshError::Failed(Arc::new(ObtainError::transient("unread", UNREAD)));
+            // If graphward stops, it is not read any more.
+            let is_read = first_read.await.is_ok_and(|read| read.is_ok());
+            Ok(is_read.then(|| current.load_full()).ok_or_else(unread)?)
         });
-        found.into()
+        Ok((None, Some(found).into()))
+    }
+
+    /// The tenant that a request was refused for because the directory does not list it.
+    fn unlisted(&self, refusal: &Refusal) -> Option<TenantId> {
+        let is_removed = |entry: &Arc<Entry<LazyTenant>>| entry.tenant.opener().is_none();
+        if let Refusal::Route(RouteError::Unknown { name, .. }) = refusal {
+            valid_name(name)
+        } else if let Refusal::Route(RouteError::Inactive(name)) = refusal {
+            // One that the configuration had may be in the place now.
+            self.directory
+                .find(name.as_str())
+                .filter(|entry| is_removed(entry))
+                .map(|entry| entry.id.clone())
+        } else {
+            None
+        }
     }
 
     /// Returns the first read if a request with these signs waits for it: an id may be that of a tenant that has not been read.
@@ -200,7 +216,7 @@ impl Tenants {
     ///
     /// [`Refusal::Route`]
     pub(crate) fn route_head(&self, signs: Option<&RequestSigns>, uid: Option<u32>) -> Result<HeadRoute<'_>, Refusal> {
-        let (entry, needs_body) = match signs.map(|signs| route(&self.directory, &signs.all())) {
+        let (entry, needs_body) = match signs.map(|signs| route(&self.directory, signs.all())) {
             None => (self.directory.fallback(), false),
             Some(Ok(Route { entry, is_named })) => (Some(entry), !is_named),
             Some(Err(RouteError::Unnamed)) => (None, true),
@@ -222,7 +238,7 @@ impl Tenants {
     pub(crate) fn route_observed(&self, signs: Option<&RequestSigns>) -> Result<&Tenant, RouteError> {
         let entry = match signs {
             None => self.directory.fallback().ok_or(RouteError::Unnamed),
-            Some(signs) => route(&self.directory, &signs.all()).map(|route| route.entry),
+            Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
         };
         entry.map(|entry| entry.tenant.get())
     }
@@ -231,31 +247,37 @@ impl Tenants {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Route`]; [`Refusal::Unsearchable`] if only the body can name a tenant, and it is too large to be searched.
+    /// [`Refusal::Route`]
     pub(crate) fn route_with_body<'tenants>(
-        self: &'tenants Arc<Self>,
-        by_head: HeadRoute<'tenants>,
+        &'tenants self,
+        by_head: &HeadRoute<'tenants>,
+        signs: Option<&RequestSigns>,
+    ) -> Result<&'tenants Arc<Entry<LazyTenant>>, Refusal> {
+        let entry = match signs.filter(|signs| signs.has_body) {
+            Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
+            None => by_head.entry.ok_or(RouteError::Unnamed),
+        };
+        entry.map_err(Refusal::Route)
+    }
+
+    /// Compares what is still to arrive of the body with the signs of the request.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Route`] if what has arrived names another tenant.
+    pub(crate) fn compare_rest(
+        self: &Arc<Self>,
         signs: Option<&RequestSigns>,
         received: &mut BufferedBody,
-    ) -> Result<&'tenants Tenant, Refusal> {
-        let mut entry = by_head.entry.ok_or(RouteError::Unnamed);
-        if let Some(signs) = signs {
-            if signs.has_body {
-                entry = route(&self.directory, &signs.all()).map(|route| route.entry);
-            }
-            if received.may_name_a_tenant() {
-                if by_head.needs_body {
-                    return Err(Refusal::Unsearchable);
-                }
-                let so_far = SignsSoFar {
-                    tenants: Arc::clone(self),
-                    signs: signs.clone(),
-                };
-                let compared = received.body.compare_signs(Box::new(so_far));
-                compared.map_err(Refusal::Route)?;
-            }
-        }
-        entry.map(|entry| entry.tenant.get()).map_err(Refusal::Route)
+    ) -> Result<(), Refusal> {
+        let Some(signs) = signs.filter(|_| received.may_name_a_tenant()) else {
+            return Ok(());
+        };
+        let so_far = SignsSoFar {
+            tenants: Arc::clone(self),
+            signs: signs.clone(),
+        };
+        received.body.compare_signs(Box::new(so_far)).map_err(Refusal::Route)
     }
 }
 
@@ -277,27 +299,23 @@ impl RequestSigns {
 
     /// The first name that they have of a tenant, which need not exist.
     pub(crate) fn name(&self) -> Option<TenantId> {
-        let names = self.all().into_iter().filter(|sign| sign.kind != SignKind::Object);
+        let names = self.all().filter(|sign| sign.kind != SignKind::Object);
         names.map(|sign| sign.value).find_map(valid_name)
     }
 
-    fn all(&self) -> Vec<Sign<'_>> {
-        let mut all: Vec<Sign<'_>> = Vec::with_capacity(8);
-        let mut add = |kind, value| all.push(Sign { kind, value });
-        if let Some(name) = &self.listener {
-            add(SignKind::Listener, name.as_str());
-        }
-        if let Some(name) = &self.prefix {
-            add(SignKind::Prefix, name);
-        }
-        self.headers.iter().for_each(|name| add(SignKind::Header, name));
+    fn all(&self) -> impl Iterator<Item = Sign<'_>> {
+        let sign = |kind| move |value| Sign { kind, value };
+        let listener = self.listener.iter().map(TenantId::as_str);
+        let headers = self.header.iter().chain(&self.further_headers);
         let TenantSigns {
             token_slots,
             object_ids,
         } = &self.parameters;
-        token_slots.iter().for_each(|name| add(SignKind::TokenSlot, name));
-        object_ids.iter().for_each(|id| add(SignKind::Object, id));
-        all
+        let names = listener.map(sign(SignKind::Listener));
+        let names = names.chain(self.prefix.as_deref().into_iter().map(sign(SignKind::Prefix)));
+        let names = names.chain(headers.map(header_text).map(sign(SignKind::Header)));
+        let names = names.chain(token_slots.iter().map(Box::as_ref).map(sign(SignKind::TokenSlot)));
+        names.chain(object_ids.iter().map(Box::as_ref).map(sign(SignKind::Object)))
     }
 }
 
@@ -309,6 +327,11 @@ impl SignCheck for SignsSoFar {
         signs.add_found(in_body);
         self.tenants.route_observed(Some(&signs)).map(drop)
     }
+}
+
+/// The name in a header. One that is no text is that of no tenant.
+fn header_text(value: &HeaderValue) -> &str {
+    std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}").trim()
 }
 
 /// The name of a tenant, unless it is a token that stands in its place.
@@ -341,21 +364,19 @@ fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(&*target).map_err(malformed)?);
     let uri = Uri::from_parts(parts).map_err(|_error| Refusal::MalformedRequest("its path names no tenant"))?;
-    Ok(Some((text_of(&name), uri)))
+    Ok(Some((String::from_utf8_lossy(&name).trim().into(), uri)))
 }
 
 fn check_no_prefix(path: &str) -> Result<(), Refusal> {
-    let first = path.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
-    if percent_encoding::percent_decode_str(first).eq(*b"-") {
+    // Bytes, because each request is split so.
+    let mut segments = path.as_bytes().split(|byte| *byte == b'/');
+    let first = segments.find(|segment| !segment.is_empty()).unwrap_or_default();
+    if percent_encoding::percent_decode(first).eq(*b"-") {
         return Err(Refusal::MalformedRequest(
             "a tenant is named once, as /-/NAME/ at the start of the path",
         ));
     }
     Ok(())
-}
-
-fn text_of(bytes: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(bytes).trim().into()
 }
 
 #[cfg(test)]

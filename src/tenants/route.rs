@@ -1,5 +1,6 @@
 //! Finds the tenant that a request is for, from its signs.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,29 +88,33 @@ fn second_place(first: SignKind, second: SignKind) -> String {
 /// # Errors
 ///
 /// [`RouteError`]
-pub fn route<'directory, T>(
+pub fn route<'directory, 'request, T>(
     directory: &'directory Directory<T>,
-    signs: &[Sign<'_>],
+    signs: impl Iterator<Item = Sign<'request>>,
 ) -> Result<Route<'directory, T>, RouteError> {
-    let mut unknown: Option<Sign<'_>> = None;
-    let (mut first, mut last): (Option<Named<'_, T>>, Option<Named<'_, T>>) = (None, None);
-    for sign in signs {
+    let mut unknown: Option<Sign<'request>> = None;
+    let mut named = None;
+    // By their names, and of two signs of a tenant that whose kind comes first.
+    let mut first: Option<(&TenantId, SignKind)> = None;
+    let mut last: Option<(&TenantId, Reverse<SignKind>)> = None;
+    signs.for_each(|sign| {
         let found = match sign.kind {
             SignKind::Object => directory.owner_of(sign.value),
             SignKind::Listener | SignKind::Prefix | SignKind::Header | SignKind::TokenSlot => {
                 let found = directory.find(sign.value);
                 if found.is_none() {
-                    unknown = Some(unknown.map_or(*sign, |other| other.min(*sign)));
+                    unknown = Some(unknown.map_or(sign, |other| other.min(sign)));
                 }
                 found
             }
         };
         if let Some(entry) = found {
-            let named = Named { kind: sign.kind, entry };
-            first = Some(first.map_or(named, |other| other.before(named)));
-            last = Some(last.map_or(named, |other| other.after(named)));
+            named = Some(entry);
+            let (before, after) = ((&entry.id, sign.kind), (&entry.id, Reverse(sign.kind)));
+            first = Some(first.map_or(before, |other| other.min(before)));
+            last = Some(last.map_or(after, |other| other.max(after)));
         }
-    }
+    });
     if let Some(Sign { kind, value }) = unknown {
         if is_token(value) {
             return Err(RouteError::Token(kind));
@@ -119,55 +124,21 @@ pub fn route<'directory, T>(
             name: value.into(),
         });
     }
-    let entry = match (first, last) {
-        (Some(first), Some(last)) if first.entry.id != last.entry.id => {
-            return Err(RouteError::Disagreement {
-                first: (first.kind, first.entry.id.clone()),
-                second: (last.kind, last.entry.id.clone()),
-            });
-        }
-        (Some(named), _) => named.entry,
-        (None, _) => directory.fallback().ok_or(RouteError::Unnamed)?,
-    };
+    if let (Some((first, kind)), Some((second, Reverse(second_kind)))) = (first, last)
+        && first != second
+    {
+        return Err(RouteError::Disagreement {
+            first: (kind, first.clone()),
+            second: (second_kind, second.clone()),
+        });
+    }
+    let entry = named.or_else(|| directory.fallback()).ok_or(RouteError::Unnamed)?;
     match entry.standing {
         Standing::Active => Ok(Route {
             entry,
-            is_named: first.is_some(),
+            is_named: named.is_some(),
         }),
         Standing::Inactive => Err(RouteError::Inactive(entry.id.clone())),
-    }
-}
-
-/// A tenant, and where the sign stands that names it.
-struct Named<'directory, T> {
-    kind: SignKind,
-    entry: &'directory Arc<Entry<T>>,
-}
-
-// === impl Named ===
-
-impl<T> Clone for Named<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Named<'_, T> {}
-
-impl<'directory, T> Named<'directory, T> {
-    /// The one whose tenant comes first by name, and of two with the same tenant the one whose kind comes first.
-    fn before(self, other: Self) -> Self {
-        if other.key() < self.key() { other } else { self }
-    }
-
-    /// The one whose tenant comes last by name, and of two with the same tenant the one whose kind comes first.
-    fn after(self, other: Self) -> Self {
-        let is_later = other.entry.id > self.entry.id || (other.entry.id == self.entry.id && other.kind < self.kind);
-        if is_later { other } else { self }
-    }
-
-    fn key(self) -> (&'directory TenantId, SignKind) {
-        (&self.entry.id, self.kind)
     }
 }
 

@@ -307,7 +307,9 @@ impl BodyPlace {
     const fn kind(self) -> SignKind {
         match self {
             Self::Slot | Self::ItemSlot | Self::ItemBodySlot => SignKind::TokenSlot,
-            Self::ItemPath | Self::ItemIds => SignKind::Object,
+            Self::PhoneNumberId | Self::Id | Self::Ids | Self::ItemPath | Self::ItemIds | Self::ItemBodyId => {
+                SignKind::Object
+            }
         }
     }
 }
@@ -336,7 +338,9 @@ pub(crate) async fn start(builder: TestProxyBuilder) -> TestProxy {
 /// Sends a request; returns what becomes of it.
 async fn outcome(proxy: &TestProxy, signed: &SignedRequest) -> Result<String, (u16, i64)> {
     let attempts = proxy.graph.attempts();
-    let app = signed.listener().map_or(&proxy.app, |tenant| &proxy.tenant_apps[tenant]);
+    let app = signed
+        .listener()
+        .map_or(&proxy.app, |tenant| &proxy.tenant_apps[tenant]);
     let response = app.fetch(signed.to_request()).await;
     let was_sent = proxy.graph.attempts() - attempts;
     if response.status != 200 {

@@ -43,8 +43,8 @@ fn directory(with_default: bool) -> Directory<()> {
 }
 
 fn routed(directory: &Directory<()>, signs: &[(SignKind, &str)]) -> Result<String, RouteError> {
-    let signs: Vec<_> = signs.iter().map(|(kind, value)| Sign { kind: *kind, value }).collect();
-    route(directory, &signs).map(|route| route.entry.id.to_string())
+    let signs = signs.iter().map(|(kind, value)| Sign { kind: *kind, value });
+    route(directory, signs).map(|route| route.entry.id.to_string())
 }
 
 #[test]
@@ -165,7 +165,7 @@ proptest! {
     ) {
         let directory = directory(with_default);
         let mut signs: Vec<_> = signs.iter().map(|(kind, value)| Sign { kind: *kind, value }).collect();
-        let route_of = |signs: &[Sign<'_>]| route(&directory, signs).map(|route| route.entry.id.to_string());
+        let route_of = |signs: &[Sign<'_>]| route(&directory, signs.iter().copied()).map(|route| route.entry.id.to_string());
         let routed = route_of(&signs);
         prop_assert_eq!(routed.clone().ok(), expected(&directory, &signs));
         prop_assert_eq!(&routed, &route_of(&signs));
