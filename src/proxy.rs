@@ -48,6 +48,7 @@ mod outbound;
 mod prefix;
 mod record;
 mod refusal;
+mod request_signs;
 mod route;
 mod settings;
 mod spool;
@@ -107,7 +108,7 @@ use observe::{ObservedRequest, Observer};
 use outbound::OutboundRequest;
 use record::{Outcome, RequestRecord};
 use refusal::Refusal;
-use route::RequestSigns;
+use request_signs::RequestSigns;
 use trace::TraceId;
 
 /// The proxy, as its listeners use it.

@@ -10,14 +10,12 @@
 //! would get the token of the default tenant, or be refused for good. Rejected: to serve nothing until then, which would stop the
 //! requests that name their tenant, too; and to look an id up alone, for which a table has no statement.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::OptionFuture;
+use http::HeaderName;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -26,12 +24,13 @@ use super::buffer::BufferedBody;
 use super::heal_config::HealMode;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
 use super::refusal::Refusal;
-use super::settings::{Settings, TENANT_PREFIX};
+use super::request_signs::{RequestSigns, valid_name};
+use super::settings::Settings;
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
-use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, Standing, route};
+use crate::tenants::{Directory, Entry, Route, RouteError, Standing, route};
 use crate::token::{BoxFuture, ObtainError, RefreshError};
-use crate::types::{TenantId, is_token};
+use crate::types::TenantId;
 
 /// The tenants at one moment, and what they share.
 #[derive(Debug)]
@@ -63,20 +62,6 @@ const UNREAD: &str = "an id in it may be that of a tenant of tenants_from, and t
 
 /// The tenants after a look-up.
 type LookedUp<'a> = BoxFuture<'a, Result<Arc<Tenants>, Refusal>>;
-
-/// The signs of a request that have been read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RequestSigns {
-    listener: Option<TenantId>,
-    prefix: Option<Box<str>>,
-    /// The values of the tenant header: nearly always one, which takes no allocation.
-    header: Option<HeaderValue>,
-    further_headers: Vec<HeaderValue>,
-    /// What stands in the place of a token, and among the parameters.
-    pub(crate) parameters: TenantSigns,
-    /// Whether some of them stand in the body.
-    has_body: bool,
-}
 
 /// What a request has said about its tenant before the rest of its body arrives.
 #[derive(Debug)]
@@ -113,7 +98,7 @@ impl Tenants {
         self.directory.fallback().filter(|_| !self.reads_signs)
     }
 
-    /// Takes the signs out of the head of a request: what names a tenant and is not Graph's. `None` if there is one tenant only.
+    /// Takes the signs out of the head of a request; `None` if there is one tenant only.
     ///
     /// # Errors
     ///
@@ -126,22 +111,8 @@ impl Tenants {
         if self.only().is_some() {
             return Ok(None);
         }
-        let mut signs = Box::new(RequestSigns {
-            listener: listener.cloned(),
-            ..RequestSigns::default()
-        });
-        if let Some(header) = &self.header
-            && let http::header::Entry::Occupied(entry) = head.headers.entry(header)
-        {
-            let (_name, mut values) = entry.remove_entry_mult();
-            signs.header = values.next();
-            signs.further_headers = values.collect();
-        }
-        if let Some((name, uri)) = split_prefix(&head.uri)? {
-            signs.prefix = Some(name);
-            head.uri = uri;
-        }
-        Ok(Some(signs))
+        let signs = RequestSigns::take(head, listener, self.header.as_ref())?;
+        Ok(Some(Box::new(signs)))
     }
 
     /// Finds out what the directory does not know of the signs yet: asks for a name that it does not list, if the request was
@@ -281,44 +252,6 @@ impl Tenants {
     }
 }
 
-// === impl RequestSigns ===
-
-impl RequestSigns {
-    /// Adds what stands in the body.
-    pub(crate) fn add_body(&mut self, received: &mut BufferedBody) {
-        if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
-            self.add_found(*in_body);
-        }
-    }
-
-    /// Adds what was found in the body.
-    pub(crate) fn add_found(&mut self, in_body: TenantSigns) {
-        self.parameters.add(in_body);
-        self.has_body = true;
-    }
-
-    /// The first name that they have of a tenant, which need not exist.
-    pub(crate) fn name(&self) -> Option<TenantId> {
-        let names = self.all().filter(|sign| sign.kind != SignKind::Object);
-        names.map(|sign| sign.value).find_map(valid_name)
-    }
-
-    fn all(&self) -> impl Iterator<Item = Sign<'_>> {
-        let sign = |kind| move |value| Sign { kind, value };
-        let listener = self.listener.iter().map(TenantId::as_str);
-        let headers = self.header.iter().chain(&self.further_headers);
-        let TenantSigns {
-            token_slots,
-            object_ids,
-        } = &self.parameters;
-        let names = listener.map(sign(SignKind::Listener));
-        let names = names.chain(self.prefix.as_deref().into_iter().map(sign(SignKind::Prefix)));
-        let names = names.chain(headers.map(header_text).map(sign(SignKind::Header)));
-        let names = names.chain(token_slots.iter().map(Box::as_ref).map(sign(SignKind::TokenSlot)));
-        names.chain(object_ids.iter().map(Box::as_ref).map(sign(SignKind::Object)))
-    }
-}
-
 // === impl SignsSoFar ===
 
 impl SignCheck for SignsSoFar {
@@ -326,92 +259,5 @@ impl SignCheck for SignsSoFar {
         let mut signs = self.signs.clone();
         signs.add_found(in_body);
         self.tenants.route_observed(Some(&signs)).map(drop)
-    }
-}
-
-/// The name in a header. One that is no text is that of no tenant.
-fn header_text(value: &HeaderValue) -> &str {
-    std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}").trim()
-}
-
-/// The name of a tenant, unless it is a token that stands in its place.
-fn valid_name(text: &str) -> Option<TenantId> {
-    TenantId::new(text).ok().filter(|_| !is_token(text))
-}
-
-/// Splits `/-/NAME/rest?query` into the name and `/rest?query`; `None` if the path begins otherwise.
-///
-/// # Errors
-///
-/// [`Refusal::MalformedRequest`] if the prefix is spelled otherwise, or stands twice: Graph has no such path.
-fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
-    let Some(rest) = uri
-        .path_and_query()
-        .and_then(|target| target.as_str().strip_prefix(TENANT_PREFIX))
-    else {
-        return check_no_prefix(uri.path()).map(|()| None);
-    };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (name, behind) = rest.split_at(end);
-    let name: Cow<'_, [u8]> = percent_encoding::percent_decode_str(name).into();
-    let target = if behind.starts_with('/') {
-        Cow::Borrowed(behind)
-    } else {
-        Cow::Owned(format!("/{behind}"))
-    };
-    check_no_prefix(target.split('?').next().unwrap_or_default())?;
-    let malformed = |_error| Refusal::MalformedRequest("nothing valid follows the tenant in its path");
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(&*target).map_err(malformed)?);
-    let uri = Uri::from_parts(parts).map_err(|_error| Refusal::MalformedRequest("its path names no tenant"))?;
-    Ok(Some((String::from_utf8_lossy(&name).trim().into(), uri)))
-}
-
-fn check_no_prefix(path: &str) -> Result<(), Refusal> {
-    // Bytes, because each request is split so.
-    let mut segments = path.as_bytes().split(|byte| *byte == b'/');
-    let first = segments.find(|segment| !segment.is_empty()).unwrap_or_default();
-    if percent_encoding::percent_decode(first).eq(*b"-") {
-        return Err(Refusal::MalformedRequest(
-            "a tenant is named once, as /-/NAME/ at the start of the path",
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_prefix_is_taken_off_and_every_other_byte_of_the_target_stays() {
-        let split = |uri: &'static str| {
-            let (name, uri) = split_prefix(&Uri::from_static(uri)).unwrap()?;
-            Some((name.into_string(), uri.to_string()))
-        };
-        let expect = |name: &str, uri: &str| Some((name.to_owned(), uri.to_owned()));
-        assert_eq!(
-            split("/-/acme/v25.0//1%2F?a=/-/b/"),
-            expect("acme", "/v25.0//1%2F?a=/-/b/")
-        );
-        assert_eq!(
-            split("http://localhost:8080/-/a%40b/me"),
-            expect("a@b", "http://localhost:8080/me")
-        );
-        assert_eq!(split("/-/acme"), expect("acme", "/"));
-        assert_eq!(split("/-/acme?ids=1"), expect("acme", "/?ids=1"));
-        assert_eq!(split("/-//me"), expect("", "/me"));
-        for other in ["/", "/v25.0/-/acme/me", "/me?x=/-/acme/", "/--/acme"] {
-            assert_eq!(split(other), None, "{other}");
-        }
-        for malformed in [
-            "/-",
-            "//-/acme/me",
-            "/%2d/acme/me",
-            "/-/acme/-/shop/me",
-            "/-/acme//%2D/shop/me",
-        ] {
-            assert!(split_prefix(&Uri::from_static(malformed)).is_err(), "{malformed}");
-        }
     }
 }
