@@ -45,11 +45,13 @@ mod value;
 use std::fmt;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use self::advisory_lock::MAX_LOCK_HOLD;
 use self::connection::ReadLimits;
 use self::endpoint::PgEndpoint;
 use self::error::{into_obtain_error, into_read_error};
-use self::listener::{Listener, READ_TIMEOUT};
+use self::listener::{KeptConnection, Listener, READ_TIMEOUT};
 use self::row::ColumnLayout;
 use self::token_row::{RowStatements, TokenRow};
 use super::absent::AbsentPolicy;
@@ -191,7 +193,10 @@ impl Source for PostgresSource {
         token: &'a Token,
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        Box::pin(self.row.store(token, expected))
+        Box::pin(async move {
+            let once = Mutex::new(KeptConnection::new(self.row.endpoint.clone(), None));
+            self.row.store(&once, token, expected).await
+        })
     }
 }
 

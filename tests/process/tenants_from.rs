@@ -1,6 +1,7 @@
 //! Tenants whose tokens are in one place, `[tenants_from]`: real processes, a real database, and the fake Graph.
 
 mod changes;
+mod connections;
 mod outages;
 mod places;
 mod replicas;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::TryStreamExt as _;
+use futures_util::future::try_join3;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
@@ -36,6 +37,16 @@ pub(super) enum QueryError {
     Postgres(Error),
     /// The result is larger than allowed. The connection has the rest of it on its way, and must be dropped.
     TooManyRows,
+}
+
+/// A query in a transaction of its own.
+pub(super) struct Select<'a> {
+    /// The statements that begin it.
+    pub(super) begin: &'static str,
+    pub(super) query: &'a str,
+    /// Its `$1`, `$2`, ….
+    pub(super) params: &'a [String],
+    pub(super) limits: ReadLimits,
 }
 
 /// The most that a query may return, and how long that may take.
@@ -125,6 +136,18 @@ impl PgConnection {
         } else {
             Err(QueryError::TooManyRows)
         }
+    }
+
+    /// Returns the rows of a query in a transaction that `begin` begins. All is sent at once, so this takes one round trip: if the
+    /// beginning fails, PostgreSQL refuses the query.
+    pub(super) async fn select(&self, begin: &str, select: &Select<'_>) -> Result<Vec<Row>, QueryError> {
+        let Select {
+            query, params, limits, ..
+        } = *select;
+        let begun = with_timeout(limits.timeout, self.client.batch_execute(begin));
+        let committed = with_timeout(limits.timeout, self.client.batch_execute("COMMIT"));
+        let ((), rows, ()) = try_join3(begun, self.query(query, params, limits), committed).await?;
+        Ok(rows)
     }
 
     /// Returns the number of rows that a statement changed. A parameter may be NULL.

@@ -12,20 +12,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Row;
 
-use super::connection::{PgConnection, QueryError, ReadLimits};
+use super::connection::{PgConnection, QueryError, Select};
 use super::endpoint::{PgEndpoint, quote_identifier};
 use super::pooler;
 use crate::token::ObtainError;
-
-/// A query in a transaction of its own.
-pub(super) struct Select<'a> {
-    /// The statements that begin it.
-    pub(super) begin: &'static str,
-    pub(super) query: &'a str,
-    /// Its `$1`, `$2`, ….
-    pub(super) params: &'a [String],
-    pub(super) limits: ReadLimits,
-}
 
 /// A connection that is opened when it is needed, and kept as long as it is usable.
 pub(super) struct KeptConnection {
@@ -58,17 +48,6 @@ const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 /// … up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-// === impl Select ===
-
-impl Select<'_> {
-    async fn run(&self, connection: &PgConnection, endpoint: &PgEndpoint) -> Result<Vec<Row>, QueryError> {
-        connection.batch_execute(&endpoint.begin(self.begin)).await?;
-        let rows = connection.query(self.query, self.params, self.limits).await?;
-        connection.batch_execute("COMMIT").await?;
-        Ok(rows)
-    }
-}
-
 // === impl KeptConnection ===
 
 impl KeptConnection {
@@ -85,7 +64,7 @@ impl KeptConnection {
         if let Some(mut connection) = self.connection.take() {
             // What the notifications so far announce was committed, and this query sees it.
             connection.clear_notified();
-            let rows = select.run(&connection, &self.endpoint).await;
+            let rows = connection.select(&self.endpoint.begin(select.begin), select).await;
             // The connection may have been lost since it was used last.
             if !rows.as_ref().is_err_and(QueryError::is_disconnected) {
                 self.keep(connection, rows.as_ref().err()).await;
@@ -98,15 +77,24 @@ impl KeptConnection {
             let listen = format!("LISTEN {}", quote_identifier(channel));
             connection.batch_execute(&listen).await?;
         }
-        let rows = select.run(&connection, &self.endpoint).await;
+        let rows = connection.select(&self.endpoint.begin(select.begin), select).await;
         self.keep(connection, rows.as_ref().err()).await;
         rows
     }
 
-    async fn keep(&mut self, connection: PgConnection, failed: Option<&QueryError>) {
+    /// Takes the connection, or opens one. [`Self::keep`] gives it back; one that is dropped rolls back what it has begun.
+    pub(super) async fn take(&mut self) -> Result<PgConnection, QueryError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => PgConnection::connect(&self.endpoint).await,
+        }
+    }
+
+    pub(super) async fn keep(&mut self, connection: PgConnection, failed: Option<&QueryError>) {
         let is_usable = match failed {
             None => true,
-            Some(failed) => failed.code().is_some() && connection.batch_execute("ROLLBACK").await.is_ok(),
+            // Its transaction has ended.
+            Some(failed) => failed.code().is_some() && connection.batch_execute("").await.is_ok(),
         };
         self.connection = is_usable.then_some(connection);
     }

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 
 use super::super::encoding::{encode_secret, expiries_differ, same_secret};
 use super::connection::{PgConnection, QueryError};
 use super::error::into_obtain_error;
+use super::listener::KeptConnection;
 use super::token_row::{RowStatements, TokenRow, uses_parameter};
 use crate::token::{ObtainError, StoreOutcome, Token};
 use crate::types::{Fingerprint, unix_seconds};
@@ -23,25 +25,31 @@ enum StoreError {
 /// The limit for a store, attempts included.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of attempts when other transactions interfere.
-const MAX_ATTEMPTS: u32 = 4;
+const MAX_ATTEMPTS: u32 = 6;
 
-/// Serializable, so that a write between `query` and `update` is an error; durable, even if the role's settings are not.
+/// Serializable, so that a write between `query` and `update` is an error; durable, even if the role's settings are not. It waits a
+/// second for a row, and no longer: others may wait for its connection.
 const BEGIN_SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE; SET LOCAL statement_timeout = '4500ms'; \
-     SET LOCAL lock_timeout = '3s'; \
+     SET LOCAL lock_timeout = '1s'; \
      SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 impl TokenRow {
-    /// Writes `token` if the query still returns `expected`.
+    /// Writes `token` if the query still returns `expected`, over this connection.
     ///
     /// If the response to a commit is lost, the next attempt reads the row, and finds the token there or not.
-    pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
+    pub(super) async fn store(
+        &self,
+        over: &Mutex<KeptConnection>,
+        token: &Token,
+        expected: Fingerprint,
+    ) -> Result<StoreOutcome, ObtainError> {
         let Some(update) = &self.statements.update else {
             return Err(ObtainError::permanent("not_writable", self.read_only_reason()));
         };
         let attempts = async {
             let mut attempt = 1;
             loop {
-                match self.try_store(update, token, expected).await {
+                match self.try_store(&mut *over.lock().await, update, token, expected).await {
                     Ok(outcome) => return Ok(outcome),
                     Err(StoreError::Permanent(error)) => return Err(error),
                     Err(StoreError::Retryable(error)) if attempt == MAX_ATTEMPTS => return Err(error),
@@ -57,9 +65,15 @@ impl TokenRow {
             .unwrap_or_else(|_elapsed| Err(self.obtain_error(QueryError::TimedOut)))
     }
 
-    async fn try_store(&self, update: &str, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, StoreError> {
+    async fn try_store(
+        &self,
+        over: &mut KeptConnection,
+        update: &str,
+        token: &Token,
+        expected: Fingerprint,
+    ) -> Result<StoreOutcome, StoreError> {
         let store_error = |failed| self.store_error(failed);
-        let connection = PgConnection::connect(&self.endpoint).await.map_err(store_error)?;
+        let connection = over.take().await.map_err(store_error)?;
         connection
             .batch_execute(&self.endpoint.begin(BEGIN_SERIALIZABLE))
             .await
@@ -103,6 +117,7 @@ impl TokenRow {
                 .map_err(store_error)?;
         }
         connection.batch_execute("COMMIT").await.map_err(store_error)?;
+        over.keep(connection, None).await;
         Ok(StoreOutcome::Stored)
     }
 

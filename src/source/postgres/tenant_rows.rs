@@ -11,11 +11,11 @@ use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
 use super::super::tenant_table::{NewTenant, Removal, StoredToken, TenantRow, TenantRows};
 use super::advisory_lock::{MAX_LOCK_HOLD, lock_key, try_acquire};
-use super::connection::{PgConnection, QueryError};
+use super::connection::{PgConnection, QueryError, Select};
 use super::contents::ContentsDecoder;
 use super::endpoint::PgEndpoint;
 use super::error::{into_obtain_error, into_read_error};
-use super::listener::{KeptConnection, READ_TIMEOUT, Select};
+use super::listener::{KeptConnection, READ_TIMEOUT};
 use super::row::ColumnLayout;
 use super::tenant_changes::{TENANT_LIMITS, TableStatements, TenantChanges};
 use super::token_row::{BEGIN_READ, RowStatements, TokenRow};
@@ -27,7 +27,9 @@ use crate::types::TenantId;
 /// # Why
 ///
 /// Single rows are read over one connection, one at a time: ten thousand tenants that miss at the same moment are a queue, and
-/// no storm of connections. A renewal has a connection of its own for as long as it has the lock.
+/// no storm of connections. A renewal has a connection of its own for as long as it has the lock. It stores the token over the one
+/// that reads rows, which takes some milliseconds: with a further one for each store, twice as many would be needed. The lock's
+/// own connection cannot store, because a store is a serializable transaction from its beginning on.
 ///
 /// A lock that another replica has is not waited for: the replicas share the rows, and one that waits would do nothing for the
 /// others meanwhile.
@@ -35,7 +37,7 @@ pub(super) struct PostgresRows {
     pub(super) endpoint: PgEndpoint,
     pub(super) encoding: TokenEncoding,
     pub(super) statements: TableStatements,
-    /// Reads single rows.
+    /// Reads single rows, and stores renewed tokens.
     reader: Mutex<KeptConnection>,
     /// Those who wait for the reader, and the one that uses it.
     reads: Semaphore,
@@ -172,7 +174,11 @@ impl TenantRows for PostgresRows {
         tenant: &'a TenantId,
         stored: StoredToken<'a>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        Box::pin(async move { self.row(tenant).store(stored.token, stored.expected).await })
+        Box::pin(async move {
+            self.row(tenant)
+                .store(&self.reader, stored.token, stored.expected)
+                .await
+        })
     }
 }
 

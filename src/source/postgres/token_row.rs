@@ -5,9 +5,8 @@ use tokio_postgres::Row;
 use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
 use super::advisory_lock::lock_key;
-use super::connection::ReadLimits;
+use super::connection::{ReadLimits, Select};
 use super::endpoint::PgEndpoint;
-use super::listener::Select;
 use super::row::{ColumnLayout, RowDecoder};
 use crate::token::{ObtainError, Token};
 
