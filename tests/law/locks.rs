@@ -8,7 +8,9 @@
 use super::{code_without_comments, is_test, source_files};
 
 /// The modules that serve requests.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
+    // It opens the tenants of a table.
+    "app",
     "graph",
     "net",
     "proxy",
@@ -31,15 +33,19 @@ struct Locks {
 enum Taken {
     /// By each request, for some instructions. docs/speed.md names them.
     ByEachRequest,
-    /// By a request that is not delivered at once: its token is missing or dead, it is refused, or it changes what is known.
+    /// By a request that is the first one of its tenant, or not delivered at once: its token is missing or dead, it is refused, or it
+    /// changes what is known.
     ByFewRequests,
     /// By none: when a connection opens or closes, a token or a tenant changes, metrics are read.
     Beside,
 }
 
-const LOCKS: [Locks; 19] = {
+const LOCKS: [Locks; 21] = {
     use Taken::{Beside, ByEachRequest, ByFewRequests};
     [
+        locks("src/app/reload.rs", 1, Beside),
+        // The first request of a tenant opens it.
+        locks("src/app/row_tenants.rs", 1, ByFewRequests),
         locks("src/net/activity.rs", 1, Beside),
         locks("src/net/lazy_timer.rs", 1, ByEachRequest),
         locks("src/net/resolve.rs", 1, Beside),
@@ -110,7 +116,7 @@ fn a_new_lock_would_be_noticed() {
         assert_eq!(count_locks(text), count, "{text}");
     }
     assert!(serves_requests("src/proxy.rs") && serves_requests("src/tenants/route.rs"));
-    assert!(!serves_requests("src/app/run.rs") && !serves_requests("src/proxy/tests.rs"));
+    assert!(!serves_requests("src/config/file.rs") && !serves_requests("src/proxy/tests.rs"));
 }
 
 fn serves_requests(path: &str) -> bool {
