@@ -7,7 +7,7 @@ token=EAAGm0PX4ZCpsBAKZCZBbenchZAqW8ZBJq3uYlmZCfEoZBdRkTn7QxV2iHsLwGc9ZADyZBpt5Z
 # What gives the origin a priority, if a benchmark sets it.
 realtime=()
 
-# A token that the origin rejects as Graph does.
+# A token that the origin rejects as Graph does, whatever follows it.
 dead_token=${token/bench/storm}
 
 # Sets $dir to a directory that is removed at the end, together with the processes that `start` has started.
@@ -72,7 +72,7 @@ $(nginx_head "origin$port")
   server { listen 127.0.0.1:$port ssl $http2; ssl_certificate $dir/leaf.pem; ssl_certificate_key $dir/leaf.key;
     ssl_protocols TLSv1.3;
     location = /large { if (\$http_authorization != "Bearer $token") { return 401; } root $dir; }
-    location / { if (\$http_authorization = "Bearer $dead_token") { return 401 '$dead'; }
+    location / { if (\$http_authorization ~ "^Bearer $dead_token") { return 401 '$dead'; }
       if (\$http_authorization !~ "^Bearer $token") { return 401; }
       default_type "application/json; charset=UTF-8"; add_header X-App-Usage '{"call_count":1}';
       add_header facebook-api-version v23.0; return 200 '$answer'; } } }

@@ -3,7 +3,8 @@
 
 32 connections send in lock step, so a run does the same work each time. The requests are those of WhatsApp apps: mostly
 messages, with and without escapes, then look-ups and forms. COMMAND runs between a first part that is not counted and the
-COUNT requests. With --tenants, each request names one of so many tenants of benches/tenants.py in a header.
+COUNT requests. With --tenants, each request names one of so many tenants of benches/tenants.py in a header, and messages name
+the phone number that belongs to it in their path.
 """
 import json
 import re
@@ -37,7 +38,9 @@ REQUESTS = [message(PLAIN), message(ESCAPED), message(PLAIN), message(ESCAPED), 
 
 
 def naming(tenant, request):
-    return request.replace(b"\r\n", b"\r\nX-Tenant-Id: t%d\r\n" % (tenant * 39 + 1), 1)
+    number = tenant * 39 + 1
+    request = request.replace(b"/106540352242922/", b"/%d/" % (10**14 + number))
+    return request.replace(b"\r\n", b"\r\nX-Tenant-Id: t%d\r\n" % number, 1)
 
 
 def send(connections, count, tenants):

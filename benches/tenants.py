@@ -1,18 +1,22 @@
 """Measures graphward with 10,000 tenants: tenants.py DIRECTORY [STEP…]; benches/tenants calls it.
 
 The steps are `memory` (of a tenant at rest and of one that had a request, start, first requests, a notification with all rows),
-`instructions` (of a request, beside a table of one tenant) and `renewals` (10,000 tokens that are due in the same minute).
+`round_trips` (of a first request to the database of a tenant that is not listed),
+`instructions` (of a request, beside a process that has one token and reads no signs), `cpu` (the same in CPU time) and `renewals`
+(10,000 tokens that are due in the same minute).
 """
 import http.client
 import json
 import os
 import re
+import socket
+import statistics
 import subprocess
 import sys
 import time
 
 TENANTS = 10_000
-DIRECTORY, STEPS = sys.argv[1], sys.argv[2:] or ["memory", "instructions", "renewals"]
+DIRECTORY, STEPS = sys.argv[1], sys.argv[2:] or ["memory", "round_trips", "instructions", "cpu", "renewals"]
 TOKEN, GRAPHWARD, FAKE_GRAPH = (os.environ[name] for name in ("TOKEN", "GRAPHWARD", "FAKE_GRAPH"))
 # The origin rejects it.
 OTHER_TOKEN = TOKEN.replace("bench", "other")
@@ -41,9 +45,9 @@ def fill(token, expires_at="NULL"):
 
 
 class Proxy:
-    """A graphward on core 0."""
+    """A graphward on core 0. Without a query, it has the token alone."""
 
-    def __init__(self, port, query=QUERY, origin=28552, ca="ca.pem", more="", token="verify = false", runner=()):
+    def __init__(self, port, query=QUERY, origin=28552, ca="ca.pem", more="", token="verify = false", runner=(), database=28551):
         self.port, self.began = port, time.monotonic()
         path = f"{DIRECTORY}/tenants{port}.toml"
         with open(path, "w") as file:
@@ -54,12 +58,14 @@ admin = "127.0.0.1:{port + 1000}"
 ca_file = "{DIRECTORY}/{ca}"
 [upstream.connect_to]
 "graph.facebook.com" = "127.0.0.1:{origin}"
-[routing]
-header = "X-Tenant-Id"
 [token]
 {token}
+""")
+            if query:
+                file.write(f"""[routing]
+header = "X-Tenant-Id"
 [tenants_from]
-postgres = "postgres://postgres@127.0.0.1:28551/postgres"
+postgres = "postgres://postgres@127.0.0.1:{database}/postgres"
 query = "{query}"
 poll_interval = "1d"
 {more}
@@ -114,14 +120,16 @@ def measure_memory():
         at_rest = (closed - one.memory()) * 1024 / TENANTS
         check("tenant_closed", at_rest, f"a tenant at rest takes {at_rest:.0f} bytes")
         before = statements()
-        connection = http.client.HTTPConnection("127.0.0.1", 28191, timeout=60)
         assert one.status("/v23.0/me", tenant="t1") == 200
-        for number in range(1, TENANTS + 1):
-            assert all_tenants.status("/v23.0/me", tenant=f"t{number}", connection=connection) == 200
+        first, first_cpu = send_to_each(all_tenants)
         reads = statements() - before
         check("tenant_first_reads", reads, f"first requests of {TENANTS} listed tenants read the table {reads} times")
         opened = (all_tenants.memory() - closed) * 1024 / TENANTS
         check("tenant_open", opened, f"an open one takes {opened:.0f} bytes more")
+        second, second_cpu = send_to_each(all_tenants)
+        opening = (first_cpu - second_cpu) / TENANTS * 1e6
+        check("tenant_opening", opening, f"first requests, 64 at a time: {first:.2f} s, second ones {second:.2f} s: {opening:.0f} us of CPU "
+              "for the opening of a tenant")
         before = statements()
         sql(f"INSERT INTO tenants VALUES ('unlisted', '{TOKEN}0')")
         began = time.monotonic()
@@ -130,6 +138,51 @@ def measure_memory():
         reads = statements() - before
         check("tenant_look_up_reads", reads, f"the first of one that is not listed read the table {reads} times, in {took * 1000:.0f} ms")
     measure_notification()
+
+
+def send_to_each(proxy):
+    """Sends a request for each tenant, 64 at a time. Returns the seconds that this took, and those of CPU."""
+    connections = [socket.create_connection(("127.0.0.1", proxy.port), timeout=60) for _ in range(64)]
+    began, cpu = time.monotonic(), proxy.cpu()
+    for first in range(1, TENANTS + 1, len(connections)):
+        pairs = list(zip(connections, range(first, TENANTS + 1)))
+        for connection, number in pairs:
+            connection.sendall(f"GET /v23.0/me HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Tenant-Id: t{number}\r\n\r\n".encode())
+        for connection, number in pairs:
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            assert response.status == 200, (number, response.status)
+            response.read()
+    took = time.monotonic() - began, proxy.cpu() - cpu
+    for connection in connections:
+        connection.close()
+    return took
+
+
+def measure_round_trips():
+    """The database is 80 ms away. The first look-up opens the connection that the others find open."""
+    fill(TOKEN)
+    relay = subprocess.Popen(["taskset", "-c", "1", "python3", "benches/relay.py", "28199", "28551", "0.04"])
+    try:
+        with Proxy(28201, database=28199) as proxy:
+            connection = http.client.HTTPConnection("127.0.0.1", 28201, timeout=60)
+
+            def took(tenant):
+                began = time.monotonic()
+                assert proxy.status("/v23.0/me", tenant=tenant, connection=connection) == 200, tenant
+                return time.monotonic() - began
+
+            names = [f"unlisted{number}" for number in range(10)]
+            for name in names:
+                sql(f"INSERT INTO tenants VALUES ('{name}', '{TOKEN}0')")
+            listed = [took(f"t{number}") for number in range(1, 10)]
+            opened, *unlisted = [took(name) for name in names]
+            trips = (statistics.median(unlisted) - statistics.median(listed)) / 0.08
+            check("tenant_look_up_trips", trips, f"80 ms from the database, the first request of a tenant that is not listed takes {trips:.2f} "
+                  f"round trips ({statistics.median(unlisted) * 1000:.0f} ms), the one that opens the connection {opened * 1000:.0f} ms")
+    finally:
+        relay.kill()
+        relay.wait()
 
 
 def measure_notification():
@@ -151,9 +204,9 @@ def measure_notification():
               f"{proxy.cpu() - cpu:.2f} s of CPU, with {reads} reads of the table")
 
 
-def count_instructions(port, query, tenants):
+def count_instructions(port, query, tenants, token="verify = false"):
     runner = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={DIRECTORY}/tenants{port}"]
-    with Proxy(port, query, runner=runner) as proxy:
+    with Proxy(port, query, token=token, runner=runner) as proxy:
         time.sleep(2)
         pid = str(proxy.process.pid)
         load = ["python3", "benches/load.py", str(port), "2048", "--tenants", str(tenants), "--after-warm-up", "callgrind_control", "--zero", pid]
@@ -166,10 +219,38 @@ def count_instructions(port, query, tenants):
 
 def measure_instructions():
     fill(TOKEN)
+    with open(f"{DIRECTORY}/token", "w") as file:
+        file.write(f"{TOKEN}1")
+    token = f'source = {{ file = "{DIRECTORY}/token" }}\nverify = false'
+    # One sends the same requests to a process that reads no signs, and one sends them without the header.
+    same, alone = count_instructions(28200, None, 256, token), count_instructions(28196, None, 0, token)
     one = count_instructions(28193, QUERY + " WHERE name = 't1'", 1)
     many = count_instructions(28194, QUERY, 256)
-    check("tenant_instructions", many / one, f"{many:.0f} instructions per request with {TENANTS} tenants, {one:.0f} with one: "
-          f"ratio {many / one:.3f}")
+    check("tenant_instructions", many / same, f"{many:.0f} instructions per request with {TENANTS} tenants, {one:.0f} with one, {same:.0f} with "
+          f"a token alone: ratio {many / same:.3f}")
+    check("tenant_signs", many / alone, f"{alone:.0f} with a token alone and without the header: ratio {many / alone:.3f}")
+
+
+def measure_cpu():
+    """Kernel and all, in alternating rounds of the same requests, because the machine's load changes between rounds."""
+    fill(TOKEN)
+    with open(f"{DIRECTORY}/token", "w") as file:
+        file.write(f"{TOKEN}1")
+
+    def send(proxy, tenants):
+        before = proxy.cpu()
+        load = ["taskset", "-c", "1", "python3", "benches/load.py", str(proxy.port), "8192", "--tenants", str(tenants)]
+        requests = int(subprocess.run(load, check=True, stdout=subprocess.PIPE).stdout)
+        return (proxy.cpu() - before) / requests * 1e6
+
+    rounds = []
+    with Proxy(28197, None, token=f'source = {{ file = "{DIRECTORY}/token" }}\nverify = false') as alone, Proxy(28198) as many:
+        for _ in range(int(os.environ.get("ROUNDS", 15))):
+            rounds.append((send(alone, 1), send(many, 1), send(many, 256)))
+    alone, one, several = (statistics.median(column) for column in zip(*rounds))
+    ratio = statistics.median(one / alone for alone, one, _ in rounds)
+    print(f"{several:.1f} us of CPU per request of 256 tenants in turn, whose data is less often in a cache")
+    check("tenant_cpu", ratio, f"{one:.1f} us of CPU per request of one of {TENANTS} tenants, {alone:.1f} with a token alone: ratio {ratio:.3f}")
 
 
 def control(method, path, body=None):
@@ -223,6 +304,6 @@ def watch_renewals(proxy):
 
 
 for step in STEPS:
-    {"memory": measure_memory, "instructions": measure_instructions, "renewals": measure_renewals}[step]()
+    {"memory": measure_memory, "round_trips": measure_round_trips, "instructions": measure_instructions, "cpu": measure_cpu, "renewals": measure_renewals}[step]()
 if exceeded:
     sys.exit(f"over budget: {', '.join(exceeded)}; see benches/budgets")
