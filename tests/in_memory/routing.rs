@@ -1,6 +1,7 @@
 //! Which tenant a request is for, wherever its signs stand, and in whatever order.
 
 use std::collections::BTreeSet;
+use std::iter::successors;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -139,7 +140,6 @@ impl SignedRequest {
         let (mut path, mut query, mut headers) = (format!("/v25.0/{}", self.subject), Vec::new(), Vec::new());
         for (place, value) in &self.head {
             match place {
-                // See `listener`.
                 HeadPlace::Listener => {}
                 HeadPlace::Prefix => path.insert_str(0, &format!("/-/{value}")),
                 HeadPlace::Header => headers.push(("X-Tenant-Id", (*value).to_owned())),
@@ -161,14 +161,13 @@ impl SignedRequest {
 
     /// The tenant whose own the listener is that it is sent to.
     fn listener(&self) -> Option<&'static str> {
-        let mut listeners = self.head.iter().filter(|(place, _)| *place == HeadPlace::Listener);
-        listeners.next().map(|(_, name)| *name)
+        let listener = self.head.iter().find(|(place, _)| *place == HeadPlace::Listener)?;
+        Some(listener.1)
     }
 
-    /// The kinds of its signs.
     fn kinds(&self) -> impl Iterator<Item = SignKind> {
-        let in_head = self.head.iter().map(|(place, _)| place.kind());
-        in_head.chain(self.body.iter().map(|(place, _)| place.kind()))
+        let in_body = self.body.iter().map(|(place, _)| place.kind());
+        self.head.iter().map(|(place, _)| place.kind()).chain(in_body)
     }
 
     /// The type of its body, and the body.
@@ -276,8 +275,8 @@ const fn values_of(kind: SignKind) -> [&'static str; 6] {
     }
 }
 
-/// The kind that is tried after this one. A new kind does not compile until it is tried.
-const fn next_kind(kind: SignKind) -> Option<SignKind> {
+/// The kind that is tried after this one: a new one does not compile until it is tried.
+const fn next_kind(kind: &SignKind) -> Option<SignKind> {
     match kind {
         SignKind::Listener => Some(SignKind::Prefix),
         SignKind::Prefix => Some(SignKind::Header),
@@ -300,8 +299,6 @@ impl HeadPlace {
         }
     }
 }
-
-// === impl BodyPlace ===
 
 impl BodyPlace {
     const fn kind(self) -> SignKind {
@@ -384,8 +381,7 @@ async fn try_requests(proxy: &TestProxy, default: Option<&'static str>) -> BTree
             outcomes.insert(expected);
         }
     }
-    let kinds = std::iter::successors(Some(SignKind::Listener), |kind| next_kind(*kind));
-    assert_eq!(tried, kinds.collect());
+    assert_eq!(tried, successors(Some(SignKind::Listener), next_kind).collect());
     outcomes
 }
 

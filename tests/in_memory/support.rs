@@ -20,7 +20,7 @@ mod source;
 mod table;
 mod tasks;
 
-pub(crate) use app::{App, get, post, post_file, request, with};
+pub(crate) use app::{App, get, listen, post, post_file, request, with};
 pub(crate) use bodies::{TestBody, aborted, chunked, chunked_with_delay, sized, stalled};
 pub(crate) use graph::{ConnectOutcome, Graph, RecordedRequest};
 pub(crate) use harness::{APP_SECRET, TestProxy, TestProxyBuilder, start_time};

@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::Mutex;
 
 use super::{Protocol, TestBody, TestResponse, TestTasks, sized};
-use graphward::net::InMemoryConnector;
+use graphward::app::ProxyListener;
+use graphward::net::{InMemoryConnector, Listener};
+use graphward::types::TenantId;
 
 /// An app. Over HTTP/1.1 each request has a connection of its own, over HTTP/2 all share one.
 #[derive(Clone)]
@@ -108,6 +110,13 @@ impl App {
         drop(stream.read_to_end(&mut response).await);
         String::from_utf8(response).unwrap()
     }
+}
+
+/// A listener, which may be a tenant's own, and what connects to it.
+pub(crate) fn listen(tenant: Option<&str>) -> (ProxyListener, InMemoryConnector) {
+    let (listener, dialer) = Listener::in_memory();
+    let tenant = tenant.map(|name| TenantId::new(name).unwrap());
+    (ProxyListener { listener, tenant }, dialer)
 }
 
 pub(crate) fn request(method: &str, target: &str, body: TestBody) -> Request<TestBody> {

@@ -11,15 +11,15 @@ use tokio::time::sleep;
 
 use super::{
     App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedLiveness, ScriptedRenewer,
-    ScriptedResponse, ScriptedSource, TestBody, TestResponse, TestTasks, log,
+    ScriptedResponse, ScriptedSource, TestBody, TestResponse, TestTasks, listen, log,
 };
-use graphward::app::{self, Dependencies, MissingToken, ProxyListener, RunOutcome, ServerHandle, StopSignal};
+use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides};
 use graphward::graph::{ClientCredentialPolicy, ProofMode};
 use graphward::net::{Lifecycle, Listener, Stage};
 use graphward::source::TenantTable;
 use graphward::token::{TokenHandle, TokenProvider};
-use graphward::types::{Clock, SecretRef, TenantId};
+use graphward::types::{Clock, SecretRef};
 
 /// The settings of a [`TestProxy`] that is not yet started.
 pub(crate) struct TestProxyBuilder {
@@ -115,11 +115,9 @@ impl TestProxyBuilder {
         }
     }
 
-    pub(crate) fn with_token(self, token: &str) -> Self {
-        Self {
-            token: Some(token.to_owned()),
-            ..self
-        }
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
     }
 
     pub(crate) fn empty(self) -> Self {
@@ -142,11 +140,9 @@ impl TestProxyBuilder {
     }
 
     /// Limits the requests in flight.
-    pub(crate) fn with_max_inflight(self, most_inflight: u32) -> Self {
-        Self {
-            max_inflight: most_inflight,
-            ..self
-        }
+    pub(crate) fn with_max_inflight(mut self, most_inflight: u32) -> Self {
+        self.max_inflight = most_inflight;
+        self
     }
 
     /// Adds the tenants of a table.
@@ -158,11 +154,9 @@ impl TestProxyBuilder {
     }
 
     /// Adds a listener of its own for each of these tenants, which need not exist.
-    pub(crate) fn with_listeners_of(self, tenants: &'static [&'static str]) -> Self {
-        Self {
-            listeners_of: tenants,
-            ..self
-        }
+    pub(crate) fn with_listeners_of(mut self, tenants: &'static [&'static str]) -> Self {
+        self.listeners_of = tenants;
+        self
     }
 
     /// Adds proofs of the app that has [`APP_SECRET`].
@@ -197,19 +191,12 @@ impl TestProxyBuilder {
         } else {
             supply
         };
-        let (proxy, proxy_dialer) = Listener::in_memory();
-        let mut proxy = vec![ProxyListener {
-            listener: proxy,
-            tenant: None,
-        }];
-        let app = |dialer| App::new(dialer, tasks.clone(), self.protocols.app);
+        let (proxy, proxy_dialer) = listen(None);
+        let mut proxy = vec![proxy];
         let tenant_apps = self.listeners_of.iter().map(|tenant| {
-            let (listener, dialer) = Listener::in_memory();
-            proxy.push(ProxyListener {
-                listener,
-                tenant: Some(TenantId::new(tenant).unwrap()),
-            });
-            (*tenant, app(dialer))
+            let (own, dialer) = listen(Some(tenant));
+            proxy.push(own);
+            (*tenant, App::new(dialer, tasks.clone(), self.protocols.app))
         });
         let tenant_apps = tenant_apps.collect();
         let (admin, admin_dialer) = Listener::in_memory();
