@@ -4,6 +4,7 @@
 
 mod access;
 mod changes;
+mod comparison;
 mod events;
 mod history;
 mod observed;
@@ -19,6 +20,7 @@ mod status;
 mod table;
 mod tenant;
 mod tenant_changes;
+mod used_codes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use crate::net::ConnectionInfo;
 use crate::types::TenantId;
 
 use access::Guard;
-use changes::{Change, ChangeError, Requester, refuse, tenant_name};
+use changes::{Change, ChangeError, Requester, change_token, refuse};
 use events::{EventQuery, events};
 use observed::observed;
 use openapi::description;
@@ -46,10 +48,12 @@ use status::{tenants, token_status};
 use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
 
 pub use access::{AccessPolicy, AdminAddress, AdminConfig};
+pub use comparison::TokenComparison;
 pub use history::TokenHistory;
 pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};
 pub use table::{ListedTenant, ListedToken, ReadFailure, SignedUpAt, StoredAt, TableState, TenantRegistry};
 pub use tenant::AdminTenant;
+pub use used_codes::UsedCodes;
 
 // === impl Admin ===
 
@@ -83,13 +87,9 @@ impl Admin {
         };
         if let Err(error) = guard.check(route, &request) {
             tracing::warn!(reason = %error, peer, "refused a request to the admin listener");
-            return guard.refuse(error, route);
+            return guard.refuse(error, route, request.uri());
         }
-        let requester = Requester {
-            peer,
-            audit: &self.audit,
-            events: &self.events,
-        };
+        let requester = Requester { admin: self, peer };
         match route.endpoint {
             Endpoint::Liveness => respond(StatusCode::OK, TEXT, "ok\n"),
             Endpoint::Startup => startup(self),
@@ -105,12 +105,12 @@ impl Admin {
             },
             Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
             Endpoint::Page => page(request.uri().path()),
-            Endpoint::SetToken => self.change(Change::Set, request, requester).await,
-            Endpoint::RollBack => self.change(Change::RollBack, request, requester).await,
+            Endpoint::SetToken => change_token(Change::Set, request, requester).await,
+            Endpoint::RollBack => change_token(Change::RollBack, request, requester).await,
             Endpoint::Refresh => self.refresh(request.uri().query(), peer).await,
-            Endpoint::SignUp => sign_up(self, request, requester).await,
-            Endpoint::PutTenant => put_tenant(self, request, requester).await,
-            Endpoint::WithdrawTenant => withdraw_tenant(self, request.uri().path(), requester).await,
+            Endpoint::SignUp => sign_up(request, requester).await,
+            Endpoint::PutTenant => put_tenant(request, requester).await,
+            Endpoint::WithdrawTenant => withdraw_tenant(request.uri().path(), requester).await,
         }
     }
 
@@ -123,11 +123,6 @@ impl Admin {
             Ok(listing) => answer(self, &listing),
             Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
         }
-    }
-
-    async fn change(&self, change: Change, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
-        let tenants = self.open_tenants(request.uri().query().and_then(tenant_name).as_deref());
-        change.respond(&tenants, requester, request).await
     }
 
     /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. A table is read again,

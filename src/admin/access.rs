@@ -11,14 +11,15 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::response::{AdminResponse, error_response};
 use super::routes::{Access, Route};
-use crate::types::{Secret, SecretRef};
+use crate::types::{Secret, SecretRef, is_token};
 
 /// The settings of `[admin]`: who may use the admin listener, and for what.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -57,7 +58,7 @@ pub(super) struct Guard<'a> {
     pub(super) address: &'a AdminAddress,
 }
 
-/// The reason why a request is not accepted. No message repeats anything of the request.
+/// The reason why a request is not accepted. No message repeats anything of the request, and the command line nothing but its target.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum AccessError {
     #[error(
@@ -86,6 +87,8 @@ pub(super) enum AccessError {
 
 /// The header that a change needs, with the value `yes`.
 const ADMIN_HEADER: &str = "graphward-admin";
+/// What a target may contain and curl takes for a pattern, and the quotation mark of shells.
+const FOR_CURL: &AsciiSet = &CONTROLS.add(b'[').add(b']').add(b'{').add(b'}').add(b'\'');
 /// The header in which a browser says how the page that sent a request is related to this origin.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -132,8 +135,8 @@ impl Guard<'_> {
         Ok(())
     }
 
-    /// Answers why a request is not accepted, with a command line that is.
-    pub(super) fn refuse(&self, error: AccessError, route: &Route) -> AdminResponse {
+    /// Answers why a request to a target is not accepted, with the command line of one that is.
+    pub(super) fn refuse(&self, error: AccessError, route: &Route, target: &Uri) -> AdminResponse {
         let message = match error {
             AccessError::Exposed(_) | AccessError::ReadOnly => error.to_string(),
             AccessError::NoKey
@@ -141,7 +144,7 @@ impl Guard<'_> {
             | AccessError::ForeignHost
             | AccessError::UnknownHost
             | AccessError::ForeignOrigin => {
-                format!("{error}; for example: {}", self.command_line(route))
+                format!("{error}; this works: {}", self.command_line(route, target))
             }
         };
         let mut response = error_response(StatusCode::FORBIDDEN, &message);
@@ -158,25 +161,39 @@ impl Guard<'_> {
         names.any(|name| name.eq_ignore_ascii_case(authority.host()))
     }
 
-    /// The command line that sends a request which is accepted.
-    fn command_line(&self, route: &Route) -> String {
+    /// The command line that sends a request to the same target which is accepted. It is safe in a shell, whatever the target.
+    fn command_line(&self, route: &Route, target: &Uri) -> String {
         let method = match route.method {
             Method::GET => String::new(),
             ref other => format!(" -X {other}"),
         };
         let proof = match (&self.policy.key, route.access) {
-            (Some(_), _) => " -H \"Authorization: Bearer $KEY\"",
+            (Some(_), _) => " -H \"Authorization: Bearer $GRAPHWARD_ADMIN_KEY\"",
             (None, Access::Write) => " -H 'Graphward-Admin: yes'",
             (None, Access::Open | Access::Read) => "",
         };
-        let body = if route.has_body() { " -d @body.json" } else { "" };
-        let path = route.path;
+        let body = if route.has_body() { " -d @-" } else { "" };
+        let target = target.path_and_query().map_or(route.path, PathAndQuery::as_str);
+        // What might be a secret in the wrong place is not repeated.
+        let has_token = target
+            .split(|letter: char| !letter.is_ascii_alphanumeric())
+            .any(is_token);
+        let target = utf8_percent_encode(if has_token { route.path } else { target }, FOR_CURL);
         let url = match self.address.url.strip_prefix("unix:") {
-            Some(socket) => format!("--unix-socket {socket} http://localhost{path}"),
-            None => format!("{}{path}", self.address.url),
+            Some(socket) => format!(
+                "--unix-socket {} {}",
+                quote(socket),
+                quote(&format!("http://localhost{target}"))
+            ),
+            None => quote(&format!("{}{target}", self.address.url)),
         };
         format!("curl{method}{proof}{body} {url}")
     }
+}
+
+/// Quotes a word for a shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn has_key(key: &Secret, headers: &HeaderMap) -> bool {

@@ -1,6 +1,5 @@
 //! Changes of the token through the admin listener, and what they answer.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +7,17 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
+use serde_json::json;
 use tokio::time::timeout;
 
+use super::query::{ChangeQuery, QueryError};
 use super::response::{AdminResponse, error_response, json_response};
+use super::state::Admin;
 use super::tenant::AdminTenant;
 use crate::source::decode::{DecodeError, Format, decode_token};
-use crate::telemetry::{AuditAction, AuditLog, AuditRecord, EventLog, InLog};
+use crate::telemetry::{AuditAction, AuditRecord, InLog};
 use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
-use crate::types::{TenantIdError, error_chain};
+use crate::types::{TenantId, TenantIdError, error_chain};
 
 /// A change of the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,23 +28,26 @@ pub(super) enum Change {
     RollBack,
 }
 
-/// The client that requests a change, and where that is recorded.
+/// The client that requests a change, and the admin listener that it asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Requester<'a> {
+    pub(super) admin: &'a Admin,
     pub(super) peer: &'a str,
-    pub(super) audit: &'a AuditLog,
-    pub(super) events: &'a EventLog,
 }
 
 /// The reason why a change was refused. No message repeats anything of the request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChangeError {
-    #[error(
-        "there is no such tenant or parameter; name one by ?tenant=NAME, which may be left out if there is only one: {0}"
-    )]
+    #[error("there is no such tenant; name one by ?tenant=NAME, which may be left out if there is only one: {0}")]
     UnknownTenant(String),
-    #[error("there is no such tenant or parameter; name one by ?tenant=NAME, or leave it out for all")]
+    #[error("there is no such tenant; name one by ?tenant=NAME, or leave it out for all")]
     NoSuchTenant,
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(
+        "the token was not changed, because it is not known to be like the current one ({0}); ?force=yes puts it in its place"
+    )]
+    Different(String),
     #[error("the place of [tenants_from] has no such tenant")]
     NotInPlace,
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
@@ -80,88 +84,103 @@ pub(super) enum ChangeError {
 
 /// The largest body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The longest wait for a comparison of two tokens.
+const COMPARISON_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest wait for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-// === impl Change ===
-
-impl Change {
-    /// The word for the audit.
-    const fn action(self) -> AuditAction {
-        match self {
-            Self::Set => AuditAction::Set,
-            Self::RollBack => AuditAction::RolledBack,
-        }
-    }
-
-    /// Makes the change, and answers what has changed or why nothing has.
-    pub(super) async fn respond(
-        self,
-        tenants: &[Arc<AdminTenant>],
-        requester: Requester<'_>,
-        request: Request<Incoming>,
-    ) -> AdminResponse {
-        let Some(changed) = find_tenant(tenants, request.uri().query()) else {
-            return refuse(&ChangeError::UnknownTenant(names(tenants)), None, requester.peer);
+/// Makes a change of a token, and answers what has changed or why nothing has.
+pub(super) async fn change_token(
+    change: Change,
+    request: Request<Incoming>,
+    requester: Requester<'_>,
+) -> AdminResponse {
+    let mut name = None;
+    let changed = async {
+        let query = ChangeQuery::parse(request.uri().query())?;
+        let tenants = requester.admin.open_tenants(query.tenant.as_deref());
+        let target = match &query.tenant {
+            Some(name) => tenants.iter().find(|tenant| tenant.id.as_str() == name),
+            None => tenants.first().filter(|_| tenants.len() == 1),
         };
-        let tenant = changed.id.as_str();
-        match self.make(changed, request).await {
-            Ok(change) => {
-                let TokenChange { token, stored_in, .. } = &change;
-                let peer = requester.peer;
-                tracing::info!(tenant, token, stored_in, peer, "the operator changed the token");
-                let record = AuditRecord {
-                    tenant,
-                    action: self.action(),
-                    source: stored_in,
-                    token: Some(token),
-                    generation: None,
-                    peer: Some(peer),
-                };
-                requester.audit.record(&record, InLog::Present);
-                let what = match self {
-                    Self::Set => "set the token",
-                    Self::RollBack => "rolled back to the token",
-                };
-                let reason = format!("The operator ({peer}) {what} {token}; it is stored in {stored_in}.");
-                requester.events.add(&changed.id, self.action().label(), reason);
-                json_response(StatusCode::OK, &change)
+        let target = target.ok_or_else(|| ChangeError::UnknownTenant(names(&tenants)))?;
+        name = Some(target.id.as_str().to_owned());
+        let (action, what, command) = match change {
+            Change::Set => {
+                let token = token_in(&read_body(request.into_body()).await?, "access_token")?;
+                requester.admin.compare(target, &token, &query).await?;
+                (AuditAction::Set, "set the token", OperatorCommand::Set(token))
             }
-            Err(error) => refuse(&error, Some(tenant), requester.peer),
-        }
-    }
-
-    async fn make(self, tenant: &AdminTenant, request: Request<Incoming>) -> Result<TokenChange, ChangeError> {
-        let command = match self {
-            Self::Set => OperatorCommand::Set(token_in(&read_body(request.into_body()).await?, "access_token")?),
-            Self::RollBack => OperatorCommand::RollBack,
+            Change::RollBack => (
+                AuditAction::RolledBack,
+                "rolled back to the token",
+                OperatorCommand::RollBack,
+            ),
         };
-        Ok(tenant.operator.request(command).await?)
+        let change = target.operator.request(command).await?;
+        let TokenChange { token, stored_in, .. } = &change;
+        let what = format!("{what} {token}; it is stored in {stored_in}");
+        requester.record(&target.id, action, Some(token), stored_in, &what);
+        Ok(json_response(StatusCode::OK, &change))
+    };
+    let changed: Result<_, ChangeError> = changed.await;
+    changed.unwrap_or_else(|error| refuse(&error, name.as_deref(), requester.peer))
+}
+
+impl Admin {
+    /// Compares a token with the one that a tenant uses, unless the operator forces it.
+    pub(super) async fn compare(
+        &self,
+        tenant: &AdminTenant,
+        token: &Token,
+        query: &ChangeQuery,
+    ) -> Result<(), ChangeError> {
+        let Some(comparison) = self.comparison.as_ref().filter(|_| !query.is_forced) else {
+            return Ok(());
+        };
+        let compared = async {
+            tenant.tokens.wait_for_first_check().await;
+            match tenant.tokens.current() {
+                Some(_) => comparison.compare(tenant, token).await,
+                None => Ok(()),
+            }
+        };
+        let late = |_elapsed| Err("Graph did not answer in time, so they were not compared".to_owned());
+        let compared = timeout(COMPARISON_TIMEOUT, compared).await.unwrap_or_else(late);
+        compared.map_err(ChangeError::Different)
+    }
+}
+
+// === impl Requester ===
+
+impl Requester<'_> {
+    /// Records a change.
+    pub(super) fn record(&self, tenant: &TenantId, action: AuditAction, token: Option<&str>, place: &str, what: &str) {
+        let Admin { audit, events, .. } = self.admin;
+        let (peer, label) = (self.peer, action.label());
+        tracing::info!(%tenant, token, place, peer, action = label, "the operator made a change");
+        let record = AuditRecord {
+            tenant: tenant.as_str(),
+            action,
+            source: place,
+            token,
+            generation: None,
+            peer: Some(peer),
+        };
+        audit.record(&record, InLog::Present);
+        events.add(tenant, label, format!("The operator ({peer}) {what}."));
     }
 }
 
 /// Answers why nothing was done.
 pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> AdminResponse {
     tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
-    error_response(error.status(), error)
-}
-
-/// The tenant that `?tenant=NAME` names. It may be left out if there is only one.
-fn find_tenant<'a>(tenants: &'a [Arc<AdminTenant>], query: Option<&str>) -> Option<&'a AdminTenant> {
-    let Some(query) = query.filter(|query| !query.is_empty()) else {
-        let [only] = tenants else { return None };
-        return Some(only);
+    let ChangeError::Different(differences) = error else {
+        return error_response(error.status(), error);
     };
-    let name = tenant_name(query)?;
-    tenants
-        .iter()
-        .map(|tenant| &**tenant)
-        .find(|tenant| tenant.id.as_str() == name)
-}
-
-/// The name in `tenant=NAME`.
-pub(super) fn tenant_name(query: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(query.strip_prefix("tenant=")?).decode_utf8().ok()
+    // For programs, which may offer to force the change.
+    let answer = json!({ "error": { "message": error.to_string(), "differences": differences } });
+    json_response(error.status(), &answer)
 }
 
 /// The first names, for a message.
@@ -206,14 +225,15 @@ impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
-            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode => StatusCode::CONFLICT,
+            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Different(_) => StatusCode::CONFLICT,
             Self::Body
             | Self::NotJson { .. }
             | Self::NoToken { .. }
             | Self::Token { .. }
             | Self::TenantFields(_)
             | Self::SignUpFields(_)
-            | Self::TenantName(_) => StatusCode::BAD_REQUEST,
+            | Self::TenantName(_)
+            | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) | Self::Tenant(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Obtain(_) | Self::Tenant(_) => StatusCode::CONFLICT,
         }

@@ -36,7 +36,10 @@ async function request(method, path, body) {
   }
   const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
   const answer = isJson ? await response.json() : await response.text();
-  if (!response.ok) throw new Error(answer.error?.message ?? `graphward answered ${path} with status ${response.status}`);
+  if (!response.ok) {
+    const { message, differences } = answer.error ?? {};
+    throw Object.assign(new Error(message ?? `graphward answered ${path} with status ${response.status}`), { differences });
+  }
   return answer;
 }
 
@@ -93,7 +96,9 @@ async function change(button, doing, { method, path, body, done, refused = "refu
     await request(method, path, body);
     show("done", done);
   } catch (error) {
-    show(refused, error.message);
+    const unlike = `The token was not changed, because it is not known to be like the current one: ${error.differences}.`;
+    show(refused, error.differences ? unlike : error.message);
+    find("token-force").hidden = !error.differences;
   }
   Object.assign(button, { disabled: false, textContent: before });
   await attempt(readTokens);
@@ -246,11 +251,13 @@ function askForToken(tenant) {
   show("token-refused", "");
   find("token-form").onsubmit = async (event) => {
     event.preventDefault();
-    const path = `admin/token?tenant=${encodeURIComponent(tenant)}`;
+    const button = event.submitter ?? find("token-submit");
+    const force = button.id === "token-force" ? "&force=yes" : "";
+    const path = `admin/token?tenant=${encodeURIComponent(tenant)}${force}`;
     const body = { access_token: find("token").value.trim() };
     const done = `graphward uses the new token of ${tenant}.`;
     const put = { method: "PUT", path, body, done, refused: "token-refused" };
-    if (await change(find("token-submit"), "Checking …", put)) find("token-dialog").close();
+    if (await change(button, "Checking …", put)) find("token-dialog").close();
   };
   find("token-dialog").showModal();
 }
@@ -289,6 +296,8 @@ function turn(to) {
 
 find("look").onclick = () => lookNow(find("look"), "");
 find("token-cancel").onclick = () => find("token-dialog").close();
+// Another token is compared, and not forced.
+find("token-form").onreset = find("token").oninput = () => (find("token-force").hidden = true);
 // A token does not stay in the page.
 find("token-dialog").onclose = () => find("token-form").reset();
 find("filter").onsubmit = (event) => event.preventDefault();

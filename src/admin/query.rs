@@ -1,4 +1,4 @@
-//! The parameters of a request for a list.
+//! The parameters of requests.
 
 use std::borrow::Cow;
 
@@ -21,6 +21,13 @@ pub(super) struct Listing<'a> {
     pub(super) limit: usize,
 }
 
+/// Whose token is changed, and whether it is whatever Graph says of it.
+#[derive(Debug, Default)]
+pub(super) struct ChangeQuery {
+    pub(super) tenant: Option<String>,
+    pub(super) is_forced: bool,
+}
+
 /// The reason why parameters cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum QueryError {
@@ -36,6 +43,20 @@ pub(super) enum QueryError {
 const DEFAULT_LIMIT: usize = 100;
 /// The most that are listed.
 const MAX_LIMIT: u64 = 1_000;
+
+impl ChangeQuery {
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, QueryError> {
+        let mut parsed = Self::default();
+        for parameter in parameters(query) {
+            match parameter? {
+                ("tenant", name) => parsed.tenant = Some(name.into_owned()),
+                ("force", answer) if answer == "yes" => parsed.is_forced = true,
+                _ => return Err(QueryError::Unknown("tenant, force=yes")),
+            }
+        }
+        Ok(parsed)
+    }
+}
 
 // === impl Listing ===
 

@@ -48,6 +48,8 @@ pub(super) enum Endpoint {
     WithdrawTenant,
 }
 
+const TENANT: &str = "/admin/tenants/{tenant}";
+
 /// All routes.
 pub(super) static ROUTES: [Route; 21] = [
     route(Method::GET, "/livez", Access::Open, Endpoint::Liveness),
@@ -69,18 +71,8 @@ pub(super) static ROUTES: [Route; 21] = [
     route(Method::POST, "/admin/rollback", Access::Write, Endpoint::RollBack),
     route(Method::POST, "/admin/refresh-token", Access::Write, Endpoint::Refresh),
     route(Method::POST, "/admin/signup", Access::Write, Endpoint::SignUp),
-    route(
-        Method::PUT,
-        "/admin/tenants/{tenant}",
-        Access::Write,
-        Endpoint::PutTenant,
-    ),
-    route(
-        Method::DELETE,
-        "/admin/tenants/{tenant}",
-        Access::Write,
-        Endpoint::WithdrawTenant,
-    ),
+    route(Method::PUT, TENANT, Access::Write, Endpoint::PutTenant),
+    route(Method::DELETE, TENANT, Access::Write, Endpoint::WithdrawTenant),
 ];
 
 /// What the table has for a request.

@@ -1,19 +1,20 @@
 //! What the admin listener reports and changes.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::access::{AccessPolicy, AdminAddress};
+use super::comparison::TokenComparison;
 use super::table::{ListedTenant, ListedToken, TenantRegistry};
 use super::tenant::AdminTenant;
+use super::used_codes::UsedCodes;
 use crate::net::{Lifecycle, Tasks};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{AuditLog, EventLog};
 use crate::tenants::ObservedCalls;
-use crate::types::{Clock, Fingerprint};
+use crate::types::Clock;
 
 /// The tenants that need a usable token for the process to be ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -49,6 +50,8 @@ pub struct Admin {
     pub address: AdminAddress,
     /// Who may use it, and for what.
     pub access: ArcSwap<AccessPolicy>,
+    /// Compares a new token with the one in use; `None` if tokens are not compared.
+    pub comparison: Option<Arc<dyn TokenComparison>>,
     /// Identifies the sources of the token, so that a command finds out whether it has the same configuration.
     pub source_identity: ArcSwap<String>,
     /// The readiness policy.
@@ -63,8 +66,8 @@ pub struct Admin {
     pub observed_calls: Arc<ObservedCalls>,
     /// The clients that wait for an event, so that they leave connections to the probes.
     pub event_waits: Semaphore,
-    /// The OAuth codes that were exchanged, or were to be. None is sent again.
-    pub used_codes: Mutex<VecDeque<Fingerprint>>,
+    /// The OAuth codes that are not sent again.
+    pub used_codes: Arc<UsedCodes>,
     /// All metrics.
     pub metrics: Metrics,
     /// The tasks whose panics are counted.
@@ -74,23 +77,7 @@ pub struct Admin {
 /// The most clients that wait for an event at a time; further ones are answered at once.
 pub const MAX_EVENT_WAITS: usize = 32;
 
-/// The most codes that are remembered.
-const MAX_USED_CODES: usize = 10_000;
-
 impl Admin {
-    /// Notes that a code is used; `false` if it was before.
-    pub(super) fn use_code(&self, code: Fingerprint) -> bool {
-        let mut used = self.used_codes.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.contains(&code) {
-            return false;
-        }
-        if used.len() == MAX_USED_CODES {
-            used.pop_front();
-        }
-        used.push_back(code);
-        true
-    }
-
     /// Returns all tenants.
     pub(super) fn all_tenants(&self) -> Vec<ListedTenant> {
         let tenants = self.tenants.load();

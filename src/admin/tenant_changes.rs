@@ -5,19 +5,23 @@
 //! The place keeps the tenants, and graphward reads them there: what it took only for itself would be gone after a restart, and
 //! unknown to other replicas. So what the place cannot store is refused.
 
+use std::sync::Arc;
+
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use super::changes::{ChangeError, Requester, read_body, refuse, token_in};
+use super::query::ChangeQuery;
 use super::response::{AdminResponse, json_response};
 use super::routes::tenant_in;
 use super::state::Admin;
 use super::table::{SignedUpAt, TenantRegistry};
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
-use crate::telemetry::{AuditAction, AuditRecord, InLog};
+use crate::telemetry::AuditAction;
 use crate::types::{Secret, TenantId, is_graph_id};
 
 /// The body of a request that puts a tenant, besides its token.
@@ -30,25 +34,15 @@ struct TenantFields {
     access_token: Option<serde::de::IgnoredAny>,
 }
 
-/// What was put.
-#[derive(Serialize)]
-struct PutTenant<'a> {
-    tenant: &'a str,
-    /// The fingerprint of its token.
-    token: String,
-    stored_in: String,
-    /// The reason why it is not used yet, if it is not.
-    unread: Option<String>,
-}
-
 /// The shape of a body.
 const EXPECTED: &str = r#"{"wabaId": "…", "phoneNumberId": "…", "accessToken": "…"}"#;
 
 /// Checks a tenant's token, puts the tenant into its place, and uses it.
-pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
+pub(super) async fn put_tenant(request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
     let name = tenant_in(request.uri().path()).into_owned();
     let put = async {
-        let (id, table) = find_place(admin, &name)?;
+        let query = ChangeQuery::parse(request.uri().query())?;
+        let (id, table) = find_place(requester.admin, &name)?;
         let body = read_body(request.into_body()).await?;
         let token = token_in(&body, "accessToken")?;
         let fields = serde_json::from_slice::<TenantFields>(&body);
@@ -59,21 +53,24 @@ pub(super) async fn put_tenant(admin: &Admin, request: Request<Incoming>, reques
             waba_id: fields.waba_id.as_deref(),
             phone_number_id: fields.phone_number_id.as_deref(),
         };
+        if let Some(open) = table.open(id.as_str()) {
+            requester.admin.compare(&open, &token, &query).await?;
+        }
         let stored = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
         // The refresher of a tenant in use has the new token when it answers.
         if let Some(open) = table.open(id.as_str()) {
             open.operator.refresh().await;
         }
         let fingerprint = token.secret.fingerprint().to_string();
-        requester.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
+        requester.record_put(&id, &fingerprint, &stored.place);
         Ok(json_response(
             StatusCode::OK,
-            &PutTenant {
-                tenant: id.as_str(),
-                token: fingerprint,
-                unread: stored.unread.map(|error| error.to_string()),
-                stored_in: stored.place,
-            },
+            &json!({
+                "tenant": id.as_str(),
+                "token": fingerprint,
+                "stored_in": stored.place,
+                "unread": stored.unread.map(|error| error.to_string()),
+            }),
         ))
     };
     let put: Result<_, ChangeError> = put.await;
@@ -90,16 +87,25 @@ struct SignUpFields {
 }
 
 /// Exchanges the OAuth code of a business that signs up, once, and puts its tenant into its place.
-pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
+pub(super) async fn sign_up(request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
     const EXPECTED: &str = r#"{"code": "…", "redirect_uri": "…", "tenant": "NAME"}"#;
     let signed_up = async {
         let body = read_body(request.into_body()).await?;
         let fields = serde_json::from_slice::<SignUpFields>(&body).ok();
         let fields = fields.ok_or(ChangeError::SignUpFields(EXPECTED))?;
         let code = Secret::new(&fields.code).map_err(|_not_a_code| ChangeError::SignUpFields(EXPECTED))?;
-        let (id, table) = find_place(admin, &fields.tenant)?;
+        let (id, table) = find_place(requester.admin, &fields.tenant)?;
         table.check_sign_up(&id).map_err(ChangeError::Tenant)?;
-        if !admin.use_code(code.fingerprint()) {
+        let (used, fingerprint, now) = (
+            Arc::clone(&requester.admin.used_codes),
+            code.fingerprint(),
+            requester.admin.clock.now(),
+        );
+        // A panic would leave it unknown whether the code is used.
+        if !spawn_blocking(move || used.add(fingerprint, now))
+            .await
+            .unwrap_or(false)
+        {
             return Err(ChangeError::UsedCode);
         }
         let code = SignUpCode {
@@ -108,7 +114,7 @@ pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, requester
         };
         let SignedUpAt { signed_up, stored } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
         let fingerprint = signed_up.token.secret.fingerprint().to_string();
-        requester.record(&id, AuditAction::TenantPut, Some(&fingerprint), &stored.place);
+        requester.record_put(&id, &fingerprint, &stored.place);
         Ok(json_response(
             StatusCode::OK,
             &json!({
@@ -127,13 +133,14 @@ pub(super) async fn sign_up(admin: &Admin, request: Request<Incoming>, requester
 }
 
 /// Removes a tenant from its place, and refuses its requests.
-pub(super) async fn withdraw_tenant(admin: &Admin, path: &str, requester: Requester<'_>) -> AdminResponse {
+pub(super) async fn withdraw_tenant(path: &str, requester: Requester<'_>) -> AdminResponse {
     let name = tenant_in(path);
     let withdrawn = async {
-        let (id, table) = find_place(admin, &name)?;
+        let (id, table) = find_place(requester.admin, &name)?;
         match table.withdraw(&id).await.map_err(ChangeError::Tenant)? {
             Removal::Done(place) => {
-                requester.record(&id, AuditAction::TenantWithdrawn, None, &place);
+                let what = format!("withdrew the tenant from {place}");
+                requester.record(&id, AuditAction::TenantWithdrawn, None, &place, &what);
                 Ok(json_response(
                     StatusCode::OK,
                     &json!({ "tenant": id.as_str(), "removed_from": place }),
@@ -168,23 +175,8 @@ impl TenantFields {
 // === impl Requester ===
 
 impl Requester<'_> {
-    fn record(&self, tenant: &TenantId, action: AuditAction, token: Option<&str>, place: &str) {
-        let (peer, action_label) = (self.peer, action.label());
-        tracing::info!(%tenant, token, place, peer, action = action_label, "the operator changed a tenant");
-        let record = AuditRecord {
-            tenant: tenant.as_str(),
-            action,
-            source: place,
-            token,
-            generation: None,
-            peer: Some(peer),
-        };
-        self.audit.record(&record, InLog::Present);
-        let what = match token {
-            Some(token) => format!("put the tenant with the token {token} into {place}"),
-            None => format!("withdrew the tenant from {place}"),
-        };
-        self.events
-            .add(tenant, action_label, format!("The operator ({peer}) {what}."));
+    fn record_put(&self, tenant: &TenantId, token: &str, place: &str) {
+        let what = format!("put the tenant with the token {token} into {place}");
+        self.record(tenant, AuditAction::TenantPut, Some(token), place, &what);
     }
 }

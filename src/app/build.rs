@@ -1,13 +1,15 @@
 //! The parts of a process, built from the configuration.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::admin::{AccessPolicy, Admin, AdminAddress, AdminTenant, MAX_EVENT_WAITS, TenantRegistry};
+use crate::admin::{
+    AccessPolicy, Admin, AdminAddress, AdminTenant, MAX_EVENT_WAITS, TenantRegistry, TokenComparison, UsedCodes,
+};
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
@@ -33,6 +35,7 @@ use super::error::StartError;
 use super::row_tenants::RowTenants;
 use super::secrets;
 use super::service_manager::ServiceManager;
+use super::state::state_dir;
 use super::tenants::RunningTenant;
 use super::token_provider::{shared_deliveries, source_identity};
 
@@ -55,6 +58,8 @@ pub struct Dependencies {
     pub admin_listener: Option<Listener>,
     /// The maximum number of requests in flight.
     pub max_inflight: u32,
+    /// Compares a new token with the one in use.
+    pub comparison: Option<Arc<dyn TokenComparison>>,
     /// Requests reloads of the configuration.
     pub reload: Option<ReloadTrigger>,
     /// Hears how far the process is.
@@ -87,6 +92,7 @@ impl Default for Dependencies {
             proxy: Vec::new(),
             admin_listener: None,
             max_inflight: MAX_INFLIGHT,
+            comparison: None,
             reload: None,
             service_manager: ServiceManager::default(),
         }
@@ -222,6 +228,7 @@ pub(super) fn build_admin(
     table: Option<Arc<RowTenants>>,
     listener: &Listener,
     lifecycle: &Lifecycle,
+    comparison: Option<Arc<dyn TokenComparison>>,
 ) -> Result<Arc<Admin>, StartError> {
     let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     Ok(Arc::new(Admin {
@@ -234,6 +241,7 @@ pub(super) fn build_admin(
             hosts: config.listen.allowed_hosts.clone(),
         },
         access: ArcSwap::from_pointee(admin_access(config)?),
+        comparison,
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         clock: context.clock,
@@ -241,7 +249,7 @@ pub(super) fn build_admin(
         events: context.events.clone(),
         observed_calls: Arc::clone(&context.observed_calls),
         event_waits: Semaphore::new(MAX_EVENT_WAITS),
-        used_codes: Mutex::default(),
+        used_codes: Arc::new(UsedCodes::new(state_dir(&config.state))),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
     }))

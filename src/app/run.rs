@@ -98,8 +98,7 @@ pub async fn run(
     // Bind. A port that is in use fails the start before anything runs.
     let (clock, metrics) = (deps.clock, deps.metrics);
     let listeners = build::bind_listeners(&config, deps.proxy, deps.admin_listener).await?;
-    let proxy_addresses = tcp_addresses(&listeners.proxy);
-    let admin_address = listeners.admin.local_addr();
+    let (proxy_addresses, admin_address) = (tcp_addresses(&listeners.proxy), listeners.admin.local_addr());
     let (server_cert, cert_reloader) = build::load_server_cert(&config, clock).await?.unzip();
 
     // Build the token's side: sources and renewer, the task that refreshes the token, the alerts about it.
@@ -139,6 +138,7 @@ pub async fn run(
         row_tenants.clone(),
         &listeners.admin,
         &lifecycle,
+        deps.comparison,
     )?;
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.

@@ -11,8 +11,8 @@ use crate::config::StateConfig;
 use crate::types::error_chain;
 
 /// What is off without a state directory, and what to do.
-const WITHOUT_ONE: &str = "`graphward token rollback` has no previous token of a file, and alerts are repeated after a restart; \
-     set state.dir to a persistent, writable directory";
+const WITHOUT_ONE: &str = "`graphward token rollback` has no previous token of a file, and after a restart alerts are repeated and used OAuth codes \
+     are not known; set state.dir to a persistent, writable directory";
 
 /// Returns the state directory: `state.dir`, else systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`.
 pub(super) fn state_dir(config: &StateConfig) -> Option<PathBuf> {

@@ -8,6 +8,7 @@ use clap::Args;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::local_client::LocalClient;
 use super::table::printable;
@@ -119,9 +120,9 @@ impl AdminClient {
     }
 
     /// Sends a request and returns the JSON of a successful answer.
-    pub(super) async fn request(&self, method: Method, path: &str) -> Result<Value, AdminError> {
+    pub(super) async fn request(&self, method: Method, path: &str, body: &[u8]) -> Result<Value, AdminError> {
         let address = || self.address.clone();
-        let answer = self.send(method, path, Bytes::new()).await;
+        let answer = self.send(method, path, Bytes::copy_from_slice(body)).await;
         let answer = answer.map_err(|error| AdminError::Unreachable(address(), error))?;
         let (status, body) = (answer.status(), answer.body());
         let json: Option<Value> = serde_json::from_slice(body).ok();
@@ -187,28 +188,19 @@ pub(super) async fn request_change(
     command: &OperatorCommand,
 ) -> Result<TokenChange, String> {
     let client = AdminClient::new(admin, CHANGE_TIMEOUT)?.authorized_by(authorization);
-    // A name has no character that a query encodes.
-    let query = tenant.map_or_else(String::new, |tenant| format!("?tenant={tenant}"));
-    let answer = match command {
-        OperatorCommand::Set(token) => {
-            let body = encode_token(token).map_err(|error| error.to_string())?;
-            let path = format!("/admin/token{query}");
-            client.send(Method::PUT, &path, body.to_vec().into()).await
-        }
-        OperatorCommand::RollBack => {
-            let path = format!("/admin/rollback{query}");
-            client.send(Method::POST, &path, Bytes::new()).await
-        }
+    // A name has no character that a query encodes. The command has compared the token, or was forced.
+    let query = tenant.map_or_else(
+        || "?force=yes".to_owned(),
+        |tenant| format!("?force=yes&tenant={tenant}"),
+    );
+    let (method, path, body) = match command {
+        OperatorCommand::Set(token) => (Method::PUT, "/admin/token", encode_token(token)),
+        OperatorCommand::RollBack => (Method::POST, "/admin/rollback", Ok(Zeroizing::default())),
     };
+    let body = body.map_err(|error| error.to_string())?;
+    let answer = client.request(method, &format!("{path}{query}"), &body).await;
     let answer = answer.map_err(|error| error_chain(&error))?;
-    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    match answer.status() {
-        StatusCode::OK => serde_json::from_value(body).map_err(|error| error.to_string()),
-        status => {
-            let message = body.pointer("/error/message").and_then(Value::as_str);
-            Err(format!("{status}: {}", message.unwrap_or_default()))
-        }
-    }
+    serde_json::from_value(answer).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

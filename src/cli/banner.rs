@@ -63,7 +63,7 @@ impl Banner {
             let client = AdminClient::new(&admin, FIND_TIMEOUT)
                 .ok()?
                 .authorized_by(self.authorization.clone());
-            let answer = client.request(Method::GET, "/admin/token-status?limit=1").await;
+            let answer = client.request(Method::GET, "/admin/token-status?limit=1", b"").await;
             Answer::new(&answer.ok()?)
         };
         let token = answer.await.map(|answer| answer.summary());

@@ -16,15 +16,17 @@ mod settings;
 use clap::Args;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
-use super::exit::{Exit, print_error, print_message};
+use super::exit::{Exit, print_error};
 use super::output::OutputArgs;
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
+use crate::admin::{AdminTenant, TokenComparison};
 use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, could_be_number_id};
-use crate::config::LoadedConfig;
+use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::{ConnectFailureKind, ProbedAddress};
-use crate::token::Token;
-use crate::types::{Clock, Rfc3339Timestamp, error_chain};
+use crate::token::{BoxFuture, Token};
+use crate::types::{Clock, Rfc3339Timestamp, TenantId, error_chain};
 
 use compare::PROPERTIES;
 use facts::{Depth, Facts, Ids, TokenFacts};
@@ -64,8 +66,10 @@ const MAX_LISTED: usize = 20;
 pub(super) fn run(args: &CheckArgs) -> Exit {
     let number_id = args.phone_number_id.as_deref();
     let report = if args.diff {
-        let candidate = read_token();
-        candidate.and_then(|candidate| compare_with_current(&args.report.place, number_id, candidate))
+        let (place, candidate) = (&args.report.place, read_token());
+        let compared = candidate
+            .and_then(|candidate| compare_in(place.load()?.config, place.tenant.as_ref(), number_id, None, candidate));
+        compared.map(|section| Report::of(vec![section]))
     } else {
         check(&args.report, number_id)
     };
@@ -84,17 +88,31 @@ pub(super) fn show(args: &ReportArgs) -> Exit {
     args.print(report)
 }
 
-/// Returns what breaks, or may break, if a candidate replaces the current token of a tenant; nothing without a current one.
-/// Prints what else the operator should know.
-pub(super) fn breaking_differences(place: &TokenPlace, candidate: Token) -> Result<Vec<String>, InputError> {
-    let report = compare_with_current(place, None, candidate)?;
-    let findings = report.sections.into_iter().flat_map(|section| section.findings);
-    let (breaking, others): (Vec<_>, Vec<_>) = findings.partition(compare::is_breaking);
-    for warning in others.iter().filter(|finding| finding.level == Level::Warning) {
-        print_message(&format!("warning: {}: {}", warning.topic, warning.message));
+/// Compares a candidate with the current token of a tenant, and returns what the operator should know; or what breaks, or may break, if
+/// the candidate replaces it.
+pub(super) fn compare_before_set(place: &TokenPlace, candidate: Token) -> Result<Result<String, String>, InputError> {
+    let section = compare_in(place.load()?.config, place.tenant.as_ref(), None, None, candidate)?;
+    Ok(compare::decide(&section.findings))
+}
+
+/// Compares tokens for a running sidecar with this configuration.
+#[derive(Debug)]
+pub(super) struct RunningComparison(pub(super) Overrides);
+
+impl TokenComparison for RunningComparison {
+    fn compare(&self, tenant: &AdminTenant, token: &Token) -> BoxFuture<'static, Result<(), String>> {
+        let current = tenant.tokens.current().map(|current| current.token().clone());
+        let (overrides, candidate, id) = (self.0.clone(), token.clone(), tenant.id.clone());
+        let compared = spawn_blocking(move || {
+            let config = Config::load(overrides, &env_vars()).map_err(InputError::from)?.config;
+            compare_in(config, Some(&id), None, current, candidate)
+        });
+        Box::pin(async move {
+            let compared = compared.await.map_err(|error| error_chain(&error))?;
+            let section = compared.map_err(|error: InputError| error_chain(&error))?;
+            compare::decide(&section.findings).map(drop)
+        })
     }
-    let breaking = breaking.iter().map(|it| format!("{}: {}", it.topic, it.message));
-    Ok(breaking.collect())
 }
 
 fn parse_number_id(text: &str) -> Result<String, &'static str> {
@@ -218,24 +236,40 @@ fn to_json(token: &TokenFacts) -> Value {
     Value::Object(known.into_iter().chain(more).collect())
 }
 
-/// Compares a candidate with the current token of a tenant.
-fn compare_with_current(place: &TokenPlace, number_id: Option<&str>, candidate: Token) -> Result<Report, InputError> {
-    with_tenants(place.load()?.config, async |tenants| {
-        let tenant = &tenants.find(place.tenant.as_ref()).await?;
+/// Compares a candidate with the current token of a tenant: with this one, or else with that of its sources.
+fn compare_in(
+    config: Config,
+    id: Option<&TenantId>,
+    number_id: Option<&str>,
+    current: Option<Token>,
+    candidate: Token,
+) -> Result<Section, InputError> {
+    with_tenants(config, async |tenants| {
+        let tenant = &tenants.find(id).await?;
         let configured = tenants.phone_number_id(tenant).map_err(ConfiguredTenantError::from)?;
         let number_id = number_id.or(configured.as_deref());
-        let ids = Ids { number_id, tenant };
-        let mut questions = tenants.questions(tenant);
-        let candidate = Box::pin(TokenFacts::gather(&mut questions, candidate, ids, Depth::All)).await;
-        let current = Box::pin(Facts::gather(&tenants, tenant, number_id, Depth::All)).await;
-        let findings = match &current.token {
-            Some(current) => compare::compare(current, &candidate),
+        let gather = async |token| {
+            let (mut questions, ids) = (tenants.questions(tenant), Ids { number_id, tenant });
+            Box::pin(TokenFacts::gather(&mut questions, token, ids, Depth::All)).await
+        };
+        let current = match current {
+            // Graph is not asked about tokens.
+            Some(_) if !tenant.config.token.verify => return Ok(Section::new("", Vec::new())),
+            Some(token) => Some(gather(token).await),
+            None => {
+                Box::pin(Facts::gather(&tenants, tenant, number_id, Depth::All))
+                    .await
+                    .token
+            }
+        };
+        let findings = match current {
+            Some(current) => compare::compare(&current, &gather(candidate).await),
             None => {
                 let message = "there is no current token to compare with";
                 vec![Finding::new(Level::Warning, "token", "no_token", message)]
             }
         };
-        Ok(Report::of(vec![Section::of_tenant(tenant.id.as_str(), findings)]))
+        Ok(Section::of_tenant(tenant.id.as_str(), findings))
     })
 }
 

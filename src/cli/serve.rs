@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::sync::Notify;
 
 use super::banner::Banner;
+use super::check::RunningComparison;
 use super::exit::{Exit, print_error};
 use super::exposure::warn_of_exposure;
 use super::runtime::{block_on_and_detach, build_runtime};
@@ -94,14 +95,16 @@ impl PreparedSidecar {
         let log = log.map_err(|error| print_error(&error, Exit::Failed))?;
         forbid_attaching();
         let reload = Arc::new(Notify::new());
+        let overrides = Overrides {
+            config: file.clone().or_else(|| args.overrides.config.clone()),
+            ..args.overrides.clone()
+        };
         deps.reload = Some(ReloadTrigger {
             requested: Arc::clone(&reload),
-            overrides: Overrides {
-                config: file.clone().or_else(|| args.overrides.config.clone()),
-                ..args.overrides.clone()
-            },
+            overrides: overrides.clone(),
             log,
         });
+        deps.comparison = Some(Arc::new(RunningComparison(overrides)));
         let file = file.as_deref().map(Path::display);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),

@@ -127,9 +127,9 @@ fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&
     };
     let answer = runtime.block_on(async {
         if let Some(path) = refresh {
-            client.request(Method::POST, path).await?;
+            client.request(Method::POST, path, b"").await?;
         }
-        let json = client.request(Method::GET, status).await?;
+        let json = client.request(Method::GET, status, b"").await?;
         let answer = Answer::new(&json).ok_or_else(|| AdminError::Foreign(client.address.clone()))?;
         Ok::<_, AdminError>((json, answer))
     });

@@ -17,13 +17,12 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::admin_client::{find_sidecar, request_change};
-use super::check::{ReportArgs, breaking_differences, show};
-use super::exit::{Exit, print_error};
+use super::check::{ReportArgs, compare_before_set, show};
+use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
 use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError, admin_authorization};
 use crate::config::Config;
-use crate::net::ListenAddr;
 use crate::os::watch::read_file;
 use crate::source::decode::{DecodeError, Format, decode};
 use crate::source::{Fernet, FernetError};
@@ -123,8 +122,8 @@ enum TokenCommandError {
         "the token was not changed, because it is not known to be like the current one ({0}); --force puts it in its place"
     )]
     Different(String),
-    #[error("the sidecar at {0} did not change the token: {1}")]
-    Refused(ListenAddr, String),
+    #[error("the token was not changed: {0}")]
+    Refused(String),
     #[error("cannot read the key from `{}`", .0.display())]
     KeyFile(PathBuf, #[source] io::Error),
     #[error("`{}` does not contain a valid key", .0.display())]
@@ -164,9 +163,10 @@ pub(super) fn run(args: TokenArgs) -> Exit {
 fn set(args: &SetArgs) -> Result<Exit, TokenCommandError> {
     let token = read_token()?;
     if !args.force && !args.change.offline {
-        let breaking = breaking_differences(&args.change.place, token.clone())?;
-        if !breaking.is_empty() {
-            return Err(TokenCommandError::Different(breaking.join("; ")));
+        let compared = compare_before_set(&args.change.place, token.clone())?;
+        let warnings = compared.map_err(TokenCommandError::Different)?;
+        if !warnings.is_empty() {
+            print_message(&format!("warning: {warnings}"));
         }
     }
     change(&args.change, OperatorCommand::Set(token))
@@ -191,7 +191,7 @@ fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Exit, TokenComm
         match find_sidecar(&admin, authorization.clone(), &identity).await {
             Ok(()) => {
                 let answer = request_change(&admin, authorization, args.place.tenant.as_ref(), &command).await;
-                let change = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error))?;
+                let change = answer.map_err(TokenCommandError::Refused)?;
                 let address = admin.to_string();
                 let by = Changer::Sidecar { address };
                 Ok(ChangeReport { change, by })

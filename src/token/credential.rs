@@ -205,7 +205,8 @@ impl Credential {
     }
 
     /// The token itself, for the provider.
-    pub(super) const fn token(&self) -> &Token {
+    #[must_use]
+    pub const fn token(&self) -> &Token {
         &self.token
     }
 }

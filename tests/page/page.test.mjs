@@ -79,6 +79,25 @@ describe("the status page of one token", () => {
     await held;
   });
 
+  test("shows in what a new token differs from the current one, and replaces it if the operator insists", async () => {
+    await open();
+    await page.getByRole("button", { name: "New token" }).click();
+    const [force, submit] = ["Replace anyway", "Use this token"].map((name) => page.getByRole("button", { name }));
+    const other = await harness.issue({ kind: "page" });
+    await page.locator("#token").fill(other);
+    assert.equal(await force.isVisible(), false);
+    await submit.click();
+    await sees(text("#token-refused"), "kind: page (current: system user)");
+    await assertAccessible();
+    // What the operator types next is compared before it is forced.
+    await page.locator("#token").fill("placeholder");
+    assert.equal(await force.isVisible(), false);
+    await page.locator("#token").fill(other);
+    await submit.click();
+    await force.click();
+    await sees(text("#done"), "graphward uses the new token of default.");
+  });
+
   test("takes a new token, and says why it does not take one", async () => {
     await open();
     await page.getByRole("button", { name: "New token" }).click();

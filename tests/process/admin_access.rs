@@ -1,14 +1,20 @@
 //! Who may look and change something through the admin listener.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use crate::admin_changes::{Answer, LOCAL, document, put, send};
+use tempfile::TempDir;
+
+use crate::admin_changes::{Answer, LOCAL, document, exchange, put, send};
 use crate::support::{Graph, Sidecar, graphward_command, replace_file, settings, together, wait_until};
 
 const KEY: &str = "the-key-of-the-operators";
+/// The name of a Unix socket, which has to be quoted.
+const SOCKET: &str = "it's a.sock";
 const NEW_KEY: &str = "the-next-key-of-the-operators";
 
 fn with_key(key: &str) -> String {
@@ -34,6 +40,68 @@ fn requests(address: SocketAddr) -> Vec<String> {
         assert!(requests.iter().any(|request| request == known), "{requests:?}");
     }
     requests
+}
+
+/// An admin listener on this machine, whose sidecar uses a token.
+pub(crate) struct Listener {
+    pub(crate) dir: TempDir,
+    pub(crate) graph: Graph,
+    pub(crate) sidecar: Sidecar,
+}
+
+impl Listener {
+    pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0", "").await
+    }
+
+    /// Starts it at an address, in which `DIR` is the directory of the sidecar, with further settings. The file `key` has the key.
+    async fn start_at(address: &str, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let graph = Graph::start().await;
+        let token = graph.sim.issue(None);
+        replace_file(&dir.path().join("token"), &token);
+        replace_file(&dir.path().join("key"), KEY);
+        let address = address.replace("DIR", &dir.path().display().to_string());
+        let config = settings(&graph, "file = \"token\"", more);
+        let config = config.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{address}\""));
+        let sidecar = Sidecar::start(dir.path(), &config).await;
+        sidecar.wait_until_uses(&graph, &token).await;
+        Self { dir, graph, sidecar }
+    }
+
+    fn send(&self, request: &str, headers: &str) -> Answer {
+        match UnixStream::connect(self.dir.path().join(SOCKET)) {
+            Ok(stream) => exchange(stream, request, headers, ""),
+            Err(_) => send(self.address(), request, headers, ""),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.sidecar.admin
+    }
+}
+
+/// Runs a command line as a person who pastes it does, and returns the last line of its output, which is the status.
+fn paste(line: &str, input: &str, dir: &Path) -> String {
+    let line = line.replacen("curl ", "curl -sS -w '\\n%{http_code}' ", 1);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &line])
+        .env("GRAPHWARD_ADMIN_KEY", KEY)
+        .current_dir(dir);
+    let piped = shell
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{line}: {stderr}");
+    stdout.lines().last().unwrap_or_default().to_owned()
 }
 
 fn status(address: SocketAddr, headers: &str) -> Answer {
@@ -69,7 +137,7 @@ async fn a_key_opens_a_listener_that_other_machines_reach_and_only_the_key() {
                 "{}",
                 answer.head
             );
-            let line = "-H \"Authorization: Bearer $KEY\"";
+            let line = "-H \"Authorization: Bearer $GRAPHWARD_ADMIN_KEY\"";
             assert!(answer.message().contains(line), "{}", answer.text);
             assert!(
                 !answer.text.contains(KEY) && !answer.text.contains(NEW_KEY),
@@ -123,9 +191,9 @@ async fn a_command_proves_itself_with_the_key_of_its_configuration() {
     fs::write(dir.path().join("running.toml"), running).unwrap();
     let mut command = graphward_command(dir.path(), &["token", "set", "--config", "running.toml"]);
     let mut child = command
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(second.as_bytes()).unwrap();
@@ -175,12 +243,7 @@ async fn changes_are_switched_off_and_a_short_key_fails_the_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_through_a_rebound_name_or_from_another_page_is_refused_with_the_line_that_works() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    let token = graph.sim.issue(None);
-    replace_file(&dir.path().join("token"), &token);
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
-    sidecar.wait_until_uses(&graph, &token).await;
+    let listener = Listener::start().await;
     for headers in [
         "Host: rebound.example\r\n",
         "Host: localhost.evil.example:9080\r\n",
@@ -188,9 +251,9 @@ async fn a_look_through_a_rebound_name_or_from_another_page_is_refused_with_the_
         "Host: localhost\r\nOrigin: null\r\n",
         "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
     ] {
-        let answer = status(sidecar.admin, headers);
+        let answer = status(listener.address(), headers);
         assert_eq!(answer.status, 403, "{headers}: {}", answer.text);
-        let line = format!("curl http://{}/admin/token-status", sidecar.admin);
+        let line = format!("curl 'http://{}/admin/token-status'", listener.address());
         assert!(answer.message().ends_with(&line), "{headers}: {}", answer.text);
         assert!(
             !answer.text.contains("fingerprint") && !answer.text.contains("evil"),
@@ -198,60 +261,73 @@ async fn a_look_through_a_rebound_name_or_from_another_page_is_refused_with_the_
             answer.text
         );
     }
-    let refused = send(sidecar.admin, "PUT /admin/token", "Host: localhost\r\n", "");
+    let refused = send(listener.address(), "PUT /admin/token", "Host: localhost\r\n", "");
     let line = format!(
-        "curl -X PUT -H 'Graphward-Admin: yes' -d @body.json http://{}/admin/token",
-        sidecar.admin
+        "curl -X PUT -H 'Graphward-Admin: yes' -d @- 'http://{}/admin/token'",
+        listener.address()
     );
     assert!(refused.message().ends_with(&line), "{}", refused.text);
     assert_eq!(
-        status(sidecar.admin, "Host: localhost\r\nSec-Fetch-Site: same-origin\r\n").status,
+        status(listener.address(), "Host: localhost\r\nSec-Fetch-Site: same-origin\r\n").status,
         200
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_does_not_come_keeps_no_other_request_waiting() {
+async fn the_line_that_a_refusal_prints_works_when_it_is_pasted_and_runs_nothing_else() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    let token = graph.sim.issue(None);
-    replace_file(&dir.path().join("token"), &token);
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
-    sidecar.wait_until_uses(&graph, &token).await;
-    let head = format!("PUT /admin/token HTTP/1.1\r\n{LOCAL}Content-Length: 100\r\n\r\n{{");
-    let mut slow: Vec<_> = (0..20).map(|_| TcpStream::connect(sidecar.admin).unwrap()).collect();
-    for stream in &mut slow {
-        stream.write_all(head.as_bytes()).unwrap();
-    }
-    assert_eq!(status(sidecar.admin, LOCAL).status, 200);
-    for mut stream in slow {
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut start = [0; 12];
-        stream.read_exact(&mut start).unwrap();
-        assert_eq!(&start, b"HTTP/1.1 400");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_wait_for_events_leave_connections_to_the_probes() {
-    let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    let token = graph.sim.issue(None);
-    replace_file(&dir.path().join("token"), &token);
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
-    sidecar.wait_until_uses(&graph, &token).await;
-    let last = send(sidecar.admin, "GET /admin/events", LOCAL, "").json()["last"].clone();
-    let head = format!("GET /admin/events?after={last}&wait=30 HTTP/1.1\r\n{LOCAL}\r\n");
-    let mut waiting = Vec::new();
-    for _ in 0..300 {
-        let mut stream = TcpStream::connect(sidecar.admin).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        waiting.push(stream);
-    }
-    for path in ["/livez", "/readyz"] {
-        let answer = send(sidecar.admin, &format!("GET {path}"), LOCAL, "");
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+    let unix = format!("unix:DIR/{SOCKET}");
+    for (address, more) in [
+        ("127.0.0.1:0", ""),
+        ("[::1]:0", "[admin]\nkey = { file = \"key\" }\n"),
+        (&unix, ""),
+    ] {
+        let listener = Listener::start_at(address, more).await;
+        let second = listener.graph.sim.issue(None);
+        let named = "?tenant=default&force=yes";
+        for (request, body, status) in [
+            (
+                "GET /admin/tenants?search=def&limit=7&state=usable".to_owned(),
+                String::new(),
+                "200",
+            ),
+            (
+                "POST /admin/refresh-token?tenant=default".to_owned(),
+                String::new(),
+                "200",
+            ),
+            (format!("PUT /admin/token{named}"), document(&second), "200"),
+            // A shell would run what is in the name, and curl expand it.
+            (
+                "GET /admin/tenants?search=';touch$IFS'hit';'".to_owned(),
+                String::new(),
+                "200",
+            ),
+            (
+                "GET /admin/tenants?search=$(touch$IFS''hit)&after=[1-3]{a,b}".to_owned(),
+                String::new(),
+                "200",
+            ),
+            (
+                "DELETE /admin/tenants/%27%3btouch%20hit%3b%27".to_owned(),
+                String::new(),
+                "400",
+            ),
+        ] {
+            // A page of another origin, without the header, without the key: a refusal in any case.
+            let refused = listener.send(&request, "Host: localhost\r\nOrigin: https://evil.example\r\n");
+            assert!([401, 403].contains(&refused.status), "{request}: {}", refused.text);
+            let message = refused.message();
+            let line = format!("curl {}", message.split_once("curl ").unwrap().1);
+            assert!(!line.contains(KEY) && !line.contains(['{', '`']), "{line}");
+            assert_eq!(paste(&line, &body, listener.dir.path()), status, "{line}");
+        }
+        let misplaced = listener.send(
+            &format!("PUT /admin/token?access_token={second}"),
+            "Host: localhost\r\n",
+        );
+        assert!(!misplaced.text.contains(&second), "{}", misplaced.text);
+        assert!(!listener.dir.path().join("hit").exists());
+        assert_eq!(listener.graph.sim.violations(), []);
     }
 }

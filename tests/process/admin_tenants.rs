@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use fake_graph::{CodeRequest, TokenChange};
 use serde_json::{Value, json};
 
-use crate::admin_changes::{Answer, LOCAL, send};
+use crate::admin_changes::{Answer, LOCAL, document, send};
 use crate::support::{Client, Graph, Sidecar, fingerprint, settings, together, wait_until};
 use crate::tenants_from::support::{Service, assert_is, config, issue, me, refusal, wait_until_started};
 
@@ -53,9 +53,20 @@ async fn a_tenant_that_is_put_into_a_table_is_served_at_once_and_withdrawn_at_on
         200,
         "its ids were stored"
     );
+    // A token for other accounts replaces the one that is there only by force.
     let answer = put(&sidecar, "acme", &second);
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    let differences = "accounts: 106 (current: 106, 206); number: 106 (current: 106, 206)";
+    assert_eq!(answer.json()["error"]["differences"], differences);
+    assert_eq!(service.token_of("acme"), token);
+    let body = document(&second);
+    let answer = send(sidecar.admin, "PUT /admin/token?tenant=acme", LOCAL, &body);
+    assert_eq!(answer.json()["error"]["differences"], differences, "{}", answer.text);
+    let answer = put(&sidecar, "acme?force=yes", &second);
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_is(&me(&mut client, "acme").await, "acme-2");
+    let answer = put(&sidecar, "acme?tenant=acme&by=force", &second);
+    assert_eq!(answer.status, 400, "{}", answer.text);
 
     // What Graph says is no token changes nothing.
     let dead = issue(&service.graph, "dead", &[]);
@@ -325,4 +336,27 @@ async fn a_code_is_not_sent_if_its_token_could_not_be_stored() {
     let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
     let answer = sign_up(&sidecar, &body);
     assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_was_used_before_a_restart_is_not_sent_again() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    let code = code(&service.graph, "acme", &["206"], None);
+    let body = json!({ "code": code, "tenant": "acme" });
+    let (dir, sidecar) = service
+        .sidecar(&format!("{STATEMENTS}[state]\ndir = \"state\"\n"))
+        .await;
+    let answer = sign_up(&sidecar, &body);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    drop(sidecar);
+    let config = fs::read_to_string(dir.path().join("graphward.toml")).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    wait_until_started(&sidecar).await;
+    let answer = sign_up(&sidecar, &body);
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert!(answer.message().contains("was sent to Graph before"), "{}", answer.text);
+    assert_eq!(service.graph.sim.violations(), []);
+    sidecar.assert_reveals_none_of(&[&code]).await;
 }

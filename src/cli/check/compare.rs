@@ -103,10 +103,18 @@ pub(super) fn compare(current: &TokenFacts, candidate: &TokenFacts) -> Vec<Findi
     findings
 }
 
-/// Returns whether the operator has to force a token of which this was found: what works now may not work any more, or that is
-/// unknown because Graph could not be asked.
-pub(super) fn is_breaking(finding: &Finding) -> bool {
-    (finding.level == Level::Bad && finding.code != CANDIDATE_INVALID) || finding.code == NOT_COMPARED
+/// Decides whether a candidate of which this was found replaces the current token: returns what the operator should know; or what the
+/// operator has to force, because what works now may not work any more, or that is unknown.
+pub(super) fn decide(findings: &[Finding]) -> Result<String, String> {
+    let is_breaking = |it: &Finding| it.level == Level::Bad && it.code != CANDIDATE_INVALID || it.code == NOT_COMPARED;
+    let lines = |is_wanted: fn(&Finding) -> bool| -> String {
+        let wanted = findings.iter().filter(|it| is_wanted(it));
+        Vec::from_iter(wanted.map(|it| format!("{}: {}", it.topic, it.message))).join("; ")
+    };
+    match lines(is_breaking) {
+        breaking if breaking.is_empty() => Ok(lines(|it| it.level == Level::Warning)),
+        breaking => Err(breaking),
+    }
 }
 
 fn list(values: &BTreeSet<String>) -> String {

@@ -1,0 +1,112 @@
+//! The OAuth codes that were sent to Graph, so that none is sent a second time.
+//!
+//! # Why
+//!
+//! Graph grants a token for a code once, and may revoke it when the code comes a second time (RFC 6749, 4.1.2). A client may repeat its
+//! request after a restart. In the directory for state, each code has a file of its own, named by its hash: the file system
+//! creates it once, whichever process that shares the directory comes first.
+
+use std::collections::VecDeque;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::types::Fingerprint;
+
+/// The codes that were exchanged, or were to be.
+#[derive(Debug)]
+pub struct UsedCodes {
+    /// Those of this process.
+    own: Mutex<VecDeque<Fingerprint>>,
+    /// Has the codes from before a restart, and of other processes.
+    directory: Option<PathBuf>,
+}
+
+/// The most codes of this process that are remembered.
+const MAX_OWN: usize = 10_000;
+/// The time for which a file remembers a code. Codes live for ten minutes.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
+
+impl UsedCodes {
+    /// Remembers codes in the directory for state, if there is one.
+    #[must_use]
+    pub fn new(state_dir: Option<PathBuf>) -> Self {
+        Self {
+            own: Mutex::default(),
+            directory: state_dir.map(|state_dir| state_dir.join("used-codes")),
+        }
+    }
+
+    /// Notes that a code is used; `false` if it was before. Blocks.
+    pub(super) fn add(&self, code: Fingerprint, now: SystemTime) -> bool {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.contains(&code) {
+            return false;
+        }
+        own.truncate(MAX_OWN - 1);
+        own.push_front(code);
+        drop(own);
+        let Some(directory) = &self.directory else {
+            return true;
+        };
+        add_file(directory, code, now).unwrap_or_else(|error| {
+            let path = directory.display();
+            tracing::warn!(%error, %path, "a used OAuth code is not remembered across a restart; let graphward write there");
+            true
+        })
+    }
+}
+
+fn add_file(directory: &Path, code: Fingerprint, now: SystemTime) -> io::Result<bool> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    for file in fs::read_dir(directory)?.flatten() {
+        let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
+        if age > REMEMBERED_FOR {
+            fs::remove_file(file.path())?;
+        }
+    }
+    match File::create_new(directory.join(code.to_string())) {
+        Ok(file) => file.sync_all().map(|()| true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Clock, Secret};
+
+    fn code(text: &str) -> Fingerprint {
+        Secret::new(text).unwrap().fingerprint()
+    }
+
+    #[test]
+    fn a_code_is_used_once_by_all_processes_that_share_the_directory_and_forgotten_after_an_hour() {
+        let state = tempfile::tempdir().unwrap();
+        let process = || UsedCodes::new(Some(state.path().to_owned()));
+        let now = Clock::system().now();
+        let first = process();
+        assert!(first.add(code("one"), now) && first.add(code("two"), now));
+        assert!(!first.add(code("one"), now));
+        let next = process();
+        assert!(!next.add(code("one"), now) && next.add(code("three"), now));
+        let later = now + REMEMBERED_FOR + Duration::from_secs(60);
+        assert!(process().add(code("one"), later));
+        assert_eq!(fs::read_dir(state.path().join("used-codes")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_lets_codes_be_used_and_remembered_by_the_process() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for directory in [None, Some(file.path().to_owned())] {
+            let codes = UsedCodes::new(directory);
+            let now = Clock::system().now();
+            assert!(codes.add(code("one"), now));
+            assert!(!codes.add(code("one"), now));
+        }
+    }
+}
