@@ -5,6 +5,7 @@
 mod admin_access;
 mod admin_changes;
 mod admin_comparison;
+mod admin_load;
 mod admin_tenants;
 mod allowed_calls;
 mod audit;
