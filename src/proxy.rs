@@ -237,34 +237,34 @@ impl Proxy {
         let by_head_or_unnamed = by_head.tenant().unwrap_or(&tenants.unnamed);
         by_head_or_unnamed.admit(record)?;
         outbound.count_client_credentials(record.metrics());
-        let mut scrub_config = outbound.scrub_config(record.metrics());
-        if let Some(scrub_config) = &mut scrub_config {
-            // The body may name a tenant that has rules.
-            scrub_config.finds_calls = outbound.uses_tenant_credential()
-                && (by_head.needs_body || by_head.tenant().is_some_and(|tenant| tenant.allow.is_some()));
-            if by_head.needs_body {
-                scrub_config.must_search = Some(MustSearch::Tenant);
+        let mut received = {
+            let mut scrub_config = outbound.scrub_config(record.metrics());
+            if let Some(scrub_config) = &mut scrub_config {
+                // The body may name a tenant that has rules.
+                scrub_config.finds_calls = outbound.uses_tenant_credential()
+                    && (by_head.needs_body || by_head.tenant().is_some_and(|tenant| tenant.allow.is_some()));
+                if by_head.needs_body {
+                    scrub_config.must_search = Some(MustSearch::Tenant);
+                }
             }
+            buffer::receive(
+                incoming,
+                &tenants.settings.heal,
+                tenants.settings.idle_timeout,
+                by_head_or_unnamed.budgets(&self.budgets),
+                scrub_config,
+            )
         }
-        let mut received = buffer::receive(
-            incoming,
-            &tenants.settings.heal,
-            tenants.settings.idle_timeout,
-            by_head_or_unnamed.budgets(&self.budgets),
-            scrub_config,
-        )
         .await?;
         if let Some(signs) = signs {
             signs.add_body(&mut received);
         }
-        if by_head.needs_body && received.may_name_a_tenant() {
-            return Err(Refusal::Unsearchable);
-        }
-        let entry = tenants.route_with_body(&by_head, signs.as_deref());
+        let by_head = by_head.unless_unsearchable(&received)?;
+        let entry = tenants.route_with_body(by_head, signs.as_deref());
         let (entry, looked_up) = tenants.look_up_unlisted(entry, signs.as_deref(), &self.tenants)?;
         let looked_up = looked_up.await.transpose()?;
         let tenants = looked_up.as_ref().unwrap_or(tenants);
-        let entry = entry.map_or_else(|| tenants.route_with_body(&by_head, signs.as_deref()), Ok)?;
+        let entry = entry.map_or_else(|| tenants.route_with_body(by_head, signs.as_deref()), Ok)?;
         let tenant = entry.tenant.get();
         tenants.compare_rest(signs.as_deref(), &mut received)?;
         tenant.admit(record)?;

@@ -88,6 +88,21 @@ impl<'tenants> HeadRoute<'tenants> {
     pub(crate) fn tenant(&self) -> Option<&'tenants Tenant> {
         self.entry.filter(|_| self.admits).map(|entry| entry.tenant.get())
     }
+
+    /// The tenant, whether or not the process may use it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unsearchable`] if only the body can name one, and it is too large to be searched.
+    pub(crate) fn unless_unsearchable(
+        self,
+        received: &BufferedBody,
+    ) -> Result<Option<&'tenants Arc<Entry<LazyTenant>>>, Refusal> {
+        if self.needs_body && received.may_name_a_tenant() {
+            return Err(Refusal::Unsearchable);
+        }
+        Ok(self.entry)
+    }
 }
 
 // === impl Tenants ===
@@ -221,12 +236,12 @@ impl Tenants {
     /// [`Refusal::Route`]
     pub(crate) fn route_with_body<'tenants>(
         &'tenants self,
-        by_head: &HeadRoute<'tenants>,
+        by_head: Option<&'tenants Arc<Entry<LazyTenant>>>,
         signs: Option<&RequestSigns>,
     ) -> Result<&'tenants Arc<Entry<LazyTenant>>, Refusal> {
         let entry = match signs.filter(|signs| signs.has_body) {
             Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
-            None => by_head.entry.ok_or(RouteError::Unnamed),
+            None => by_head.ok_or(RouteError::Unnamed),
         };
         entry.map_err(Refusal::Route)
     }
