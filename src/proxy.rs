@@ -230,6 +230,10 @@ impl Proxy {
         record.target = Some(outbound.target.clone());
         let by_head = tenants.route_head(signs.as_deref(), record.peer_uid);
         let (by_head, looked_up) = tenants.look_up_unlisted(by_head, signs.as_deref(), &self.tenants)?;
+        if by_head.is_none() {
+            // Those that wait take no place from the tenants.
+            tenants.unnamed.admit(record)?;
+        }
         let looked_up = looked_up.await.transpose()?;
         let tenants = looked_up.as_ref().unwrap_or(tenants);
         let by_head = by_head.map_or_else(|| tenants.route_head(signs.as_deref(), record.peer_uid), Ok)?;

@@ -6,7 +6,6 @@
 //! not become those of no tenant: its messages would be sent with the token of the default one. An id that is taken out of a section
 //! that stays is another matter: the operator says that it is not the tenant's.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::BuildContext;
@@ -55,12 +54,15 @@ pub(super) fn build_tenants(
     let directory = directory.build();
     let unnamed = before.map(|before| &before.unnamed.telemetry);
     let is_named = |entry: &Arc<Entry<LazyTenant>>| entry.id != TenantId::default();
+    // Those of earlier configurations, too: what they name must not become a request of another tenant.
+    let mut headers = before.map(|before| before.headers.clone()).unwrap_or_default();
     let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
-    let reads_signs = header.is_some() || directory.entries().any(is_named);
+    headers.extend(header.filter(|header| !headers.contains(header)));
+    let reads_signs = !headers.is_empty() || directory.entries().any(is_named);
     let without_rows = Tenants {
         reads_signs: reads_signs || before.is_some_and(|before| before.reads_signs),
         directory,
-        header: header.or_else(|| before.and_then(|before| before.header.clone())),
+        headers,
         unnamed: Tenant {
             settings: Arc::clone(settings),
             tokens: TokenHandle::without_token(),
@@ -179,7 +181,7 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
     Tenants {
         settings: Arc::clone(&before.settings),
         directory: directory.build(),
-        header: before.header.clone(),
+        headers: before.headers.clone(),
         reads_signs: before.reads_signs,
         unnamed: before.unnamed.clone(),
         hidden,
@@ -191,21 +193,20 @@ pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<L
 
 /// Warns of the ids that have become those of two tenants.
 pub(super) fn warn_of_shared_objects(tenants: &Tenants, before: Option<&Tenants>) {
-    let known: BTreeSet<_> = before
-        .into_iter()
-        .flat_map(|before| before.directory.shared_objects())
-        .map(|(object_id, ..)| object_id)
-        .collect();
-    let shared = tenants.directory.shared_objects().iter();
-    let shared = shared.filter(|(object_id, ..)| !known.contains(object_id));
+    let is_known = |object_id| before.is_some_and(|before| before.directory.claimants().contains_key(object_id));
+    let shared = tenants.directory.claimants().iter();
     let new: Vec<_> = shared
-        .map(|(object_id, one, other)| format!("{object_id} of {one} and {other}"))
+        .filter(|(object_id, _)| !is_known(*object_id))
+        .map(|(object_id, claimants)| {
+            let names: Vec<_> = claimants.iter().take(2).map(TenantId::as_str).collect();
+            format!("{object_id} of {}", names.join(" and "))
+        })
         .collect();
     if !new.is_empty() {
         tracing::warn!(
             ids = new.get(..MAX_NAMES).unwrap_or(&new).join(", "),
             count = new.len(),
-            "two tenants have the same id, so it names neither: remove it from one of them"
+            "two tenants have the same id, so it names neither, and its requests need another sign: remove it from one of them"
         );
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::known_rows::ReadRow;
 use super::table_reader::TableReader;
 use super::tenant_look_ups::{LookUpReason, LookedUp};
-use crate::tenants::RowSource;
+use crate::proxy::LazyTenant;
+use crate::tenants::{Entry, RowSource, Standing};
 
 impl TableReader {
     /// Uses what a look-up found.
@@ -15,7 +16,7 @@ impl TableReader {
         let (name, reason) = (request.name.clone(), request.reason);
         let state = self.tenants.table_state();
         if row.is_ok() && state.failure.is_some() {
-            self.recovered.notify_one();
+            self.is_outdated.notify_one();
         }
         let result = match row {
             // It began before the tenant was removed.
@@ -23,6 +24,17 @@ impl TableReader {
             Ok(Some(row)) => {
                 if !state.is_listed {
                     self.close_idle(1);
+                }
+                let tenants = self.proxy.tenants.load();
+                let is_of_another =
+                    |owner: &Arc<Entry<LazyTenant>>| owner.id != row.id && owner.standing == Standing::Active;
+                if row
+                    .object_ids
+                    .iter()
+                    .any(|id| tenants.directory.owner_of(id).is_some_and(is_of_another))
+                {
+                    // Until then, both claim it, and its requests need another sign.
+                    self.is_outdated.notify_one();
                 }
                 let is_outdated = matches!(self.put(row, read_at), ReadRow::Outdated);
                 if is_outdated && reason == LookUpReason::Put {

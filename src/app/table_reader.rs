@@ -46,8 +46,8 @@ pub(super) struct TableReader {
     pub(super) look_ups: LookUps,
     pub(super) visits: TenantVisits,
     reports: TableReports,
-    /// Single rows can be read although the last read of the table failed.
-    pub(super) recovered: Arc<Notify>,
+    /// Single rows can be read although the last read of the table failed, or one of them has an id that another row had.
+    pub(super) is_outdated: Arc<Notify>,
     /// The tenants of the cache are in use.
     has_cached: bool,
     has_read: watch::Sender<bool>,
@@ -65,7 +65,7 @@ const RENEWALS: NonZeroU8 = NonZeroU8::new(4).unwrap();
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 /// The time to the next read after one that began before a token became known that it does not have.
 const OUTDATED_PAUSE: Duration = Duration::from_secs(2);
-/// The shortest time from a read that failed to the next one, if single rows can be read meanwhile.
+/// The shortest time from a read to the next one, if single rows show meanwhile that it failed or is outdated.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 // === impl TableReader ===
@@ -123,7 +123,7 @@ impl TableReader {
             cache,
             look_ups,
             visits,
-            recovered: Arc::default(),
+            is_outdated: Arc::default(),
             has_cached: false,
             has_read,
         }))
@@ -161,16 +161,16 @@ impl TableReader {
             let read_again_at = self.on_read(contents, read_at);
             // The answer to the operator, who may have given up.
             operator.take().map(|reply| reply.send(()).ok());
-            let recovered = Arc::clone(&self.recovered);
-            let recovered = async {
+            let is_outdated = Arc::clone(&self.is_outdated);
+            let is_outdated = async {
                 sleep(RECOVERY_PAUSE).await;
-                recovered.notified().await;
+                is_outdated.notified().await;
             };
             let read_again = OptionFuture::from(read_again_at.map(sleep_until));
             let changed = async {
                 tokio::select! {
                     () = table.changed() => None,
-                    () = recovered, if has_failed => None,
+                    () = is_outdated => None,
                     Some(()) = read_again => None,
                     Some(request) = requests.recv() => Some(request),
                 }

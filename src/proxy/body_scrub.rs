@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use crate::graph::scrub::{
     self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, ScrubRules, Scrubber,
 };
-use crate::graph::{Calls, ParameterCredential, TenantSigns};
+use crate::graph::{Calls, ParameterCredential, SignPolicy, TenantSigns};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::tenants::RouteError;
 
@@ -130,7 +130,10 @@ impl ScrubConfig<'_> {
             (Some(MustSearch::Tenant), Unsearched::TooLarge) => return Err(Refusal::Unsearchable),
             (Some(MustSearch::Batch | MustSearch::Tenant), Unsearched::NoMemory) => return Err(Refusal::MemoryInUse),
             (None, Unsearched::TooLarge) if self.finds_calls => return Err(Refusal::CallsUnsearched),
-            (None, Unsearched::NoMemory) if self.finds_calls => return Err(Refusal::MemoryInUse),
+            // It may name another tenant.
+            (None, Unsearched::NoMemory) if self.finds_calls || self.rules.signs == SignPolicy::Read => {
+                return Err(Refusal::MemoryInUse);
+            }
             (None, _) => {}
         }
         let reason = reason.label();

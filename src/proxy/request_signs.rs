@@ -25,32 +25,30 @@ pub(crate) struct RequestSigns {
     pub(crate) parameters: TenantSigns,
     /// Whether some of them stand in the body.
     pub(super) has_body: bool,
+    /// Whether there may be more in the rest of the body, which is still to arrive.
+    pub(super) is_partial: bool,
 }
 
 // === impl RequestSigns ===
 
 impl RequestSigns {
     /// Takes them out of the head of a request: what names a tenant and is not Graph's. `listener` is the tenant whose own listener
-    /// received it, and `header` the one that names a tenant.
+    /// received it, and `headers` are those that name a tenant.
     ///
     /// # Errors
     ///
     /// [`Refusal::MalformedRequest`] if nothing valid is left of the path behind its prefix.
-    pub(super) fn take(
-        head: &mut Parts,
-        listener: Option<&TenantId>,
-        header: Option<&HeaderName>,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn take(head: &mut Parts, listener: Option<&TenantId>, headers: &[HeaderName]) -> Result<Self, Refusal> {
         let mut signs = Self {
             listener: listener.cloned(),
             ..Self::default()
         };
-        if let Some(header) = header
-            && let http::header::Entry::Occupied(entry) = head.headers.entry(header)
-        {
-            let (_name, mut values) = entry.remove_entry_mult();
-            signs.header = values.next();
-            signs.further_headers = values.collect();
+        for header in headers {
+            if let http::header::Entry::Occupied(entry) = head.headers.entry(header) {
+                let (_name, mut values) = entry.remove_entry_mult();
+                signs.header = signs.header.or_else(|| values.next());
+                signs.further_headers.extend(values);
+            }
         }
         if let Some((name, uri)) = split_prefix(&head.uri)? {
             signs.prefix = Some(name);
@@ -64,6 +62,7 @@ impl RequestSigns {
         if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
             self.add_found(*in_body);
         }
+        self.is_partial = received.may_name_a_tenant();
     }
 
     /// Adds what was found in the body.

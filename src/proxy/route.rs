@@ -39,8 +39,8 @@ pub struct Tenants {
     pub settings: Arc<Settings>,
     /// The tenants.
     pub directory: Directory<LazyTenant>,
-    /// The header that names a tenant (`routing.header`).
-    pub header: Option<HeaderName>,
+    /// The headers that name a tenant: that of `routing.header`, and those of earlier configurations.
+    pub headers: Vec<HeaderName>,
     /// Whether the signs of requests are read: there is, or has been, a tenant besides that of requests without a sign. The
     /// requests of one that is gone must not become those of another.
     pub reads_signs: bool,
@@ -126,7 +126,7 @@ impl Tenants {
         if self.only().is_some() {
             return Ok(None);
         }
-        let signs = RequestSigns::take(head, listener, self.header.as_ref())?;
+        let signs = RequestSigns::take(head, listener, &self.headers)?;
         Ok(Some(Box::new(signs)))
     }
 
@@ -184,7 +184,8 @@ impl Tenants {
         }
     }
 
-    /// Returns the first read if a request with these signs waits for it: an id may be that of a tenant that has not been read.
+    /// Returns the first read if a request with these signs waits for it: an id, or one that is still to arrive, may be that of a
+    /// tenant that has not been read.
     fn awaited_read(&self, signs: &RequestSigns) -> Option<&watch::Receiver<bool>> {
         let first_read = self.first_read.as_ref();
         let first_read = first_read.filter(|_| self.settings.heal.mode != HealMode::Observe);
@@ -193,7 +194,7 @@ impl Tenants {
             // `me` is the owner of the token.
             id == "me" || owner.is_some_and(|owner| owner.standing == Standing::Active)
         };
-        first_read.filter(|_| !signs.parameters.object_ids.iter().all(|id| is_known(id)))
+        first_read.filter(|_| signs.is_partial || !signs.parameters.object_ids.iter().all(|id| is_known(id)))
     }
 
     /// Finds the tenant that the head names, or that of requests without a sign, for a process with this user id.

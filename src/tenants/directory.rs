@@ -15,11 +15,8 @@ pub struct Directory<T> {
     /// The tenant of requests without a sign.
     fallback: Option<Arc<Entry<T>>>,
     /// The ids that two tenants claim, with their names.
-    shared_objects: Vec<SharedObject>,
+    claimants: HashMap<Arc<str>, Vec<TenantId>>,
 }
-
-/// An id that two tenants claim, with their names.
-pub type SharedObject = (Arc<str>, TenantId, TenantId);
 
 /// A tenant.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ impl<T> Directory<T> {
                 by_name: HashMap::new(),
                 by_object: HashMap::new(),
                 fallback: None,
-                shared_objects: Vec::new(),
+                claimants: HashMap::new(),
             },
         }
     }
@@ -94,10 +91,10 @@ impl<T> Directory<T> {
         self.fallback.as_ref()
     }
 
-    /// The ids that two tenants claim, each with the names of the first two.
+    /// The ids that two or more tenants claim, with their names.
     #[must_use]
-    pub fn shared_objects(&self) -> &[SharedObject] {
-        &self.shared_objects
+    pub const fn claimants(&self) -> &HashMap<Arc<str>, Vec<TenantId>> {
+        &self.claimants
     }
 
     /// All tenants, in no order.
@@ -136,6 +133,11 @@ impl<T> DirectoryBuilder<T> {
             let owner = self.directory.by_object.entry(Arc::clone(object_id));
             let owner = owner.or_insert_with(|| Owner::One(Arc::clone(entry)));
             let Owner::One(other) = owner else {
+                if let Some(claimants) = self.directory.claimants.get_mut(object_id)
+                    && entry.standing == Standing::Active
+                {
+                    claimants.push(entry.id.clone());
+                }
                 continue;
             };
             match (other.standing, entry.standing) {
@@ -144,8 +146,8 @@ impl<T> DirectoryBuilder<T> {
                 (Standing::Active | Standing::Inactive, Standing::Inactive) => {}
                 (Standing::Inactive, Standing::Active) => *owner = Owner::One(Arc::clone(entry)),
                 (Standing::Active, Standing::Active) => {
-                    let claim = (Arc::clone(object_id), other.id.clone(), entry.id.clone());
-                    self.directory.shared_objects.push(claim);
+                    let claimants = vec![other.id.clone(), entry.id.clone()];
+                    self.directory.claimants.insert(Arc::clone(object_id), claimants);
                     *owner = Owner::Disputed;
                 }
             }
@@ -184,10 +186,11 @@ mod tests {
         builder.add(entry("shop", &["2", "3"])).unwrap();
         builder.add(entry("third", &["2"])).unwrap();
         let directory = builder.build();
-        let [(object, first, second)] = directory.shared_objects() else {
+        let [(object, claimants)] = *directory.claimants().iter().collect::<Vec<_>>() else {
             panic!("{directory:?}");
         };
-        assert_eq!((&**object, first.as_str(), second.as_str()), ("2", "acme", "shop"));
+        let names: Vec<_> = claimants.iter().map(TenantId::as_str).collect();
+        assert_eq!((&**object, &*names), ("2", &["acme", "shop", "third"][..]));
         let owner = |id| directory.owner_of(id).map(|entry| entry.id.as_str());
         assert_eq!(
             (owner("1"), owner("2"), owner("3"), owner("4")),
@@ -209,7 +212,7 @@ mod tests {
                 .into_iter()
                 .for_each(|at| builder.add(Arc::clone(&entries[at])).unwrap());
             let directory = builder.build();
-            assert!(directory.shared_objects().is_empty(), "{order:?}");
+            assert!(directory.claimants().is_empty(), "{order:?}");
             let owner = |id| directory.owner_of(id).unwrap();
             assert_eq!(owner("1").id.as_str(), "shop", "{order:?}");
             assert_eq!(owner("2").standing, Standing::Inactive, "{order:?}");
@@ -235,7 +238,7 @@ mod tests {
         assert_eq!(owner("gone"), Some(("gone", Standing::Inactive)));
         assert_eq!(name("acme"), Some(("acme", Standing::Active)));
         assert_eq!(name("gone"), Some(("gone", Standing::Inactive)));
-        assert!(directory.shared_objects().is_empty());
+        assert!(directory.claimants().is_empty());
     }
 
     #[test]

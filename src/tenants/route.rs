@@ -82,8 +82,9 @@ fn second_place(first: SignKind, second: SignKind) -> String {
     }
 }
 
-/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. The result does not depend on the order of
-/// the signs.
+/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. One that several tenants claim names none of
+/// them, but the tenant must be among them: it may be any of these, and it is not that of requests without a sign. The result does not
+/// depend on the order of the signs.
 ///
 /// # Errors
 ///
@@ -93,13 +94,17 @@ pub fn route<'directory, 'request, T>(
     signs: impl Iterator<Item = Sign<'request>>,
 ) -> Result<Route<'directory, T>, RouteError> {
     let mut unknown: Option<Sign<'request>> = None;
-    let mut named = None;
+    let mut named: Option<&Arc<Entry<T>>> = None;
+    let mut claimed = Vec::new();
     // By their names, and of two signs of a tenant that whose kind comes first.
     let mut first: Option<(&TenantId, SignKind)> = None;
     let mut last: Option<(&TenantId, Reverse<SignKind>)> = None;
     signs.for_each(|sign| {
         let found = match sign.kind {
-            SignKind::Object => directory.owner_of(sign.value),
+            SignKind::Object => {
+                claimed.extend(directory.claimants().get(sign.value));
+                directory.owner_of(sign.value)
+            }
             SignKind::Listener | SignKind::Prefix | SignKind::Header | SignKind::TokenSlot => {
                 let found = directory.find(sign.value);
                 if found.is_none() {
@@ -132,7 +137,17 @@ pub fn route<'directory, 'request, T>(
             second: (second_kind, second.clone()),
         });
     }
-    let entry = named.or_else(|| directory.fallback()).ok_or(RouteError::Unnamed)?;
+    if let (Some(entry), Some((_, kind))) = (named, first) {
+        let foreign = claimed.iter().filter(|claimants| !claimants.contains(&entry.id));
+        if let Some(claimant) = foreign.flat_map(|claimants| claimants.iter()).min() {
+            return Err(RouteError::Disagreement {
+                first: (kind, entry.id.clone()),
+                second: (SignKind::Object, claimant.clone()),
+            });
+        }
+    }
+    let fallback = directory.fallback().filter(|_| claimed.is_empty());
+    let entry = named.or(fallback).ok_or(RouteError::Unnamed)?;
     match entry.standing {
         Standing::Active => Ok(Route {
             entry,

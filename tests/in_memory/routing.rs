@@ -50,19 +50,25 @@ const UNNAMED: (u16, i64) = (400, 990_024);
 
 /// What a set of signs means, in which numbers are ids.
 fn outcome_of(signs: impl Iterator<Item = &'static str>, default: Option<&'static str>) -> Outcome {
-    let mut tenants = BTreeSet::new();
+    let (mut tenants, mut is_claimed) = (BTreeSet::new(), false);
     for sign in signs.filter(|sign| !["", "me"].contains(sign)) {
         match sign {
             "1001" | "1002" | "acme" => tenants.insert("acme"),
             "2001" | "shop" => tenants.insert("shop"),
             "4001" | "gone" => tenants.insert("gone"),
             "default" if default.is_some() => tenants.insert("default"),
+            // Both claim it: it names neither, and no other one may use it.
+            "9001" => {
+                is_claimed = true;
+                false
+            }
             id if is_id(id) => false,
             _unknown => return Err((404, 990_025)),
         };
     }
     match *tenants.into_iter().collect::<Vec<_>>() {
-        [] => default.ok_or(UNNAMED),
+        [] => default.filter(|_| !is_claimed).ok_or(UNNAMED),
+        ["default" | "gone"] if is_claimed => Err((403, 990_027)),
         ["acme"] => Ok(ACME_TOKEN),
         ["shop"] => Ok(SHOP_TOKEN),
         ["default"] => Ok(FIRST_TOKEN),
@@ -152,7 +158,9 @@ async fn signs_in_all_places_lead_to_one_tenant_or_a_refusal_in_any_order() {
     let proxy = start(TestProxyBuilder::new()).await;
     let outcomes = try_requests(&proxy, Some(FIRST_TOKEN)).await;
     let tokens = [ACME_TOKEN, FIRST_TOKEN, SHOP_TOKEN].map(Ok);
-    assert_eq!(outcomes, tokens.into_iter().chain(REFUSALS).collect());
+    // An id that two tenants claim is not that of the default one.
+    let expected = tokens.into_iter().chain(REFUSALS).chain([Err(UNNAMED)]);
+    assert_eq!(outcomes, expected.collect());
     proxy.shutdown().await;
 }
 

@@ -1,5 +1,6 @@
 //! One of several tenants takes as much of what all have together as it leaves free.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -177,4 +178,30 @@ async fn requests_whose_tenant_is_not_known_yet_leave_a_place_for_others() {
     assert_eq!(upload(&proxy, "well").await.status, 200);
     drop(storm);
     proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_the_first_read_of_the_table_leave_places_to_a_tenant_that_is_known() {
+    let table = ScriptedTable::default();
+    table.set("well", TABLE_TOKEN, &["222"]);
+    table.delay_list(Duration::from_secs(3_600));
+    let builder = builder(TABLE).with_table(table).with_max_inflight(10);
+    // So the start does not wait for the table.
+    let proxy = builder.with_source_delay(Duration::from_millis(1)).start().await;
+    proxy.graph.accept(TABLE_TOKEN);
+    let well = async || {
+        let request = with(get("/v25.0/me"), &[("x-tenant-id", "well")]);
+        proxy.app.fetch(request).await.status
+    };
+    assert_eq!(well().await, 200);
+    let waiting = join_all((0..12).map(|_number| proxy.app.get("/v25.0/4242")));
+    let known = async {
+        sleep(Duration::from_secs(1)).await;
+        well().await
+    };
+    let (refused, known) = tokio::join!(waiting, known);
+    assert_eq!(known, 200);
+    let codes: BTreeSet<_> = refused.iter().map(TestResponse::code).collect();
+    assert_eq!(codes, [990_002, 990_003].into());
+    proxy.close().await;
 }

@@ -4,8 +4,10 @@ use bytes::Bytes;
 
 use crate::body_credentials::{STALE, form, json, removed_credentials};
 use crate::request_bodies::MIB;
+use crate::routing;
 use crate::support::{
-    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, RecordedRequest, TestBody, TestProxy, chunked, request, sized, with,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, RecordedRequest, TestBody, TestProxy, TestProxyBuilder, chunked, request,
+    sized, with,
 };
 
 /// How many bodies were forwarded without a search.
@@ -99,4 +101,22 @@ async fn a_batch_that_cannot_be_searched_is_refused() {
         assert_eq!(proxy.graph.attempts(), 0);
         proxy.shutdown().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_several_tenants_a_body_without_memory_left_may_be_anothers_and_is_refused_for_now() {
+    let proxy = routing::start(TestProxyBuilder::new().with(|config| {
+        config.heal.body_memory = 1_000;
+        config.heal.memory_total = 4_000;
+    }))
+    .await;
+    let body = format!(r#"{{"a":"{}","phone_number_id":"2001"}}"#, "x".repeat(5_000));
+    let headers = [("content-type", "application/json"), ("x-tenant-id", "acme")];
+    let refused = proxy
+        .app
+        .fetch(with(request("POST", "/v25.0/me/feed", sized(body)), &headers))
+        .await;
+    assert_eq!((refused.status, refused.code()), (503, 990_002), "{refused:?}");
+    assert_eq!(proxy.graph.attempts(), 0);
+    proxy.shutdown().await;
 }

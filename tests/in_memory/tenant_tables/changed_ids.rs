@@ -110,3 +110,30 @@ async fn a_request_that_is_held_when_its_tenant_gets_one_more_id_is_healed() {
     assert_eq!((held.status, later.status), (200, 200), "{held:?} {later:?}");
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_a_look_up_finds_in_another_row_is_no_other_tenants_and_soon_that_of_the_new_one() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_by_id(&proxy, "111", ACME_TOKEN).await;
+    table.set("acme", ACME_TOKEN, &["1110"]);
+    table.set("moved", NEW_TOKEN, &["111"]);
+    proxy.graph.accept(NEW_TOKEN);
+    table.delay_list(Duration::from_secs(3));
+    sleep(Duration::from_secs(2)).await;
+    // Nothing was announced: the row is looked up, and the list still has the id in two rows.
+    assert_sent_with(&proxy, "moved", NEW_TOKEN).await;
+    let by_id = proxy.app.get("/v25.0/111/message_templates").await;
+    assert_eq!((by_id.status, by_id.code()), (400, 990_024), "{by_id:?}");
+    let mixed_up = get("/v25.0/111/message_templates");
+    let mixed_up = proxy.app.fetch(with(mixed_up, &[("x-tenant-id", "shop")])).await;
+    assert_eq!(mixed_up.code(), 990_027, "{mixed_up:?}");
+    let named = get("/v25.0/111/message_templates");
+    let named = proxy.app.fetch(with(named, &[("x-tenant-id", "moved")])).await;
+    assert_eq!(named.status, 200, "{named:?}");
+    proxy.graph.last_request().assert_bearer(NEW_TOKEN);
+    sleep(Duration::from_secs(5)).await;
+    assert_sent_by_id(&proxy, "111", NEW_TOKEN).await;
+    assert_sent_by_id(&proxy, "1110", ACME_TOKEN).await;
+    proxy.shutdown().await;
+}

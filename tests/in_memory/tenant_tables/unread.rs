@@ -188,3 +188,23 @@ async fn no_request_waits_for_a_place_without_ids_or_if_requests_are_only_observ
     assert_sent_at_once(&proxy, with(message(), &own), FIRST_TOKEN).await;
     proxy.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_form_that_streams_waits_for_the_first_read_because_ids_may_follow() {
+    let part =
+        |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let form = part("file\"; filename=\"a", &"x".repeat(100_000)) + &part("id", "222") + "--b--\r\n";
+    let table = table();
+    table.delay_list(SLOW);
+    let proxy = builder(&table).with_small_limits().start().await;
+    proxy.graph.accept(ACME_TOKEN);
+    let headers = [
+        ("content-type", "multipart/form-data; boundary=b"),
+        ("x-tenant-id", "acme"),
+    ];
+    let request = with(request("POST", "/v25.0/111/media", sized(form)), &headers);
+    let (refused, _took) = timed(&proxy, request).await;
+    assert_eq!((refused.status, refused.code()), (403, 990_027), "{refused:?}");
+    assert!(proxy.graph.accepted().is_empty());
+    proxy.close().await;
+}

@@ -97,3 +97,29 @@ async fn the_requests_of_a_tenant_that_is_gone_do_not_become_those_of_the_defaul
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_a_reload_renames_names_its_tenant_as_before() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    for (name, phone) in [("acme", "101"), ("Shop@eu", "201"), ("default", "301")] {
+        issue(&graph, dir.path(), name, phone);
+    }
+    let before = config(&graph, dir.path(), "[token]\nsource = { file = \"default\" }\n");
+    let after = before.replace("X-Tenant-Id", "X-Organization");
+    assert_ne!(before, after);
+    let sidecar = Sidecar::start(dir.path(), &before).await;
+    let me = async |headers: &[(&str, &str)]| send(&sidecar, "GET", "/v26.0/me", headers, "").await;
+    assert_eq!(name(&me(&[("x-tenant-id", "acme")]).await), "acme");
+    assert_eq!(name(&me(&[("x-organization", "acme")]).await), "default");
+    reload(&sidecar, dir.path(), &after);
+    let organization = [("x-organization", "acme")];
+    wait_until("the new header counts", async || {
+        name(&me(&organization).await) == "acme"
+    })
+    .await;
+    assert_eq!(name(&me(&[("x-tenant-id", "acme")]).await), "acme");
+    let both = [("x-organization", "acme"), ("x-tenant-id", "Shop@eu")];
+    assert_eq!(code(&me(&both).await).1, 990_027);
+}
