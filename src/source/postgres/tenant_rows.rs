@@ -118,7 +118,8 @@ impl PostgresRows {
             source: &self.endpoint.display_name,
             encoding: &self.encoding,
         };
-        Ok(decoder.decode(&rows)?.rows.into_iter().next())
+        // The collation of the column may take other names for this one.
+        Ok(decoder.decode(&rows)?.rows.into_iter().find(|row| row.id == *tenant))
     }
 
     async fn acquire_lock(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {

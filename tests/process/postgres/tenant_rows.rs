@@ -57,6 +57,20 @@ async fn single_rows_are_read_over_one_connection() {
 }
 
 #[tokio::test]
+async fn a_column_that_ignores_case_leads_to_no_row_of_another_name() {
+    let database = Database::with(TABLE);
+    database.psql(
+        "CREATE COLLATION ignoring_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         ALTER TABLE tenant_whatsapp_config ALTER COLUMN tenant_id TYPE text COLLATE ignoring_case",
+    );
+    let found = database.psql("SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = 'ACME'");
+    assert_eq!(found, "EAAGacme", "the database takes it for the same name");
+    let rows = open(&database, settings(QUERY)).rows();
+    assert!(read_row(&*rows, "ACME").await.is_none());
+    assert_eq!(text(&read_row(&*rows, "acme").await.unwrap()), "EAAGacme");
+}
+
+#[tokio::test]
 async fn replicas_renew_different_rows_side_by_side_and_skip_those_of_the_others() {
     let database = Database::with(TABLE);
     let one_renewal = || PostgresTableSettings {
