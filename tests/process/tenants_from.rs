@@ -2,6 +2,7 @@
 
 mod changes;
 mod connections;
+mod ends;
 mod outages;
 mod places;
 mod replicas;
