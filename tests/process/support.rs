@@ -23,7 +23,9 @@ pub(crate) use graph::{Graph, fingerprint};
 #[cfg(feature = "fake")]
 pub(crate) use serve_process::ServeProcess;
 pub(crate) use shell::{Shell, block};
-pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, network_settings, sample, settings};
+pub(crate) use sidecar::{
+    APP_SECRET, Sidecar, exchange_config, graphward_command, network_settings, sample, settings, tls_settings,
+};
 pub(crate) use terminal::terminal;
 pub(crate) use unseen::Unseen;
 

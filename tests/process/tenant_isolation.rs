@@ -13,13 +13,13 @@ use std::sync::atomic::Ordering;
 
 use answer::{PLACES, Tally};
 use call::Call;
-use connections::{Connections, Doors, socket, tls_settings};
+use connections::{Connections, Doors, socket};
 use fastrand::Rng;
 use futures_util::future::{Either, join, join_all, select};
 use progress::{CLIENTS, Progress};
 use tokens::{DEAD, Place, TENANTS, Tokens, name, phone};
 
-use crate::support::{Graph, Sidecar, fact, together};
+use crate::support::{Graph, Sidecar, fact, tls_settings, together};
 use crate::tenants_from::support::{Service, app_config};
 
 /// The number of requests; `tests/run soak` sets a larger one.

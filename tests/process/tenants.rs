@@ -3,6 +3,7 @@
 mod allow;
 mod exchanged;
 mod removed;
+mod tunnels;
 mod uploads;
 
 use std::path::Path;

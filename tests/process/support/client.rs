@@ -50,9 +50,21 @@ impl Client {
 
     /// Connects to Graph through CONNECT, with TLS in the tunnel; the certificate has to be of this CA.
     pub(crate) async fn connect_through(proxy: SocketAddr, ca: &Path) -> io::Result<Self> {
-        const HOST: &str = "graph.facebook.com";
-        let mut stream = TcpStream::connect(proxy).await?;
+        let stream = TcpStream::connect(proxy).await?;
         stream.set_nodelay(true)?;
+        Self::tunnel_over(stream, ca).await
+    }
+
+    /// The same through a Unix socket.
+    pub(crate) async fn connect_through_socket(path: &Path, ca: &Path) -> io::Result<Self> {
+        Self::tunnel_over(UnixStream::connect(path).await?, ca).await
+    }
+
+    async fn tunnel_over(
+        mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        ca: &Path,
+    ) -> io::Result<Self> {
+        const HOST: &str = "graph.facebook.com";
         let head = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut answer = Vec::new();

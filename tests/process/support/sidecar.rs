@@ -60,6 +60,14 @@ pub(crate) fn exchange_config(dir: &Path) -> String {
     format!("renew = {{ exchange = {{}} }}\n{app}")
 }
 
+/// Creates a certificate in a folder; returns the settings with it.
+pub(crate) fn tls_settings(dir: &Path) -> String {
+    let made = graphward_command(dir, &["ca", "--out", "pki"]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let pki = dir.join("pki").display().to_string();
+    format!("[listen.tls]\ncert = \"{pki}/cert.pem\"\nkey = \"{pki}/key.pem\"\n")
+}
+
 impl Sidecar {
     /// Starts it and waits until it listens.
     pub(crate) async fn start(dir: &Path, settings: &str) -> Self {

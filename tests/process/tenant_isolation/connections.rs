@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use http::Request;
 
 use super::tokens::name;
-use crate::support::{Body, Client, Sidecar, TestResponse, graphward_command};
+use crate::support::{Body, Client, Sidecar, TestResponse};
 
 /// Where a sidecar listens.
 pub(super) struct Doors {
@@ -32,14 +32,6 @@ pub(super) struct Connections<'a> {
     doors: &'a Doors,
     direct: Client,
     tunnel: Option<Client>,
-}
-
-/// Creates a certificate in a folder; returns the settings with it.
-pub(super) fn tls_settings(dir: &Path) -> String {
-    let made = graphward_command(dir, &["ca", "--out", "pki"]).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let pki = dir.join("pki").display().to_string();
-    format!("[listen.tls]\ncert = \"{pki}/cert.pem\"\nkey = \"{pki}/key.pem\"\n")
 }
 
 /// The path of a tenant's own socket.

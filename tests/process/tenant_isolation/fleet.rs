@@ -15,11 +15,11 @@ use tokio::task::block_in_place;
 
 use super::answer::Tally;
 use super::call::Call;
-use super::connections::{Connections, Doors, tls_settings};
+use super::connections::{Connections, Doors};
 use super::tokens::{DEAD, Place, TENANTS, Tokens};
 use super::{HEAL, LINKS};
 use crate::postgres::server::{Database, Server};
-use crate::support::{Client, Graph, Sidecar, wait_until};
+use crate::support::{Client, Graph, Sidecar, tls_settings, wait_until};
 use crate::tenants_from::support::{NOTIFY, Service, TABLE, config, table_settings, wait_until_started};
 
 /// The two tenants whose rows exchange everything but their names. Requests name them by id.
