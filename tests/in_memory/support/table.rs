@@ -74,9 +74,9 @@ impl ScriptedTable {
         *lock(&self.0.faults) = faults.iter().map(|fault| (*fault).to_owned()).collect();
     }
 
-    /// Adds a row without a usable token.
+    /// Adds a row whose token cannot be decrypted.
     pub(crate) fn set_faulty(&self, tenant: &str, message: &str) {
-        let error = ObtainError::permanent("wrong_key", message);
+        let error = ObtainError::permanent("fernet_wrong_key", message);
         self.insert(tenant, Err(Arc::new(error)), &[]);
     }
 

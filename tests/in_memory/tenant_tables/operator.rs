@@ -15,11 +15,8 @@ async fn the_operator_sees_counts_and_the_tenants_that_cannot_be_used() {
     assert_eq!(ready.status, 200);
     let state: serde_json::Value = serde_json::from_str(ready.text()).unwrap();
     assert_eq!(state["tenant_count"], 34);
-    assert_eq!(
-        (&state["tokens"]["usable"], &state["tokens"]["dead"]),
-        (&33.into(), &1.into()),
-        "{state}"
-    );
+    let counts = ["usable", "dead", "undecryptable"].map(|name| state["tokens"][name].as_u64().unwrap());
+    assert_eq!(counts, [33, 0, 1], "{state}");
     let listed = state["tenants"].as_object().unwrap();
     assert_eq!(listed.keys().collect::<Vec<_>>(), ["bad"]);
     assert!(
@@ -27,6 +24,7 @@ async fn the_operator_sees_counts_and_the_tenants_that_cannot_be_used() {
         "{state}"
     );
     assert_eq!(proxy.metric(r#"graphward_tokens{state="usable"}"#).await, 33);
+    assert_eq!(proxy.metric(r#"graphward_tokens{state="undecryptable"}"#).await, 1);
     table.remove("acme");
     table.announce();
     sleep(Duration::from_secs(3)).await;

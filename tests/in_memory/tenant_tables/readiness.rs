@@ -63,6 +63,7 @@ async fn any_needs_one_usable_token_and_all_needs_that_of_each_tenant_that_is_no
     table.announce();
     sleep(Duration::from_secs(1)).await;
     assert_readiness(&all, 503).await;
+    assert_eq!(all.metric(r#"graphward_tokens{state="undecryptable"}"#).await, 1);
     all.shutdown().await;
 }
 

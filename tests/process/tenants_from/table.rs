@@ -1,9 +1,11 @@
 //! One process and the table.
 
+use graphward::source::Fernet;
+use graphward::types::Secret;
 use http::Request;
 
 use super::support::{Service, assert_is, insertion, issue, me, refusal, seal};
-use crate::support::{Body, Client, fingerprint, together, wait_until};
+use crate::support::{Body, Client, Sidecar, fingerprint, sample, together, wait_until};
 
 /// Statements that the trigger does not announce.
 const UNANNOUNCED: &str = "SET session_replication_role = replica;";
@@ -126,8 +128,10 @@ async fn a_corrupted_token_is_the_trouble_of_its_tenant_alone() {
     assert_eq!(refusal(&response), (503, 990_003), "{}", response.json());
     assert_eq!(response.json()["error"]["is_transient"], false);
     assert_is(&me(&mut client, "shop").await, "shop");
+    assert_eq!(token_counts(&sidecar).await, [1, 1, 0]);
     service.set("acme", &format!("access_token = '{sealed}'"));
     wait_until("it is used", async || me(&mut client, "acme").await.status == 200).await;
+    assert_eq!(token_counts(&sidecar).await, [0, 2, 0]);
 
     // The token in memory is good, so a row that is corrupted later ends nothing.
     service.set("acme", &corrupted);
@@ -142,6 +146,30 @@ async fn a_corrupted_token_is_the_trouble_of_its_tenant_alone() {
     .await;
     assert_is(&me(&mut client, "acme").await, "acme");
     assert_is(&me(&mut client, "shop").await, "shop");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_no_key_decrypts_are_counted_before_and_after_their_tenants_are_used() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    for (tenant, phone, account) in [("acme", "106", "206"), ("other", "108", "208")] {
+        service.insert(tenant, phone, account);
+        let other_key = Fernet::new(vec![Fernet::generate().unwrap()]).unwrap();
+        let sealed = other_key.encrypt(&Secret::new("EAAGsealed0elsewhere").unwrap());
+        service.set(tenant, &format!("access_token = '{sealed}'"));
+    }
+    let (_dir, sidecar) = service.sidecar("").await;
+    assert_eq!(token_counts(&sidecar).await, [2, 1, 0], "no request was sent");
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(refusal(&me(&mut client, "acme").await), (503, 990_003));
+    assert_eq!(token_counts(&sidecar).await, [2, 1, 0]);
+}
+
+/// The numbers of tokens that no key decrypts, that are usable, and that are dead.
+async fn token_counts(sidecar: &Sidecar) -> [u64; 3] {
+    let metrics = sidecar.metrics().await;
+    ["undecryptable", "usable", "dead"].map(|state| sample(&metrics, &format!("graphward_tokens{{state=\"{state}\"}}")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
