@@ -19,7 +19,8 @@ use graphward::net::Stage;
 use tokio::time::sleep;
 
 use crate::support::{
-    FIRST_TOKEN, LogCapture, ScriptedTable, TestProxy, TestProxyBuilder, TestResponse, get, request, sized, with,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, ScriptedTable, TestProxy, TestProxyBuilder, TestResponse, get, request,
+    sized, with,
 };
 
 const ACME_TOKEN: &str = "EAAacme0token0of0the0tests";
@@ -43,7 +44,11 @@ async fn start(table: &ScriptedTable) -> TestProxy {
 }
 
 fn builder(table: &ScriptedTable) -> TestProxyBuilder {
-    TestProxyBuilder::new()
+    with_table(TestProxyBuilder::new(), table)
+}
+
+fn with_table(builder: TestProxyBuilder, table: &ScriptedTable) -> TestProxyBuilder {
+    builder
         .with(|config| config.routing.header = Some("x-tenant-id".to_owned()))
         .with_table(table.clone())
 }
@@ -82,6 +87,25 @@ async fn each_tenant_is_sent_with_its_token_by_name_and_by_id_and_the_default_st
         "nothing is asked on the path"
     );
     proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_tenants_share_one_connection_to_graph() {
+    for protocols in PROTOCOL_PAIRS {
+        let table = table();
+        let proxy = with_table(TestProxyBuilder::over(protocols), &table).start().await;
+        for token in [ACME_TOKEN, SHOP_TOKEN] {
+            proxy.graph.accept(token);
+        }
+        for _ in 0..3 {
+            assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+            assert_sent_with(&proxy, "shop", SHOP_TOKEN).await;
+            assert_eq!(proxy.app.get("/me").await.status, 200);
+            proxy.graph.last_request().assert_bearer(FIRST_TOKEN);
+        }
+        assert_eq!(proxy.graph.connections(), 1, "{protocols:?}");
+        proxy.shutdown().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
