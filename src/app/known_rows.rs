@@ -70,7 +70,7 @@ impl KnownRows {
                 "the row of {} names the app {app}, which is neither that of [app] nor of one of [tenants]; add it",
                 row.id
             );
-            row.token = Err(Arc::new(ObtainError::permanent("unknown_app", message)));
+            row.token = Err(Arc::new(ObtainError::permanent(TenantRow::UNKNOWN_APP, message)));
         }
     }
 
@@ -93,8 +93,10 @@ impl KnownRows {
             return ReadRow::New(self.insert(RowCell::new(row, read_at)));
         };
         let cell = Arc::clone(&known.cell);
+        // A reload may have added its app.
+        let keeps_app = |before: &TenantRow| before.app == row.app && before.has_unknown_app() == row.has_unknown_app();
         match &*cell.row() {
-            Some(before) if before.app == row.app && before.object_ids == row.object_ids => {
+            Some(before) if keeps_app(before) && before.object_ids == row.object_ids => {
                 match cell.replace(Some(row), read_at) {
                     RowChange::Changed => ReadRow::Changed(cell),
                     RowChange::Same => ReadRow::Same,

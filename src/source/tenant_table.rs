@@ -191,6 +191,15 @@ impl PlaceWords {
 // === impl TenantRow ===
 
 impl TenantRow {
+    /// The reason of a row's fault if its app is not configured.
+    pub const UNKNOWN_APP: &str = "unknown_app";
+
+    /// Returns whether its app is not configured.
+    #[must_use]
+    pub fn has_unknown_app(&self) -> bool {
+        matches!(&self.token, Err(fault) if fault.reason() == Self::UNKNOWN_APP)
+    }
+
     /// Creates the row of a tenant of which nothing is known but its token, or why that cannot be used.
     #[must_use]
     pub fn of_token(id: TenantId, token: Result<Token, ObtainError>) -> Self {

@@ -191,8 +191,11 @@ impl RowSource {
         if self.returned.as_ref().is_some_and(has_reason) {
             let read_at = Instant::now();
             let read = match (self.rows.read_row(&self.cell.id).await, &*row) {
-                // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use.
-                (Err(_), Some(TenantRow { token: Err(fault), .. })) if !self.has_returned_token => {
+                // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use. Whether the app
+                // is configured is found out with a read of the table, which then opens the tenant with its secret.
+                (read, Some(TenantRow { token: Err(fault), .. }))
+                    if fault.reason() == TenantRow::UNKNOWN_APP || (read.is_err() && !self.has_returned_token) =>
+                {
                     return Err(fault.repeat());
                 }
                 (read, _) => read?,
@@ -219,17 +222,18 @@ impl RowSource {
     ///
     /// # Errors
     ///
-    /// The row no longer has one of these ids, so that its token may be that of other objects.
+    /// The row no longer has one of these ids, so that its token may be that of other objects; or it names another app, whose secret
+    /// this tenant does not have.
     fn with_own_ids(&self, read: TenantRow) -> Result<TenantRow, ObtainError> {
         let Some(own) = &*self.cell.row() else {
             return Ok(read);
         };
-        if let Some(lost) = own.object_ids.iter().find(|id| !read.object_ids.contains(id)) {
-            let message = format!(
-                "{} no longer has the id {lost} for this tenant: its token is used when all tenants are read",
-                self.describe()
-            );
-            return Err(ObtainError::transient("ids_changed", message));
+        let lost = own.object_ids.iter().find(|id| !read.object_ids.contains(id));
+        let lost = lost.map(|id| format!("no longer has the id {id}"));
+        if let Some(change) = lost.or_else(|| (read.app != own.app).then(|| "names another app".to_owned())) {
+            let place = self.describe();
+            let message = format!("{place} {change} for this tenant: its token is used when all tenants are read");
+            return Err(ObtainError::transient("row_changed", message));
         }
         let object_ids = own.object_ids.clone();
         Ok(TenantRow { object_ids, ..read })

@@ -19,7 +19,12 @@ const MISSING_PROOF_ERROR: &str = r#"{"error":{"message":"API calls from the ser
 const WRONG_PROOF_ERROR: &str = r#"{"error":{"message":"Invalid appsecret_proof provided in the API argument","type":"GraphMethodException","code":100,"fbtrace_id":"A1"}}"#;
 
 fn hex(message: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(APP_SECRET.as_bytes()).unwrap();
+    proof_of(APP_SECRET, message)
+}
+
+/// The proof that an app with this secret makes.
+pub(crate) fn proof_of(secret: &str, message: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(message.as_bytes());
     let digest = mac.finalize().into_bytes();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,5 +1,6 @@
 //! Tenants whose tokens are in one table.
 
+mod changed_apps;
 mod changed_ids;
 mod changes;
 mod limits;
@@ -19,7 +20,7 @@ use graphward::net::Stage;
 use tokio::time::sleep;
 
 use crate::support::{
-    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, ScriptedTable, TestProxy, TestProxyBuilder, TestResponse, get, request,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, RecordedRequest, ScriptedTable, TestProxy, TestProxyBuilder, TestResponse, get, request,
     sized, with,
 };
 

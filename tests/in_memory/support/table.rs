@@ -90,6 +90,11 @@ impl ScriptedTable {
         lock(&self.0.rows).insert(tenant.to_owned(), row);
     }
 
+    /// Sets the app that a row names.
+    pub(crate) fn set_app_of(&self, tenant: &str, app: &str) {
+        lock(&self.0.rows).get_mut(tenant).unwrap().app = Some(app.into());
+    }
+
     pub(crate) fn remove(&self, tenant: &str) {
         lock(&self.0.rows).remove(tenant);
     }
