@@ -20,7 +20,7 @@ pub use nearest::{closest, nearest};
 pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;
 pub use secret_ref::{HIDDEN, MaybeSecret, SecretRef, shown_path};
-pub use secret_shape::{has_secret, is_token, might_be_secret, names_secret};
+pub use secret_shape::{has_secret, has_token, is_token, might_be_secret, names_secret};
 pub use tenant::{TenantId, TenantIdError};
 pub use token_family::{TOKEN_PREFIXES, TokenFamily};
 pub use units::{SIZES, TIMES, Unit, UnitError, parse_duration};

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::response::{AdminResponse, error_response};
 use super::routes::{Access, Route};
-use crate::types::{Secret, SecretRef, is_token};
+use crate::types::{Secret, SecretRef, has_token};
 
 /// The settings of `[admin]`: who may use the admin listener, and for what.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -175,10 +175,7 @@ impl Guard<'_> {
         let body = if route.has_body() { " -d @-" } else { "" };
         let target = target.path_and_query().map_or(route.path, PathAndQuery::as_str);
         // What might be a secret in the wrong place is not repeated.
-        let has_token = target
-            .split(|letter: char| !letter.is_ascii_alphanumeric())
-            .any(is_token);
-        let target = utf8_percent_encode(if has_token { route.path } else { target }, FOR_CURL);
+        let target = utf8_percent_encode(if has_token(target) { route.path } else { target }, FOR_CURL);
         let url = match self.address.url.strip_prefix("unix:") {
             Some(socket) => format!(
                 "--unix-socket {} {}",

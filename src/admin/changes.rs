@@ -17,7 +17,7 @@ use super::tenant::AdminTenant;
 use crate::source::decode::{DecodeError, Format, decode_token};
 use crate::telemetry::{AuditAction, AuditRecord, InLog};
 use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
-use crate::types::{TenantId, TenantIdError, error_chain};
+use crate::types::{TenantId, TenantIdError, error_chain, has_token};
 
 /// A change of the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -174,6 +174,7 @@ impl Requester<'_> {
 
 /// Answers why nothing was done.
 pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> AdminResponse {
+    let tenant = tenant.filter(|name| !has_token(name));
     tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
     let ChangeError::Different(differences) = error else {
         return error_response(error.status(), error);

@@ -12,7 +12,7 @@ use crate::app::{ConfiguredTenantError, ConfiguredTenants};
 use crate::config::{Config, ConfigError, LoadedConfig, Overrides, env_vars};
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode_token};
 use crate::token::Token;
-use crate::types::{Clock, TenantId, is_token};
+use crate::types::{Clock, TenantId};
 
 /// Where the token is configured.
 #[derive(Args, Debug)]
@@ -48,8 +48,7 @@ const SHORTEST_TOKEN: usize = 100;
 
 /// Reads the name of a tenant, which errors may show.
 pub(super) fn parse_tenant(name: &str) -> Result<TenantId, &'static str> {
-    let tenant = TenantId::new(name).ok().filter(|_| !is_token(name));
-    tenant.ok_or("it is not the name of a tenant")
+    TenantId::new(name).map_err(|_invalid| "it is not the name of a tenant")
 }
 
 // === impl TokenPlace ===

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::settings::TENANT_PREFIX;
 use crate::graph::TenantSigns;
 use crate::tenants::{Sign, SignKind};
-use crate::types::{TenantId, is_token};
+use crate::types::TenantId;
 
 /// The signs of a request that have been read.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +74,7 @@ impl RequestSigns {
     /// The first name that they have of a tenant, which need not exist.
     pub(crate) fn name(&self) -> Option<TenantId> {
         let names = self.all().filter(|sign| sign.kind != SignKind::Object);
-        names.map(|sign| sign.value).find_map(valid_name)
+        names.map(|sign| sign.value).find_map(|name| TenantId::new(name).ok())
     }
 
     /// All of them, names before ids.
@@ -97,11 +97,6 @@ impl RequestSigns {
 /// The name in a header. One that is no text is that of no tenant.
 fn header_text(value: &HeaderValue) -> &str {
     std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}").trim()
-}
-
-/// The name of a tenant, unless it is a token that stands in its place.
-pub(super) fn valid_name(text: &str) -> Option<TenantId> {
-    TenantId::new(text).ok().filter(|_| !is_token(text))
 }
 
 /// Splits `/-/NAME/rest?query` into the name and `/rest?query`; `None` if the path begins otherwise.

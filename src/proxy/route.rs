@@ -24,7 +24,7 @@ use super::buffer::BufferedBody;
 use super::heal_config::HealMode;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
 use super::refusal::Refusal;
-use super::request_signs::{RequestSigns, valid_name};
+use super::request_signs::RequestSigns;
 use super::settings::Settings;
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
@@ -172,7 +172,7 @@ impl Tenants {
     fn unlisted(&self, refusal: &Refusal) -> Option<TenantId> {
         let is_removed = |entry: &Arc<Entry<LazyTenant>>| entry.tenant.opener().is_none();
         if let Refusal::Route(RouteError::Unknown { name, .. }) = refusal {
-            valid_name(name)
+            TenantId::new(name).ok()
         } else if let Refusal::Route(RouteError::Inactive(name)) = refusal {
             // One that the configuration had may be in the place now.
             self.directory

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::directory::{Directory, Entry, Standing};
-use crate::types::{TenantId, is_token};
+use crate::types::{TenantId, has_token};
 
 /// A sign of the tenant that a request is for.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -121,7 +121,7 @@ pub fn route<'directory, 'request, T>(
         }
     });
     if let Some(Sign { kind, value }) = unknown {
-        if is_token(value) {
+        if has_token(value) {
             return Err(RouteError::Token(kind));
         }
         return Err(RouteError::Unknown {

@@ -1,5 +1,10 @@
 //! Guesses which texts are secrets, to hide them in messages or to refuse them.
 
+use std::borrow::Cow;
+use std::iter::successors;
+
+use percent_encoding::percent_decode_str;
+
 use super::token_family::TokenFamily;
 
 /// Returns whether a name suggests that its value is a secret.
@@ -37,6 +42,22 @@ pub fn might_be_secret(text: &str) -> bool {
 pub fn is_token(text: &str) -> bool {
     let text = text.trim();
     TokenFamily::from_token(text).is_some() && text.len() >= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Returns whether a text has one of Meta's tokens in it, or an app token, percent-encoded up to three times. It is used before
+/// something that a client sent, and that should be a name, is repeated: people write words and quotes around a token.
+#[must_use]
+pub fn has_token(text: &str) -> bool {
+    let is_in =
+        |text: &str| text.contains('|') || text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(is_token);
+    let decode = |text: &str| match percent_decode_str(text).decode_utf8_lossy() {
+        Cow::Owned(decoded) => Some(decoded),
+        Cow::Borrowed(_unchanged) => None,
+    };
+    is_in(text)
+        || successors(decode(text), |text| decode(text))
+            .take(3)
+            .any(|text| is_in(&text))
 }
 
 /// Whether a text of this format, which stands at this key, contains a secret. A Slack webhook's URL is a secret by
@@ -81,6 +102,36 @@ mod tests {
             assert!(might_be_secret(text), "{text}");
         }
         assert!(!might_be_secret("http://graph.facebook.com"));
+    }
+
+    #[test]
+    fn a_token_is_found_whatever_stands_around_it_and_a_name_is_not_taken_for_one() {
+        let token = "EAAGm0PX4ZCpsBAKZAtoken0123";
+        for text in [
+            "{}",
+            "\"{}\"",
+            "Bearer {}",
+            "a:{}",
+            "é={}.",
+            "x%3D{}",
+            "x%253D{}",
+            "x%25253D{}",
+        ] {
+            assert!(has_token(&text.replace("{}", token)), "{text}");
+        }
+        assert!(has_token("123|secret") && has_token("123%7Csecret"));
+        // However often it is encoded, the search ends.
+        let encoded = "%25".repeat(30_000);
+        for name in [
+            "acme",
+            "Acme:7@eu.example",
+            "EAAGshort",
+            "100%",
+            "7d444840-9dc0-11d1-b245-5ffdce74fad2",
+            &encoded,
+        ] {
+            assert!(!has_token(name), "{name}");
+        }
     }
 
     #[test]

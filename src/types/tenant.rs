@@ -7,7 +7,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::secret_shape::has_token;
+
 /// A tenant's name: 1 to 128 of the characters `A-Z a-z 0-9 . _ : @ -`, but not `.` or `..`. Case counts.
+///
+/// No token may stand in it. One that a client sends by mistake in the place of a name would otherwise be logged, and be looked up: in
+/// the URL of a service, or in the arguments of a program, which every user of the machine sees.
 ///
 /// It is used in headers, paths, file names, metric labels, logs and query strings, so it is checked where it enters and
 /// nowhere else.
@@ -18,7 +23,7 @@ pub struct TenantId(Arc<str>);
 
 /// The text is not a valid tenant name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a tenant name is 1 to 128 of the characters A-Z a-z 0-9 . _ : @ - and is not . or ..")]
+#[error("a tenant name is 1 to 128 of the characters A-Z a-z 0-9 . _ : @ -, is not . or .., and has no token in it")]
 pub struct TenantIdError;
 
 /// The longest name, in bytes.
@@ -29,11 +34,11 @@ impl TenantId {
     ///
     /// # Errors
     ///
-    /// [`TenantIdError`] if the name is empty, too long, `.` or `..`, or contains another character.
+    /// [`TenantIdError`] if the name is empty, too long, `.` or `..`, or contains another character or a token.
     pub fn new(name: &str) -> Result<Self, TenantIdError> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
         let is_valid = (1..=MAX_BYTES).contains(&name.len()) && name.bytes().all(is_allowed);
-        if is_valid && name != "." && name != ".." {
+        if is_valid && name != "." && name != ".." && !has_token(name) {
             Ok(Self(Arc::from(name)))
         } else {
             Err(TenantIdError)
@@ -113,6 +118,7 @@ mod tests {
             "a\nb",
             "ü",
             &"a".repeat(129),
+            "tenant:EAAGm0PX4ZCpsBAKZAtoken0123",
         ] {
             assert_eq!(TenantId::new(name), Err(TenantIdError), "{name:?}");
         }

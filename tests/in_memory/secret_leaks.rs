@@ -9,8 +9,8 @@ use graphward::types::Secret;
 use tokio::time::timeout;
 
 use crate::support::{
-    ConnectOutcome, LogCapture, PROTOCOL_PAIRS, ScriptedResponse, TestProxy, TestProxyBuilder, chunked, get, post,
-    request, sized, stalled,
+    ConnectOutcome, LogCapture, PROTOCOL_PAIRS, ScriptedResponse, ScriptedTable, TestProxy, TestProxyBuilder, chunked,
+    get, post, request, sized, stalled, with,
 };
 
 /// A token that graphward has not seen before. `+` and `/` make its URL-escaped form another one.
@@ -148,6 +148,83 @@ async fn no_credential_shows_anywhere_at_any_level() {
             assert_no_token(&seen, &tokens);
         }
     }
+}
+
+/// Tokens and what people write around them, in the place of a tenant's name. They have `hunter2` in common.
+fn misplaced_tokens() -> Vec<String> {
+    let token = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
+    let spellings = [
+        "{}",
+        "Bearer {}",
+        "\"{}\"",
+        "{},",
+        "tenant:{}",
+        "tenant:Bearer {}",
+        "access_token:{}",
+        "access_token={}",
+        "access_token%3D{}",
+        "access_token%253D{}",
+    ];
+    let spellings = spellings.map(|spelling| spelling.replace("{}", token));
+    let of_apps = ["1234567890|hunter2hunter2", "tenant:1234567890%7Chunter2hunter2"];
+    [spellings.to_vec(), of_apps.map(str::to_owned).to_vec()].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_in_the_place_of_a_tenants_name_is_neither_shown_nor_looked_up() {
+    let log = LogCapture::at_trace();
+    let table = ScriptedTable::default();
+    // Its rows are looked up by name, as programs and URLs with `{tenant}` are.
+    table.hide_list();
+    let builder = TestProxyBuilder::new().with(|config| config.routing.header = Some("x-tenant-id".to_owned()));
+    let proxy = builder.with_table(table.clone()).start().await;
+    let (mut seen, mut refused) = (String::new(), 0);
+    for text in misplaced_tokens() {
+        let escaped = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC);
+        for request in [
+            with(get("/me"), &[("x-tenant-id", &text)]),
+            with(get("/me"), &[("authorization", &format!("Bearer tenant:{text}"))]),
+            get(&format!("/-/{escaped}/me")),
+        ] {
+            let answer = proxy.app.fetch(request).await;
+            assert_eq!((answer.status, answer.code()), (404, 990_025), "{text}: {answer:?}");
+            seen.push_str(answer.text());
+            refused += 1;
+            // At most five of these are logged in a second.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    assert_eq!(table.row_reads(), 0, "no place is asked for a token");
+    proxy.shutdown().await;
+    assert_eq!(log.lines_containing(r#""message":"request""#).len(), refused);
+    assert!(!(log.text() + &seen).contains("hunter2"), "{seen} {}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_in_the_path_of_a_change_of_tenants_is_refused_and_not_shown() {
+    let log = LogCapture::at_trace();
+    let table = ScriptedTable::default();
+    let proxy = TestProxyBuilder::new().with_table(table.clone()).start().await;
+    let headers = [("host", "localhost"), ("graphward-admin", "yes")];
+    let (mut seen, mut refused) = (String::new(), 0);
+    for text in misplaced_tokens() {
+        let escaped = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC);
+        let path = format!("/admin/tenants/{escaped}");
+        let unproven = proxy.admin().fetch(request("DELETE", &path, sized(""))).await;
+        assert_eq!(unproven.status, 403);
+        seen.push_str(unproven.text());
+        for method in ["PUT", "DELETE"] {
+            let change = request(method, &path, sized(r#"{"accessToken":"EAAGhunter2"}"#));
+            let answer = proxy.admin().fetch(with(change, &headers)).await;
+            assert_eq!(answer.status, 400, "{method} {text}: {answer:?}");
+            seen.push_str(answer.text());
+            refused += 1;
+        }
+    }
+    assert_eq!(table.row_reads(), 0, "no place is asked for a token");
+    proxy.shutdown().await;
+    assert_eq!(log.lines_containing("refused a request of the operator").len(), refused);
+    assert!(!(log.text() + &seen).contains("hunter2"), "{seen} {}", log.text());
 }
 
 #[test]

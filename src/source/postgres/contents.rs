@@ -22,7 +22,7 @@ use super::super::tenant_table::{TableContents, TenantRow};
 use super::row::{EXPIRY_COLUMN, RowDecoder, TOKEN_COLUMN, TokenColumns, WRONG_TYPE};
 use super::value::{array_elements, raw_value, to_text};
 use crate::token::{ObtainError, Token};
-use crate::types::{TenantId, is_token, might_be_secret};
+use crate::types::{TenantId, might_be_secret};
 
 /// Decodes the rows of tenants.
 pub(super) struct ContentsDecoder<'a> {
@@ -204,7 +204,6 @@ impl Collector {
     /// Returns the name of a tenant, or notes what is wrong with it.
     fn valid_name(&mut self, name: &str) -> Option<TenantId> {
         match TenantId::new(name) {
-            Ok(_) if is_token(name) => self.fault(format!("{} is a token, not the name of a tenant", shown(name))),
             Ok(id) => return Some(id),
             Err(error) => self.fault(format!("{} is not the name of a tenant: {error}", shown(name))),
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::SystemTime;
 
 use super::super::tenant_pattern::TenantPath;
-use crate::types::{TenantId, is_token, unix_seconds};
+use crate::types::{TenantId, has_token, unix_seconds};
 
 /// The files of a directory.
 #[derive(Debug)]
@@ -103,8 +103,8 @@ pub(super) fn list_up_to(max_files: usize, path: &TenantPath) -> Result<Listing,
 
 /// A name as a message shows it.
 fn shown(name: &str) -> String {
-    if is_token(name) {
-        return "of a file that is named like a token".to_owned();
+    if has_token(name) {
+        return "of a file that has a token in its name".to_owned();
     }
     let letters: String = name.chars().take(MAX_SHOWN_LETTERS).collect();
     format!("{letters:?}")
