@@ -27,6 +27,7 @@ mod fake_graph;
 mod first_notices;
 mod golden;
 mod hidden_errors;
+mod hidden_prompt;
 mod https;
 mod memory;
 mod operator_commands;
