@@ -153,19 +153,16 @@ fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputErro
         }
         let settings = settings::settings_findings(tenants.config(), file.as_deref());
         report.sections.push(Section::new("configuration", settings));
-        if args.place.tenant.is_some() || number_id.is_some() {
-            let tenant = tenants.find(args.place.tenant.as_ref()).await?;
-            report
-                .sections
-                .push(section(&tenants, &tenant, number_id, args.depth()).await?);
-            return Ok(report);
+        let is_one = args.place.tenant.is_some() || number_id.is_some();
+        let mut checked = tenants.named();
+        if is_one {
+            checked = vec![tenants.find(args.place.tenant.as_ref()).await?];
         }
-        for tenant in tenants.named() {
-            report
-                .sections
-                .push(section(&tenants, &tenant, None, args.depth()).await?);
+        for tenant in checked {
+            let section = section(&tenants, &tenant, number_id, args.depth()).await?;
+            report.sections.push(section);
         }
-        if tenants.config().tenants_from.is_some() {
+        if !is_one && tenants.config().tenants_from.is_some() {
             check_table(&mut tenants, &mut report, args.depth().min(Depth::Token)).await?;
         }
         Ok(report)

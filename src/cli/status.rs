@@ -92,25 +92,14 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
 
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
 pub(super) fn refresh(args: &RefreshArgs) -> Exit {
-    let tenant = args.tenant.as_ref();
-    let query = tenant.map(|tenant| format!("tenant={}", utf8_percent_encode(tenant, NON_ALPHANUMERIC)));
-    let (refresh, status) = match query {
-        Some(query) => (
-            format!("/admin/refresh-token?{query}"),
-            format!("/admin/token-status?{query}"),
-        ),
-        None => (
-            "/admin/refresh-token?limit=1".to_owned(),
-            format!("/admin/token-status?limit={PAGE}"),
-        ),
+    let query = |limit| match &args.tenant {
+        Some(tenant) => format!("tenant={}", utf8_percent_encode(tenant, NON_ALPHANUMERIC)),
+        None => format!("limit={limit}"),
     };
-    show(
-        &args.admin,
-        Some(&refresh),
-        &status,
-        args.tenant.as_deref(),
-        args.output,
-    )
+    let refresh = format!("/admin/refresh-token?{}", query(1));
+    let status = format!("/admin/token-status?{}", query(PAGE));
+    let tenant = args.tenant.as_deref();
+    show(&args.admin, Some(&refresh), &status, tenant, args.output)
 }
 
 fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&str>, output: OutputArgs) -> Exit {
