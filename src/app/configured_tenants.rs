@@ -75,7 +75,7 @@ pub enum ConfiguredTenantError {
     #[error(transparent)]
     Build(#[from] StartError),
     /// No tenant has this name, which is not shown: it may be a token in the wrong place.
-    #[error("no tenant has this name; those of the configuration are: {0}")]
+    #[error("no tenant has this name; the tenants are: {0}")]
     Unknown(String),
     /// No name was given, and there are several tenants.
     #[error("there are several tenants; name one with --tenant: {0}")]
@@ -167,12 +167,10 @@ impl ConfiguredTenants {
     /// [`ConfiguredTenantError`] if there is no such tenant, or more than one.
     pub async fn find(&self, id: Option<&TenantId>) -> Result<ConfiguredTenant, ConfiguredTenantError> {
         let mut named = self.named();
-        let names: Vec<_> = named.iter().map(|tenant| tenant.id.as_str().to_owned()).collect();
-        let names = names.join(", ");
         let Some(id) = id else {
             let is_only = named.len() == 1;
             let only = named.pop().filter(|_| is_only);
-            return only.ok_or(ConfiguredTenantError::Ambiguous(names));
+            return only.ok_or_else(|| ConfiguredTenantError::Ambiguous(self.config.tenant_names()));
         };
         if let Some(tenant) = named.into_iter().find(|tenant| tenant.id == *id) {
             return Ok(tenant);
@@ -181,7 +179,7 @@ impl ConfiguredTenants {
             Some(table) => table.rows().read_row(id).await?,
             None => None,
         };
-        let row = row.ok_or(ConfiguredTenantError::Unknown(names))?;
+        let row = row.ok_or_else(|| ConfiguredTenantError::Unknown(self.config.tenant_names()))?;
         let config = self.config_of_app(row.app.as_deref());
         Ok(ConfiguredTenant::of_row(row, config))
     }

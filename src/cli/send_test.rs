@@ -6,6 +6,9 @@
 //! a text, answers with an id, and never delivers it. A test that cannot arrive says nothing.
 //!
 //! Graph's message is not repeated if it refuses one, since it may have the token in it; the codes are explained instead.
+//!
+//! The name of a tenant is looked up in the configuration, since a sidecar with the default tenant alone takes the part of the
+//! path that names it for a part of Graph's path. The rows of a table are the sidecar's to know: no database is asked.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +24,7 @@ use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use super::table::printable;
 use super::token_input::parse_tenant;
-use crate::app::{ConfiguredTenants, StartError};
+use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::graph::{Explanation, GraphError, explain, is_own_code};
 use crate::net::tls::TlsError;
@@ -66,6 +69,8 @@ enum SendError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Build(#[from] StartError),
+    #[error(transparent)]
+    Tenant(ConfiguredTenantError),
     #[error("no phone number id: pass --phone-number-id, or set [check] phone_number_id")]
     NoPhoneNumber,
     #[error("cannot start")]
@@ -76,6 +81,10 @@ enum SendError {
     Unreachable(ListenAddr, #[source] HttpClientError),
     #[error("the sidecar refused the message: {0}")]
     Sidecar(String),
+    #[error(
+        "Graph got no token (code {NO_TOKEN}): set the sidecar's heal.mode to \"inject\" or \"heal\", not \"observe\""
+    )]
+    NoToken,
     #[error("Graph refused the message. {} {}", .0.summary, .0.remediation)]
     Graph(Explanation),
     #[error(
@@ -93,6 +102,8 @@ struct Accepted {
 
 /// The version of Graph's API.
 const VERSION: &str = "v25.0";
+/// Graph's code for a request without a token.
+const NO_TOKEN: i64 = 104;
 /// The longest wait: longer than a sidecar takes for a request, a replay included.
 const TIMEOUT: Duration = Duration::from_secs(150);
 const TEXT_NOTE: &str = "A text arrives only within 24 hours of the recipient's last message. After that, Graph accepts it but \
@@ -159,6 +170,7 @@ fn read_answer(status: u16, body: &[u8]) -> Result<Accepted, SendError> {
     let own = code.filter(|code| is_own_code(*code));
     Err(match (own, text("/error/message")) {
         (Some(code), Some(message)) => SendError::Sidecar(format!("{} (code {code})", printable(&message))),
+        (None, _) if code == Some(NO_TOKEN) => SendError::NoToken,
         (Some(_), None) | (None, _) => SendError::Graph(explain(&GraphError::from_object(error))),
     })
 }
@@ -199,15 +211,30 @@ impl SendTestArgs {
         Ok(listen.proxy.first().unwrap_or(&listen.admin).local_dial_address())
     }
 
-    /// The path of the request. The flag needs no configuration.
+    /// The path of the request. The number's flag needs no configuration.
     fn path(&self) -> Result<String, SendError> {
         let id = match &self.phone_number_id {
             Some(id) => Some(id.clone()),
             None => self.configured_number_id()?,
         };
         let id = id.ok_or(SendError::NoPhoneNumber)?;
-        let tenant = self.tenant.as_ref().map(|tenant| format!("/-/{tenant}"));
-        Ok(format!("{}/{VERSION}/{id}/messages", tenant.unwrap_or_default()))
+        Ok(format!("{}/{VERSION}/{id}/messages", self.tenant_prefix()?))
+    }
+
+    /// The part of the path that names the tenant, which a sidecar with the default tenant alone does not read.
+    fn tenant_prefix(&self) -> Result<String, SendError> {
+        let Some(id) = &self.tenant else {
+            return Ok(String::new());
+        };
+        let config = self.load_config()?;
+        let names: Vec<_> = config.of_tenants().into_iter().map(|(name, _)| name).collect();
+        match config.tenants_from {
+            None if !names.contains(id) => {
+                Err(SendError::Tenant(ConfiguredTenantError::Unknown(config.tenant_names())))
+            }
+            None if names == [TenantId::default()] => Ok(String::new()),
+            None | Some(_) => Ok(format!("/-/{id}")),
+        }
     }
 
     fn configured_number_id(&self) -> Result<Option<String>, SendError> {
@@ -234,14 +261,12 @@ impl SendTestArgs {
 
 impl SendError {
     const fn exit(&self) -> Exit {
+        use SendError::{
+            Build, Config, Foreign, Graph, NoPhoneNumber, NoToken, Sidecar, Start, Tenant, Tls, Unreachable,
+        };
         match self {
-            Self::Config(_) | Self::Build(_) | Self::NoPhoneNumber => Exit::Usage,
-            Self::Start(_)
-            | Self::Tls(_)
-            | Self::Unreachable(..)
-            | Self::Sidecar(_)
-            | Self::Graph(_)
-            | Self::Foreign(_) => Exit::Failed,
+            Config(_) | Build(_) | Tenant(_) | NoPhoneNumber => Exit::Usage,
+            Start(_) | Tls(_) | Unreachable(..) | Sidecar(_) | NoToken | Graph(_) | Foreign(_) => Exit::Failed,
         }
     }
 }

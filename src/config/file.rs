@@ -245,6 +245,14 @@ impl Config {
         default.into_iter().chain(others).collect()
     }
 
+    /// The names of the tenants, for a message.
+    #[must_use]
+    pub fn tenant_names(&self) -> String {
+        let named = self.of_tenants().into_iter().map(|(id, _)| id.to_string());
+        let rows = self.tenants_from.iter().map(|_| "those of [tenants_from]".to_owned());
+        named.chain(rows).collect::<Vec<_>>().join(", ")
+    }
+
     /// The configuration as it is for a tenant of a table whose token is of this app.
     #[must_use]
     pub fn of_row(&self, app: &AppConfig) -> Self {

@@ -42,6 +42,7 @@ mod replica_alerts;
 mod replicas;
 mod rollback;
 mod secret_leaks;
+mod send_test;
 mod service_manager;
 mod stops;
 mod support;

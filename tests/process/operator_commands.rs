@@ -265,9 +265,9 @@ async fn a_test_message_of_a_tenant_has_its_token() {
         dir.path(),
         &[&SEND[..], &["--proxy", &proxy, "--tenant", "absent"]].concat(),
     );
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(
-        stderr(&output).contains("the sidecar refused the message: "),
+        stderr(&output).contains("no tenant has this name; the tenants are: acme, shop"),
         "{output:?}"
     );
 }

@@ -1,0 +1,66 @@
+//! What `send-test` makes of a tenant's name and of the mode of the sidecar. `operator_commands.rs` has its messages.
+
+use crate::support::place::{NUMBER, Place, text};
+use crate::support::{Sidecar, settings, together, wait_until};
+
+/// Sends a message through the sidecar, and returns what is printed with the exit code.
+fn send(place: &Place, sidecar: &Sidecar, args: &[&str]) -> (String, Option<i32>) {
+    let proxy = sidecar.proxy.to_string();
+    let fixed = [
+        "send-test",
+        "--to",
+        "+15550100199",
+        "--phone-number-id",
+        NUMBER,
+        "--proxy",
+        &proxy,
+    ];
+    let output = place.run(&[&fixed, args].concat(), "");
+    (text(&output.stdout) + &text(&output.stderr), output.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_tenant_alone_can_be_named_and_another_name_sends_nothing() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let sidecar = Sidecar::start(place.dir.path(), &settings(&place.graph, "file = \"token\"", "")).await;
+    wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
+    let (shown, code) = send(&place, &sidecar, &["--tenant", "default"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(place.graph.sim.accepted_messages().len(), 1);
+    let calls = || place.graph.sim.recorded_calls().iter().filter(|call| call.data).count();
+    let before = calls();
+    let (shown, code) = send(&place, &sidecar, &["--tenant", "absent"]);
+    assert_eq!(shown, "graphward: no tenant has this name; the tenants are: default\n");
+    assert_eq!(code, Some(2));
+    assert_eq!(calls(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_row_is_sent_to_the_sidecar_which_knows_the_rows() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let rows = "[tenants_from]\nfile = \"{tenant}.token\"\n";
+    place.write("acme.token", &place.token);
+    let sidecar = Sidecar::start(place.dir.path(), &settings(&place.graph, "file = \"token\"", rows)).await;
+    wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
+    let (shown, code) = send(&place, &sidecar, &["--tenant", "acme"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let (shown, code) = send(&place, &sidecar, &["--tenant", "absent"]);
+    assert!(shown.contains("the sidecar refused the message: "), "{shown}");
+    assert_eq!(code, Some(1), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_that_only_observes_is_named_as_the_cause_of_a_missing_token() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let observes = "[heal]\nmode = \"observe\"\n";
+    let sidecar = Sidecar::start(place.dir.path(), &settings(&place.graph, "file = \"token\"", observes)).await;
+    let (shown, code) = send(&place, &sidecar, &[]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(
+        shown.contains("set the sidecar's heal.mode to ") && !shown.contains("the app"),
+        "{shown}"
+    );
+}
