@@ -20,8 +20,8 @@ use graphward::net::Stage;
 use tokio::time::sleep;
 
 use crate::support::{
-    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, RecordedRequest, ScriptedTable, TestProxy, TestProxyBuilder, TestResponse, get, request,
-    sized, with,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, RecordedRequest, ScriptedTable, TestProxy, TestProxyBuilder, TestResponse,
+    get, request, sized, with,
 };
 
 const ACME_TOKEN: &str = "EAAacme0token0of0the0tests";
