@@ -59,6 +59,24 @@ async fn tokens_are_dropped_as_files_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_gets_the_names_of_tenants_as_arguments_and_no_token_that_stands_in_their_place() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    fs::write(dir.path().join("acme"), issue(&graph, "acme", &[])).unwrap();
+    let place = r#"exec = ["/bin/sh", "-c", 'echo "$1" >> asked; cat "$1"', "place", "{tenant}"]"#;
+    let sidecar = start(&graph, dir.path(), place).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let token = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
+    for text in ["{}", "tenant:{}", "access_token:{}", "Bearer {}"] {
+        let name = text.replace("{}", token);
+        assert_eq!(refusal(&me(&mut client, &name).await), (404, 990_025), "{text}");
+    }
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(fs::read_to_string(dir.path().join("asked")).unwrap(), "acme\n");
+    sidecar.assert_reveals_none_of(&["hunter2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_of_kubernetes_swaps_all_tokens_at_once() {
     let _turn = together().await;
     let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
