@@ -237,6 +237,8 @@ async fn a_service_withdraws_a_tenant_in_use_when_it_says_twice_that_it_has_no_s
             })
             .await;
         }
+        let is_withdrawn = || sidecar.stdout().contains("was withdrawn");
+        assert!(!is_withdrawn(), "{}", sidecar.stdout());
         service.set("acme", status, body);
         wait_until("it is withdrawn", async || {
             let answer = refusal(&me(&mut client, "acme").await);
@@ -245,6 +247,7 @@ async fn a_service_withdraws_a_tenant_in_use_when_it_says_twice_that_it_has_no_s
             answer.0 == 403
         })
         .await;
+        wait_until("it is reported", async || is_withdrawn()).await;
         assert_eq!(graph.sim.rejected(), 0, "the service was asked, and not Graph");
     }
 }
