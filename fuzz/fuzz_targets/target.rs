@@ -15,10 +15,11 @@ struct Input<'a> {
     parameters: Vec<(u8, u8, &'a str)>,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "access_token",
     "%61ccess_token",
     "access%5Ftoken",
+    "%20access.token[",
     "appsecret_proof",
     "appsecret_time",
     "input_token",
@@ -101,7 +102,18 @@ fuzz_target!(|input: Input<'_>| {
 fn is_credential(parameter: &str) -> bool {
     let name = parameter.split('=').next().unwrap_or_default().replace('+', " ");
     let name: Vec<u8> = percent_encoding::percent_decode_str(&name).collect();
-    [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"].contains(&&name[..])
+    let start = name.iter().position(|byte| *byte > b' ').unwrap_or(name.len());
+    let name = name[start..].split(|byte| *byte == 0).next().unwrap_or_default();
+    [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"]
+        .iter()
+        .any(|known| {
+            let (name, behind) = name.split_at(known.len().min(name.len()));
+            let name: Vec<u8> = name
+                .iter()
+                .map(|byte| if b". [".contains(byte) { b'_' } else { *byte })
+                .collect();
+            name == *known && matches!(behind.trim_ascii().first(), None | Some(b'['))
+        })
 }
 
 /// The policy, with the names of tenants read.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::json::{Member, tokens};
-use super::parameter::{form_decode, split_parameter};
+use super::parameter::{form_decode, is_spelling, split_parameter};
 use super::path::PathTemplate;
 use super::text::{SourceText, unescape};
 
@@ -265,16 +265,16 @@ pub fn normalized_method(method: impl Iterator<Item = u8>) -> Box<str> {
     }
 }
 
-/// The meaning of a decoded name: in any case, with spaces around it, as `name[]`, or cut by a NUL as in C.
-pub(super) fn meaning(name: impl Iterator<Item = u8>) -> Option<Meaning> {
-    let name = name.skip_while(|byte| *byte <= b' ');
-    let name: Vec<u8> = name.take_while(|byte| !matches!(byte, b'[' | b'\0')).take(16).collect();
-    match &*name.trim_ascii().to_ascii_lowercase() {
-        b"method" => Some(Meaning::Method),
-        b"batch" => Some(Meaning::Batch),
-        b"ids" => Some(Meaning::Ids),
-        _ => None,
-    }
+/// The meaning of a decoded name, in each of its [spellings](is_spelling), and in any case.
+pub(super) fn meaning(name: impl Iterator<Item = u8> + Clone) -> Option<Meaning> {
+    let name = name.map(|byte| byte.to_ascii_lowercase());
+    let all: [(&[u8], _); 3] = [
+        (b"method", Meaning::Method),
+        (b"batch", Meaning::Batch),
+        (b"ids", Meaning::Ids),
+    ];
+    let found = all.into_iter().find(|(known, _)| is_spelling(name.clone(), known));
+    found.map(|(_, meaning)| meaning)
 }
 
 fn members(text: &SourceText<'_>, range: Range<usize>) -> impl Iterator<Item = Member> {

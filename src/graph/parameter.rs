@@ -54,9 +54,6 @@ impl ParameterKind {
 // === impl ParameterName ===
 
 impl ParameterName {
-    /// The longest, with every byte percent-encoded.
-    pub const MAX_ENCODED_BYTES: usize = 3 * b"phone_number_id[9999]".len();
-
     const ALL: [(&'static [u8], Self); 7] = [
         (b"access_token", Self::Token),
         (b"appsecret_proof", Self::Proof),
@@ -67,10 +64,10 @@ impl ParameterName {
         (b"phone_number_id", Self::ObjectIds),
     ];
 
-    /// Compares a decoded name. Names are compared whole: `input_token` or `fb_exchange_token` are data. `ids`, `ids[]` and
-    /// `ids[0]` are one list to PHP.
+    /// Compares the decoded name of a member of a JSON object. Names are compared whole: `input_token` or `fb_exchange_token` are
+    /// data. `ids`, `ids[]` and `ids[0]` are one list.
     #[must_use]
-    pub fn from_decoded(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
+    pub fn of_member(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
         let found = Self::ALL.into_iter().find(|(known, meaning)| {
             let name = name.clone();
             let name = name.take_while(|byte| *byte != b'[' || *meaning != Self::ObjectIds);
@@ -79,18 +76,44 @@ impl ParameterName {
         found.map(|(_, name)| name)
     }
 
+    /// Compares the decoded name of a parameter of a query or a form, in each of its [spellings](is_spelling).
+    #[must_use]
+    pub fn of_field(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|(known, _)| is_spelling(name.clone(), known));
+        found.map(|(_, name)| name)
+    }
+
     /// Reads a form-encoded parameter, `name=value` or `name`: its name, if it is known, and its value, still encoded.
     #[must_use]
     pub fn of_parameter(parameter: &[u8]) -> Option<(Self, &[u8])> {
         // Most parameters start otherwise, and need no further look.
-        if !matches!(parameter.first(), Some(b'a' | b'b' | b'i' | b'p' | b'%')) {
+        if !matches!(
+            parameter.first(),
+            Some(b'a' | b'b' | b'i' | b'p' | b'%' | b'+' | 0..=b' ')
+        ) {
             return None;
         }
         let (name, value) = split_parameter(parameter);
-        let is_short = name.len() <= Self::MAX_ENCODED_BYTES;
-        let name = is_short.then(|| Self::from_decoded(form_decode(name))).flatten();
-        name.map(|name| (name, value))
+        Self::of_field(form_decode(name)).map(|name| (name, value))
     }
+}
+
+/// Returns whether a decoded name of a parameter is read as `known`.
+///
+/// # Why
+///
+/// PHP skips blanks before a name, ends it at NUL or `[`, and turns `.`, a blank, and a `[` that is not closed into `_`. Others
+/// trim it. A spelling too many here costs an unusual request; one too few a token, a tenant or an account.
+pub(super) fn is_spelling(name: impl Iterator<Item = u8>, known: &[u8]) -> bool {
+    let mut name = name.skip_while(|byte| *byte <= b' ').take_while(|byte| *byte != b'\0');
+    let is_letter = |byte: u8, letter: u8| byte == letter || (letter == b'_' && matches!(byte, b'.' | b' ' | b'['));
+    known
+        .iter()
+        .all(|letter| name.next().is_some_and(|byte| is_letter(byte, *letter)))
+        && name
+            .find(|byte| !byte.is_ascii_whitespace())
+            .is_none_or(|byte| byte == b'[')
 }
 
 /// The number that hexadecimal digits, eight at most, stand for.
@@ -107,11 +130,6 @@ pub(super) fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
 
 /// Whether a query makes Graph do something else than the request's method says: `method=delete` deletes, and a batch does
 /// what its items say.
-///
-/// # Why
-///
-/// Graph reads parameters as PHP does, in more spellings than one, and which ones is not documented. A spelling too many
-/// here costs an unusual link; one too few deletes an object.
 #[must_use]
 pub fn overrides_method(query: &str) -> bool {
     query
@@ -119,13 +137,8 @@ pub fn overrides_method(query: &str) -> bool {
         .split(|byte| matches!(byte, b'&' | b';'))
         .any(|parameter| {
             let (name, value) = split_parameter(parameter);
-            let name = form_decode(name).skip_while(|byte| *byte == b' ');
-            let name = name.take_while(|byte| !matches!(byte, b'[' | b'\0'));
-            let is_named = |known: &[u8]| {
-                name.clone()
-                    .map(|byte| byte.to_ascii_lowercase())
-                    .eq(known.iter().copied())
-            };
+            let name = form_decode(name).map(|byte| byte.to_ascii_lowercase());
+            let is_named = |known: &[u8]| is_spelling(name.clone(), known);
             let is_get = || form_decode(value).map(|byte| byte.to_ascii_lowercase()).eq(*b"get");
             is_named(b"batch") || (is_named(b"method") && !is_get())
         })
@@ -172,9 +185,6 @@ mod tests {
         ] {
             assert_eq!(name(known), Some(expected), "{known}");
         }
-        let longest: String = b"phone_number_id[9999]".map(|byte| format!("%{byte:02X}")).concat();
-        assert_eq!(longest.len(), ParameterName::MAX_ENCODED_BYTES);
-        assert_eq!(name(&longest), Some(ParameterName::ObjectIds));
         assert_eq!(
             ParameterName::of_parameter(b"ids=a=%20"),
             Some((ParameterName::ObjectIds, &b"a=%20"[..]))
@@ -182,11 +192,15 @@ mod tests {
         for other in [
             "",
             "access_token2",
-            "access+token",
+            "accesstoken",
+            "access__token",
+            "access-token",
             "input_token",
             "%2561ccess_token",
             "Access_token",
-            "access_token[]",
+            "a[access_token]",
+            "access_token_",
+            "ids.0",
             "xid",
             "idx",
             "ID",
@@ -194,6 +208,37 @@ mod tests {
             "phone_number",
         ] {
             assert_eq!(name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_in_each_spelling_that_php_reads() {
+        let blanks = "+".repeat(10_000);
+        let many_blanks = format!("{blanks}access_token{blanks}[");
+        let long_key = format!("phone_number_id[{blanks}]");
+        for (spelling, expected) in [
+            ("+access_token", ParameterName::Token),
+            (" \taccess_token", ParameterName::Token),
+            ("%20%09%0Aaccess_token", ParameterName::Token),
+            ("access.token", ParameterName::Token),
+            ("access+token", ParameterName::Token),
+            ("access%20token", ParameterName::Token),
+            ("access[token", ParameterName::Token),
+            ("access_token[]", ParameterName::Token),
+            ("access_token%00x", ParameterName::Token),
+            ("access_token+", ParameterName::Token),
+            (&many_blanks, ParameterName::Token),
+            ("appsecret.proof", ParameterName::Proof),
+            ("+batch", ParameterName::Batch),
+            ("+ids", ParameterName::ObjectIds),
+            ("%20ids[]", ParameterName::ObjectIds),
+            ("phone.number.id", ParameterName::ObjectIds),
+            ("phone_number%2Eid", ParameterName::ObjectIds),
+            ("phone.number[id", ParameterName::ObjectIds),
+            (&long_key, ParameterName::ObjectIds),
+        ] {
+            let found = ParameterName::of_parameter(spelling.as_bytes());
+            assert_eq!(found.map(|(name, _)| name), Some(expected), "{spelling:.40}");
         }
     }
 

@@ -14,6 +14,7 @@ use memchr::memchr;
 use super::credential::{TOKEN_SLOT_PREFIX, is_token_slot};
 use super::parameter::{ParameterName, form_decode};
 use super::path::segments_without_version;
+use super::text::unescape_all;
 
 /// The signs among the parameters of a request, sorted, each once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -56,9 +57,12 @@ impl TenantSigns {
         }
     }
 
-    /// Adds the ids in the value of a parameter: one, or a list, separated by commas or as JSON.
+    /// Adds the ids in the value of a parameter: one, or a list, separated by commas or as JSON, whose strings may have escapes.
     pub fn add_object_ids(&mut self, value: impl Iterator<Item = u8>) {
-        let ids: Vec<u8> = value.collect();
+        let mut ids: Vec<u8> = value.collect();
+        if memchr(b'\\', &ids).is_some() {
+            ids = unescape_all(&ids).map(|(byte, _)| byte).collect();
+        }
         for id in ids.split(|byte| b",[]\"'".contains(byte)) {
             self.push_id(id);
         }
@@ -189,6 +193,8 @@ mod tests {
             ids("/", Some("ids=%5B%221%22,+%222%22%5D&ids%5B%5D=3&ids[7]=4")),
             ["1", "2", "3", "4"]
         );
+        assert_eq!(ids("/", Some("+ids=1&%20id=2&phone.number.id=3")), ["1", "2", "3"]);
+        assert_eq!(ids("/", Some(r#"ids=["\u0038\u00301"]"#)), ["801"]);
         assert_eq!(ids("/101_7/comments", None), ["101", "101_7"]);
         assert_eq!(ids("/", Some("id=101_7")), ["101", "101_7"]);
         let many: Vec<_> = (0..100_000).map(|id| id.to_string()).collect();

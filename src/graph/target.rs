@@ -52,8 +52,8 @@ impl Target {
     ///   tenant's.
     /// * On [token endpoints](Self::is_token_endpoint) everything is kept.
     ///
-    /// Names are compared percent-decoded (`%61ccess_token`), and whole: `input_token` or `fb_exchange_token` are
-    /// data.
+    /// Names are compared percent-decoded (`%61ccess_token`), in each spelling that PHP reads (`+access.token`), and whole:
+    /// `input_token` or `fb_exchange_token` are data.
     ///
     /// # Errors
     ///

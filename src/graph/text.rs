@@ -121,6 +121,16 @@ pub(crate) fn unescape(literal: &[u8]) -> UnescapedBytes<'_> {
     }
 }
 
+/// The same of a JSON text, or a part of one, with the quotes of its strings.
+pub(crate) fn unescape_all(text: &[u8]) -> UnescapedBytes<'_> {
+    // A backslash starts an escape, and ends no text.
+    UnescapedBytes {
+        quote: b'\\',
+        at: 0,
+        ..unescape(text)
+    }
+}
+
 /// See [`unescape`].
 #[derive(Clone)]
 pub(crate) struct UnescapedBytes<'doc> {
@@ -167,10 +177,10 @@ impl Iterator for UnescapedBytes<'_> {
         }
         self.char_offset = self.at;
         let byte = *self.literal.get(self.at)?;
-        if byte == self.quote {
-            return None;
-        }
         if byte != b'\\' {
+            if byte == self.quote {
+                return None;
+            }
             self.at += 1;
             return Some((byte, self.char_offset));
         }

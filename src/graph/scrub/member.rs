@@ -15,9 +15,9 @@ pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
     // Most names start otherwise, and need no further look.
     match name {
         [b'"' | b'\'', b'a' | b'b' | b'i' | b'p' | b'\\', ..] if name.len() <= MAX_NAME_BYTES => {
-            ParameterName::from_decoded(unescape(name).map(|(byte, _)| byte))
+            ParameterName::of_member(unescape(name).map(|(byte, _)| byte))
         }
-        [b'a' | b'b' | b'i' | b'p', ..] => ParameterName::from_decoded(name.iter().copied()),
+        [b'a' | b'b' | b'i' | b'p', ..] => ParameterName::of_member(name.iter().copied()),
         _ => None,
     }
 }

@@ -119,11 +119,11 @@ fn field_names(text: &[u8], style: Backslash) -> Vec<(ParameterName, Range<usize
         let name = if key.eq_ignore_ascii_case(b"filename") {
             return Vec::new();
         } else if key.eq_ignore_ascii_case(b"name") {
-            ParameterName::from_decoded(unescape_quoted(raw.trim_ascii(), style))
+            ParameterName::of_field(unescape_quoted(raw.trim_ascii(), style))
         } else if key.eq_ignore_ascii_case(b"name*") {
             // `UTF-8''access_token`
             let coded = raw.rsplit(|byte| *byte == b'\'').next();
-            ParameterName::from_decoded(form_decode(coded.unwrap_or_default()))
+            ParameterName::of_field(form_decode(coded.unwrap_or_default()))
         } else {
             None
         };
@@ -295,6 +295,14 @@ mod tests {
             (
                 "Content-Disposition: form-data; name=\"batch\"\r\n\r\n",
                 (ParameterName::Batch, vec!["batch"]),
+            ),
+            (
+                "Content-Disposition: form-data; name=\"access.token\"\r\n\r\n",
+                (ParameterName::Token, vec!["access.token"]),
+            ),
+            (
+                "Content-Disposition: form-data; name=\" access token[]\"\r\n\r\n",
+                (ParameterName::Token, vec![" access token[]"]),
             ),
         ] {
             assert_eq!(field(head), Some(expected), "{head}");

@@ -32,11 +32,11 @@ fn path_and_query_are_passed_byte_for_byte() {
         "/v19.0/1/insights?metric[0]=a&filters=[{%22f%22:1}]&since=+2d",
         "/?a=ä&b=%C3%A4",
         "/me?input_token=EAAG&fb_exchange_token=EAAG&revoke_token=EAAG&xaccess_token=1&access_tokens=1",
-        "/me?access_token_x=1&accesstoken=1&ACCESS_TOKEN=1&access.token=1&_access_token=1&a=access_token%3D1",
+        "/me?access_token_x=1&accesstoken=1&ACCESS_TOKEN=1&access.tokens=1&_access_token=1&a=access_token%3D1",
         "/access_token=1",
         "/me?a?access_token=1",
         "/me?access%255Ftoken=1",
-        "/me?access+token=1&access_token%00=1&access_token%=1&access_token%2=1",
+        "/me?access-token=1&access_token%01=1&access_token%=1&access_token%2=1",
         "/me?appsecret=1&appsecret_proofs=1&appsecret%2Dproof=1",
     ] {
         assert_eq!(scrubbed(sent), (sent.to_owned(), ParameterCredential::None));

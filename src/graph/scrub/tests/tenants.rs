@@ -100,6 +100,14 @@ fn ids_are_reported_from_bodies_of_each_kind_and_stay_in_them() {
         (JSON, r#"{"a":{"id":"1"},"ids":["106", 107]}"#.to_owned()),
         (JSON, r#"{"phone_number_id":106,"i\u0064":"107"}"#.to_owned()),
         (JSON, "{id:106,'ids':'107'}".to_owned()),
+        (JSON, r#"{"id":["\u003106",["10\u0037"]]}"#.to_owned()),
+        (JSON, r#"{"ids":"[\"\\u003106\",\"107\"]"}"#.to_owned()),
+        (FORM, "+ids=106&phone.number.id=107".to_owned()),
+        (
+            FORM,
+            r#"+batch=[{"body":"+ids=106","relative_url":"?phone.number.id=107"}]"#.to_owned(),
+        ),
+        (MULTIPART, part("phone.number id", "106,107")),
         (
             JSON,
             r#"{"id":"107","a":{"id":"1"}, "phone_number_id" : "106"}"#.to_owned(),
