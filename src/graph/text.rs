@@ -123,12 +123,10 @@ pub(crate) fn unescape(literal: &[u8]) -> UnescapedBytes<'_> {
 
 /// The same of a JSON text, or a part of one, with the quotes of its strings.
 pub(crate) fn unescape_all(text: &[u8]) -> UnescapedBytes<'_> {
+    let mut all = unescape(text);
     // A backslash starts an escape, and ends no text.
-    UnescapedBytes {
-        quote: b'\\',
-        at: 0,
-        ..unescape(text)
-    }
+    (all.quote, all.at) = (b'\\', 0);
+    all
 }
 
 /// See [`unescape`].

@@ -12,13 +12,17 @@ const MULTIPART: &str = "multipart/form-data; boundary=b";
 /// Where a sign can stand: the target, the type and the body, each with `#` for the name or the id.
 type Place = (&'static str, &'static str, &'static str);
 
-const ID_PLACES: [Place; 29] = [
+const ID_PLACES: [Place; 34] = [
     ("/v25.0/#/messages", JSON, r#"{"to":"1"}"#),
     ("/#_7/comments", FORM, "message=1"),
     ("/?phone_number_id=#", FORM, ""),
     ("/?id=#", FORM, ""),
     ("/?ids=7,#", FORM, ""),
     ("/?ids[]=7&ids[1]=#", FORM, ""),
+    ("/?+ids=#", FORM, ""),
+    ("/?%20ids=#", FORM, ""),
+    ("/", FORM, "phone.number.id=#"),
+    ("/", FORM, r##"+batch=[{"method":"GET","relative_url":"#"}]"##),
     ("/", FORM, "method=get&phone_number_id=#"),
     ("/", FORM, "method=get&id=#&fields=id"),
     ("/", "text/plain", "ids=7%2C#"),
@@ -45,6 +49,7 @@ const ID_PLACES: [Place; 29] = [
     ("/", JSON, r#"{"i\u0064s":"7,#"}"#),
     ("/", JSON, r##"{"ids":["7", "#"]}"##),
     ("/", JSON, "{ids:[7,#]}"),
+    ("/", JSON, r##"{"ids":["\u0037", "\u0020#"]}"##),
     ("/?batch=[%7B%22relative_url%22:%22#%22%7D]", FORM, ""),
     ("/", JSON, r##"{"batch":[{"method":"GET","relative_url":"me?ids=#"}]}"##),
     ("/", JSON, r#"{"batch":[{"method":"GET","relative_url":"v25.0/#"}]}"#),

@@ -176,11 +176,20 @@ async fn presented_credentials_are_refused_where_that_is_asked_for() {
             .get("/me?access_token=EAAstale")
             .await
             .refused(403, "http_request_denied");
+        let spelled = proxy.app.get("/me?+access_token=EAAstale").await;
+        spelled.refused(403, "http_request_denied");
+        for form in [
+            "access.token=EAAstale",
+            r#"+batch=[{"method":"GET","relative_url":"1?access_token=EAAstale"}]"#,
+        ] {
+            let post = request("POST", "/v25.0/", sized(form));
+            proxy.app.fetch(post).await.refused(403, "http_request_denied");
+        }
         assert_eq!(proxy.graph.attempts(), 0);
         assert_eq!(proxy.app.get("/me").await.status, 200);
         let placeholder = with(get("/me?access_token=null"), &[("authorization", "Bearer null")]);
         assert_eq!(proxy.app.fetch(placeholder).await.status, 200);
-        assert_eq!(proxy.requests_with_outcome("refused_client_credential").await, 2);
+        assert_eq!(proxy.requests_with_outcome("refused_client_credential").await, 5);
         proxy.shutdown().await;
     }
 }
