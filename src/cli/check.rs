@@ -181,6 +181,10 @@ async fn check_table(
         Ok(Some(listed)) => {
             let faults = listed.faults.iter();
             findings.extend(faults.map(|fault| Finding::new(Level::Warning, "tenants", "row_invalid", fault)));
+            if listed.tenants.is_empty() {
+                let finding = Finding::new(Level::Warning, "tenants", "no_tenants", "no tenant is listed there");
+                findings.push(finding.advise("Add one, or check the place that [tenants_from] names."));
+            }
             let sections = stream::iter(&listed.tenants).map(|tenant| section(tenants, tenant, None, depth));
             let mut sections = sections.buffer_unordered(CONCURRENCY);
             while let Some(section) = sections.next().await {

@@ -216,6 +216,18 @@ async fn the_tenants_of_a_directory_are_counted_and_the_bad_ones_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_a_tenant_is_a_warning() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    fs::create_dir(place.dir.path().join("tokens")).unwrap();
+    let table = format!("{APP}[tenants_from]\nfile = \"tokens/{{tenant}}\"\n");
+    place.configure("file = \"token\"", &table);
+    assert_eq!(place.check(&["--offline"]), (vec!["no_tenants".to_owned()], Some(1)));
+    place.write("tokens/row", &place.token);
+    assert_eq!(place.check(&["--offline"]), (vec![], Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_of_a_tenant_is_shown_and_set_where_it_is() {
     let _turn = together().await;
     let place = Place::new().await;

@@ -50,6 +50,7 @@ fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<F
     let fingerprint = token.token.secret.fingerprint();
     let end = match token.end() {
         Expiry::At(at) => match at.duration_since(now) {
+            Ok(left) if left.as_secs() / DAY == 1 => format!("expires {}, in 1 day", Rfc3339Timestamp(at)),
             Ok(left) => format!("expires {}, in {} days", Rfc3339Timestamp(at), left.as_secs() / DAY),
             Err(_past) => format!("expired {}", Rfc3339Timestamp(at)),
         },
