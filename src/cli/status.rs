@@ -87,7 +87,11 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
             path += &format!("&{name}={value}");
         }
     }
-    show(&args.admin, None, &path, args.tenant.as_deref(), args.output)
+    let wanted = args.tenant.as_ref().map(|tenant| match &state {
+        Some(state) => format!("{tenant} in the state {state}"),
+        None => tenant.clone(),
+    });
+    show(&args.admin, None, &path, wanted.as_deref(), args.output)
 }
 
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
@@ -102,7 +106,7 @@ pub(super) fn refresh(args: &RefreshArgs) -> Exit {
     show(&args.admin, Some(&refresh), &status, tenant, args.output)
 }
 
-fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&str>, output: OutputArgs) -> Exit {
+fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, wanted: Option<&str>, output: OutputArgs) -> Exit {
     let client = match admin.client(CHANGE_TIMEOUT) {
         Ok(client) => client,
         Err(message) => {
@@ -126,11 +130,8 @@ fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, tenant: Option<&
         Ok(answer) => answer,
         Err(error) => return print_error(&error, Exit::Failed),
     };
-    if let Some(tenant) = tenant.filter(|_| answer.tenants.is_empty()) {
-        print_message(&format!(
-            "the sidecar at {} has no tenant {tenant} in that state",
-            client.address
-        ));
+    if let Some(wanted) = wanted.filter(|_| answer.tenants.is_empty()) {
+        print_message(&format!("the sidecar at {} has no tenant {wanted}", client.address));
         return Exit::Failed;
     }
     let printed = output.print(&json, &answer.to_text(&client.address, Colors::of_stdout()));
@@ -230,8 +231,10 @@ impl TokenReport {
 
     fn to_row(&self) -> Vec<Cell> {
         let unknown = || "-".to_owned();
-        let days = self.days_left.map_or_else(unknown, |days| format!("{days:.1}"));
-        let few = match self.days_left {
+        // The date of a token that Graph rejects, or that cannot be read, says nothing about its end.
+        let days_left = self.days_left.filter(|days| self.usable || *days <= 0.0);
+        let days = days_left.map_or_else(unknown, |days| format!("{days:.1}"));
+        let few = match days_left {
             Some(days) if days <= 0.0 => Tone::Bad,
             Some(days) if days < FEW_DAYS => Tone::Warning,
             Some(_) | None => Tone::Plain,
@@ -264,7 +267,7 @@ mod tests {
                 "tenant": name, "usable": usable, "state": if usable { "usable" } else { "dead" },
                 "reason": "the token has expired", "advice": (!usable).then_some("Put a valid token into its source."),
                 "generation": 1, "fingerprint": "da273344", "source": "file `/t`", "expires_at": null,
-                "days_left": usable.then_some(2.2), "scopes": null,
+                "days_left": if usable { 2.2 } else { 29.5 }, "scopes": null,
             })
         };
         let answer = json!({
