@@ -78,6 +78,52 @@ async fn the_report_of_a_check_is_as_it_was() {
     stage.assert_prints("token-show.txt", &["token", "show"], "");
 }
 
+#[cfg(feature = "fake")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_help_is_as_it_was() {
+    let _turn = together().await;
+    Stage::new().await.assert_prints("help.txt", &["--help"], "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configuration_is_printed_as_it_was() {
+    let _turn = together().await;
+    let stage = Stage::new().await;
+    // Nothing of this machine moves the comments behind the values.
+    stage.place.write(
+        "graphward.toml",
+        &format!("[token]\nsource = {{ file = \"token\" }}\n{APP}"),
+    );
+    stage.assert_prints("print-config.txt", &["print-config"], "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_token_is_reported_as_it_was() {
+    let _turn = together().await;
+    let mut stage = Stage::new().await;
+    let place = &stage.place;
+    let next = place.graph.sim.issue(None);
+    place.graph.sim.update_token(&next, targets("500"));
+    let config = settings(
+        &place.graph,
+        "file = \"token\"",
+        &format!("{APP}[state]\ndir = \"state\"\n"),
+    );
+    let sidecar = Sidecar::start(place.dir.path(), &config).await;
+    sidecar.wait_until_uses(&place.graph, &place.token).await;
+    let admin = sidecar.admin.to_string();
+    // The commands find the sidecar by the configuration.
+    place.write(
+        "graphward.toml",
+        &config.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{admin}\"")),
+    );
+    stage.volatile.push((fingerprint(&next), "22222222"));
+    stage.volatile.push((admin, "127.0.0.1:9080"));
+    stage.assert_prints("token-set.txt", &["token", "set"], &next);
+    stage.assert_prints("token-rollback.txt", &["token", "rollback"], "");
+    stage.assert_prints("refresh.txt", &["refresh"], "");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_comparison_is_as_it_was() {
     let _turn = together().await;
