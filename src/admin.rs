@@ -47,7 +47,7 @@ use scrape::metrics;
 use status::{tenants, token_status};
 use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
 
-pub use access::{AccessPolicy, AdminAddress, AdminConfig};
+pub use access::{AccessPolicy, AdminAddress, AdminConfig, CHALLENGE};
 pub use comparison::TokenComparison;
 pub use history::TokenHistory;
 pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};

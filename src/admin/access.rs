@@ -73,6 +73,8 @@ pub(super) enum AccessError {
     ReadOnly,
     #[error("the request needs the key of admin.key, as `Authorization: Bearer KEY`")]
     NoKey,
+    #[error("the key of the request is wrong: it has to be that of admin.key, as `Authorization: Bearer KEY`")]
+    WrongKey,
     #[error("a change needs the header `Graphward-Admin: yes`, which no web page can send")]
     NoHeader,
     #[error("the request needs the Host localhost, 127.0.0.1 or [::1]")]
@@ -85,6 +87,8 @@ pub(super) enum AccessError {
     ForeignOrigin,
 }
 
+/// The challenge in an answer to a request without the key, by which a command knows a graphward.
+pub const CHALLENGE: &str = "Bearer realm=\"graphward\"";
 /// The header that a change needs, with the value `yes`.
 const ADMIN_HEADER: &str = "graphward-admin";
 /// What a target may contain and curl takes for a pattern, and the quotation mark of shells.
@@ -112,12 +116,12 @@ impl Guard<'_> {
             Access::Read => false,
             Access::Write => true,
         };
-        if let Some(error) = self.change_refusal().filter(|_| is_write) {
-            return Err(error);
-        }
+        let refusal = self.change_refusal().filter(|_| is_write);
         match (&self.policy.key, self.address.exposed) {
             (Some(key), _) if has_key(key, headers) => {}
+            (Some(_), _) if headers.contains_key(AUTHORIZATION) => return Err(AccessError::WrongKey),
             (Some(_), _) => return Err(AccessError::NoKey),
+            (None, _) if refusal.is_some() => {}
             (None, Some(_))
                 if has_host(request, |host| {
                     is_address(host) || is_loopback(host) || self.has_name(host)
@@ -129,6 +133,10 @@ impl Guard<'_> {
             (None, None) if has_host(request, is_loopback) => {}
             (None, None) => return Err(AccessError::ForeignHost),
         }
+        // What is switched off is said only to a client that has the key.
+        if let Some(error) = refusal {
+            return Err(error);
+        }
         if is_of_other_page(headers) {
             return Err(AccessError::ForeignOrigin);
         }
@@ -137,20 +145,17 @@ impl Guard<'_> {
 
     /// Answers why a request to a target is not accepted, with the command line of one that is.
     pub(super) fn refuse(&self, error: AccessError, route: &Route, target: &Uri) -> AdminResponse {
+        use AccessError::{Exposed, ForeignHost, ForeignOrigin, NoHeader, NoKey, ReadOnly, UnknownHost, WrongKey};
         let message = match error {
-            AccessError::Exposed(_) | AccessError::ReadOnly => error.to_string(),
-            AccessError::NoKey
-            | AccessError::NoHeader
-            | AccessError::ForeignHost
-            | AccessError::UnknownHost
-            | AccessError::ForeignOrigin => {
+            Exposed(_) | ReadOnly => error.to_string(),
+            NoKey | WrongKey | NoHeader | ForeignHost | UnknownHost | ForeignOrigin => {
                 format!("{error}; this works: {}", self.command_line(route, target))
             }
         };
         let mut response = error_response(StatusCode::FORBIDDEN, &message);
-        if matches!(error, AccessError::NoKey) {
+        if matches!(error, NoKey | WrongKey) {
             *response.status_mut() = StatusCode::UNAUTHORIZED;
-            let scheme = HeaderValue::from_static("Bearer realm=\"graphward\"");
+            let scheme = HeaderValue::from_static(CHALLENGE);
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
         response
@@ -266,6 +271,7 @@ mod tests {
                 Err(AccessError::Exposed(_)) => "exposed",
                 Err(AccessError::ReadOnly) => "read-only",
                 Err(AccessError::NoKey) => "key",
+                Err(AccessError::WrongKey) => "wrong key",
                 Err(AccessError::NoHeader) => "header",
                 Err(AccessError::ForeignHost | AccessError::UnknownHost) => "host",
                 Err(AccessError::ForeignOrigin) => "origin",
@@ -346,7 +352,11 @@ mod tests {
                 KEY,
             ] {
                 let headers = [LOCAL, YES, ("authorization", wrong)];
-                assert_eq!(guarded(&locked, exposed, &headers), ["key", "key"], "{wrong}");
+                assert_eq!(
+                    guarded(&locked, exposed, &headers),
+                    ["wrong key", "wrong key"],
+                    "{wrong}"
+                );
             }
             assert_eq!(guarded(&locked, exposed, &[LOCAL, YES]), ["key", "key"]);
             for scheme in ["Bearer", "bearer"] {
@@ -368,6 +378,17 @@ mod tests {
             let key = format!("Bearer {KEY}");
             let headers = [LOCAL, YES, ("authorization", key.as_str())];
             assert_eq!(guarded(&policy, None, &headers), ["yes", "read-only"]);
+            // Without the key, a request is not told what is switched off.
+            let refused = ["key", "wrong key"].map(|word| {
+                if policy.key.is_some() {
+                    [word; 2]
+                } else {
+                    ["yes", "read-only"]
+                }
+            });
+            let wrong = [LOCAL, YES, ("authorization", "Bearer wrong")];
+            assert_eq!(guarded(&policy, None, &[LOCAL, YES]), refused[0]);
+            assert_eq!(guarded(&policy, None, &wrong), refused[1]);
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Requests to the admin listener of a running sidecar.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::local_client::LocalClient;
 use super::table::printable;
+use crate::admin::CHALLENGE;
 use crate::app::admin_authorization;
-use crate::config::{Config, Overrides, env_vars};
+use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::net::{HttpClientError, ListenAddr};
 use crate::source::encode_token;
 use crate::token::{OperatorCommand, TokenChange};
@@ -45,6 +46,17 @@ pub(super) enum AdminError {
     Foreign(ListenAddr),
 }
 
+/// The reason why no sidecar makes a change.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Obstacle {
+    /// No sidecar with these token sources is there.
+    Absent(String),
+    /// It changes no token.
+    ReadOnly(String),
+    /// It has another key than the configuration.
+    WrongKey(String),
+}
+
 /// A client of one admin listener on this machine.
 pub(super) struct AdminClient {
     pub(super) address: ListenAddr,
@@ -63,27 +75,19 @@ impl AdminArgs {
             let admin = admin.parse::<ListenAddr>();
             return admin.map_err(|error| format!("--admin: {error}"));
         }
-        Ok(self.load_config()?.listen.admin)
+        let config = load_config(self.config.as_deref()).map_err(|error| error.to_string())?;
+        Ok(config.listen.admin)
     }
 
     /// Creates a client with the key of the configuration.
     pub(super) fn client(&self, timeout: Duration) -> Result<AdminClient, String> {
         let client = AdminClient::new(&self.address()?, timeout)?;
         // Without a valid configuration, the listener may have no key.
-        let Ok(config) = self.load_config() else {
+        let Ok(config) = load_config(self.config.as_deref()) else {
             return Ok(client);
         };
         let authorization = admin_authorization(&config).map_err(|error| error_chain(&error))?;
         Ok(client.authorized_by(authorization))
-    }
-
-    fn load_config(&self) -> Result<Config, String> {
-        let flags = Overrides {
-            config: self.config.clone(),
-            ..Overrides::default()
-        };
-        let loaded = Config::load(flags, &env_vars());
-        loaded.map(|loaded| loaded.config).map_err(|error| error.to_string())
     }
 }
 
@@ -140,6 +144,15 @@ impl AdminClient {
     }
 }
 
+/// Reads the configuration of a sidecar that was given this file.
+pub(super) fn load_config(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let flags = Overrides {
+        config: file.map(Path::to_owned),
+        ..Overrides::default()
+    };
+    Ok(Config::load(flags, &env_vars())?.config)
+}
+
 /// The most that is shown of an answer, in characters.
 const MAX_MESSAGE: usize = 800;
 /// The longest wait for an answer to the question whether a sidecar runs.
@@ -147,37 +160,39 @@ pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for a change: longer than a sidecar waits for one.
 pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Finds out whether a sidecar with the same token sources listens there and changes tokens; the error says why not.
+/// Finds out whether a sidecar with the same token sources listens there and changes tokens.
 pub(super) async fn find_sidecar(
     admin: &ListenAddr,
     authorization: Option<HeaderValue>,
     source_identity: &str,
-) -> Result<(), String> {
-    let client = AdminClient::new(admin, FIND_TIMEOUT)?.authorized_by(authorization);
+) -> Result<(), Obstacle> {
+    let client = AdminClient::new(admin, FIND_TIMEOUT).map_err(Obstacle::Absent)?;
+    let client = client.authorized_by(authorization);
     let address = &client.address;
     let path = "/admin/token-status?limit=1";
     let answer = client.send(Method::GET, path, Bytes::new()).await;
-    let answer = answer.map_err(|error| format!("no sidecar answers at {address} ({})", error_chain(&error)))?;
-    if answer.status() == StatusCode::UNAUTHORIZED {
-        return Err(format!(
-            "the sidecar at {address} answered 401; set admin.key as in its configuration"
-        ));
+    let unanswered = |error| format!("no sidecar answers at {address} ({})", error_chain(&error));
+    let answer = answer.map_err(|error| Obstacle::Absent(unanswered(error)))?;
+    let challenge = answer.headers().get(WWW_AUTHENTICATE);
+    if challenge.is_some_and(|challenge| challenge == CHALLENGE) {
+        let message = format!("the sidecar at {address} answered 401; set admin.key as in its configuration");
+        return Err(Obstacle::WrongKey(message));
     }
     let status: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    if source_identity.is_empty() {
-        return Err("all tenants are in tenants_from, where a sidecar notices the change".to_owned());
-    }
-    if status.get("source_identity") != Some(&source_identity.into()) {
-        return Err(format!(
-            "what runs at {address} is not a sidecar with these token sources"
-        ));
-    }
-    if status.get("accepts_changes") != Some(&true.into()) {
+    let reason = if source_identity.is_empty() {
+        "all tenants are in tenants_from, where a sidecar notices the change".to_owned()
+    } else if status.get("source_identity") != Some(&source_identity.into()) {
+        format!("what runs at {address} is not a sidecar with these token sources")
+    } else if status.get("accepts_changes") == Some(&true.into()) {
+        return Ok(());
+    } else {
         let reason = status.get("changes_refused").and_then(Value::as_str);
         let reason = printable(reason.unwrap_or("it does not say why"));
-        return Err(format!("the sidecar at {address} changes no token: {reason}"));
-    }
-    Ok(())
+        return Err(Obstacle::ReadOnly(format!(
+            "the sidecar at {address} changes no token: {reason}"
+        )));
+    };
+    Err(Obstacle::Absent(reason))
 }
 
 /// Lets a sidecar change the token of a tenant, or of the only one.
@@ -189,16 +204,15 @@ pub(super) async fn request_change(
 ) -> Result<TokenChange, String> {
     let client = AdminClient::new(admin, CHANGE_TIMEOUT)?.authorized_by(authorization);
     // A name has no character that a query encodes. The command has compared the token, or was forced.
-    let query = tenant.map_or_else(
-        || "?force=yes".to_owned(),
-        |tenant| format!("?force=yes&tenant={tenant}"),
-    );
+    let tenant = tenant.map(|tenant| format!("&tenant={tenant}")).unwrap_or_default();
     let (method, path, body) = match command {
         OperatorCommand::Set(token) => (Method::PUT, "/admin/token", encode_token(token)),
         OperatorCommand::RollBack => (Method::POST, "/admin/rollback", Ok(Zeroizing::default())),
     };
     let body = body.map_err(|error| error.to_string())?;
-    let answer = client.request(method, &format!("{path}{query}"), &body).await;
+    let answer = client
+        .request(method, &format!("{path}?force=yes{tenant}"), &body)
+        .await;
     let answer = answer.map_err(|error| error_chain(&error))?;
     serde_json::from_value(answer).map_err(|error| error.to_string())
 }
@@ -216,16 +230,28 @@ mod tests {
         let admin = ListenAddr::Tcp(listener.local_addr().unwrap());
         for (answer, expected) in [
             (
+                format!("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {CHALLENGE}\r\ncontent-length: 0\r\n\r\n"),
+                Obstacle::WrongKey(format!(
+                    "the sidecar at {admin} answered 401; set admin.key as in its configuration"
+                )),
+            ),
+            (
                 "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned(),
-                format!("the sidecar at {admin} answered 401; set admin.key as in its configuration"),
+                Obstacle::Absent(format!(
+                    "what runs at {admin} is not a sidecar with these token sources"
+                )),
             ),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
-                format!("what runs at {admin} is not a sidecar with these token sources"),
+                Obstacle::Absent(format!(
+                    "what runs at {admin} is not a sidecar with these token sources"
+                )),
             ),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n".to_owned() + &"x".repeat(70_000),
-                format!("no sidecar answers at {admin} (the response is larger than 64 KiB)"),
+                Obstacle::Absent(format!(
+                    "no sidecar answers at {admin} (the response is larger than 64 KiB)"
+                )),
             ),
         ] {
             let serving = async {

@@ -18,6 +18,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
+use super::admin_client::load_config;
 use super::exit::{Exit, print_error, print_lines, print_message};
 use super::local_client::LocalClient;
 use super::output::OutputArgs;
@@ -25,7 +26,7 @@ use super::runtime::build_runtime;
 use super::table::printable;
 use super::token_input::parse_tenant;
 use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError};
-use crate::config::{Config, ConfigError, Overrides, env_vars};
+use crate::config::ConfigError;
 use crate::graph::{Explanation, GraphError, explain, is_own_code};
 use crate::net::tls::TlsError;
 use crate::net::{HttpClientError, ListenAddr};
@@ -117,12 +118,9 @@ pub(super) fn run(args: &SendTestArgs) -> Exit {
     let answer = send(args);
     if args.output.json {
         let (json, exit) = match &answer {
-            Ok(accepted) => {
-                let Accepted { id, status } = accepted;
-                (
-                    json!({ "message_id": id, "message_status": status, "to": args.to }),
-                    Exit::Success,
-                )
+            Ok(Accepted { id, status }) => {
+                let json = json!({ "message_id": id, "message_status": status, "to": args.to });
+                (json, Exit::Success)
             }
             Err(error) => (json!({ "error": error_chain(error) }), error.exit()),
         };
@@ -193,20 +191,12 @@ fn id(text: &str) -> Result<String, &'static str> {
 // === impl SendTestArgs ===
 
 impl SendTestArgs {
-    fn load_config(&self) -> Result<Config, ConfigError> {
-        let flags = Overrides {
-            config: self.config.clone(),
-            ..Overrides::default()
-        };
-        Ok(Config::load(flags, &env_vars())?.config)
-    }
-
     /// The address of the sidecar. The flag needs no configuration.
     fn proxy_address(&self) -> Result<ListenAddr, SendError> {
         if let Some(address) = &self.proxy {
             return Ok(address.local_dial_address());
         }
-        let listen = self.load_config()?.listen;
+        let listen = load_config(self.config.as_deref())?.listen;
         // The configuration has at least one address.
         Ok(listen.proxy.first().unwrap_or(&listen.admin).local_dial_address())
     }
@@ -226,7 +216,7 @@ impl SendTestArgs {
         let Some(id) = &self.tenant else {
             return Ok(String::new());
         };
-        let config = self.load_config()?;
+        let config = load_config(self.config.as_deref())?;
         let names: Vec<_> = config.of_tenants().into_iter().map(|(name, _)| name).collect();
         match config.tenants_from {
             None if !names.contains(id) => {
@@ -238,7 +228,7 @@ impl SendTestArgs {
     }
 
     fn configured_number_id(&self) -> Result<Option<String>, SendError> {
-        let tenants = ConfiguredTenants::new(self.load_config()?, Clock::system())?;
+        let tenants = ConfiguredTenants::new(load_config(self.config.as_deref())?, Clock::system())?;
         let mut named = tenants.named().into_iter();
         let tenant = named.find(|tenant| self.tenant.as_ref().is_none_or(|id| tenant.id == *id));
         let id = tenant.map(|tenant| tenants.phone_number_id(&tenant)).transpose()?;

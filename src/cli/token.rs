@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::admin_client::{find_sidecar, request_change};
+use super::admin_client::{Obstacle, find_sidecar, request_change};
 use super::check::{ReportArgs, compare_before_set, show};
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
@@ -79,7 +79,7 @@ struct SetArgs {
 struct ChangeArgs {
     #[command(flatten)]
     place: TokenPlace,
-    /// Do not ask Graph about the token; a running sidecar asks as its configuration says
+    /// Do not ask Graph about the token; a running sidecar asks as its configuration says.
     #[arg(long)]
     offline: bool,
     #[command(flatten)]
@@ -154,7 +154,7 @@ pub(super) fn run(args: TokenArgs) -> Exit {
     let exit = match &error {
         TokenCommandError::Input(error) => error.exit(),
         TokenCommandError::KeyFile(..) | TokenCommandError::InvalidKey(..) | TokenCommandError::Key(_) => Exit::Usage,
-        TokenCommandError::Different(_) | TokenCommandError::Refused(..) => Exit::Failed,
+        TokenCommandError::Different(_) | TokenCommandError::Refused(_) => Exit::Failed,
     };
     print_error(&error, exit)
 }
@@ -196,7 +196,15 @@ fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Exit, TokenComm
                 let by = Changer::Sidecar { address };
                 Ok(ChangeReport { change, by })
             }
-            Err(reason) => {
+            Err(Obstacle::WrongKey(reason)) if !args.offline => {
+                let advice = "or pass --offline, which needs no key";
+                Err(TokenCommandError::Refused(format!("{reason}, {advice}")))
+            }
+            Err(obstacle) => {
+                if let Obstacle::ReadOnly(reason) = &obstacle {
+                    print_message(&format!("warning: {reason}"));
+                }
+                let (Obstacle::Absent(reason) | Obstacle::ReadOnly(reason) | Obstacle::WrongKey(reason)) = obstacle;
                 let change = tenants.change(&tenant, command).await?;
                 let by = Changer::Command { reason };
                 Ok(ChangeReport { change, by })

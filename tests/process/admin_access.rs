@@ -1,7 +1,7 @@
 //! Who may look and change something through the admin listener.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -203,6 +203,64 @@ async fn a_command_proves_itself_with_the_key_of_its_configuration() {
     assert!(said.contains("by the sidecar"), "{said}");
     sidecar.wait_until_uses(&graph, &second).await;
     sidecar.assert_reveals_none_of(&[KEY, &first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_with_another_key_changes_nothing_unless_told_and_one_for_a_sidecar_that_may_not_warns() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let tokens = [(); 3].map(|()| graph.sim.issue(None));
+    replace_file(&dir.path().join("token"), &tokens[0]);
+    replace_file(&dir.path().join("key"), KEY);
+    let config = settings(
+        &graph,
+        "file = \"token\"",
+        "[admin]\nkey = { file = \"key\" }\nwrites = false\n",
+    );
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    sidecar.wait_until_uses(&graph, &tokens[0]).await;
+    for (headers, words) in [
+        (LOCAL, "needs the key"),
+        (&with_key("wrong"), "the key of the request is wrong"),
+    ] {
+        let answer = send(sidecar.admin, "PUT /admin/token", headers, &document(&tokens[1]));
+        assert_eq!(answer.status, 401, "{}", answer.text);
+        assert!(answer.message().contains(words), "{}", answer.text);
+    }
+    let set = |token: &str, args: &[&str]| {
+        let mut command = graphward_command(dir.path(), &[&["token", "set"], args].concat());
+        command.env("GRAPHWARD_ADMIN", sidecar.admin.to_string());
+        let mut input = tempfile::tempfile().unwrap();
+        input.write_all(token.as_bytes()).unwrap();
+        input.rewind().unwrap();
+        let output = command.stdin(input).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (said, output.status.code())
+    };
+    let stored = || {
+        fs::read_to_string(dir.path().join("token"))
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    };
+    let (said, code) = set(&tokens[1], &[]);
+    assert!(
+        said.contains("warning: the sidecar at ") && said.contains("admin.writes is false"),
+        "{said}"
+    );
+    assert_eq!((code, stored()), (Some(0), tokens[1].clone()), "{said}");
+    let other = config.replace("file = \"key\"", "file = \"other\"");
+    replace_file(&dir.path().join("other"), NEW_KEY);
+    replace_file(&dir.path().join("other.toml"), other);
+    let (said, code) = set(&tokens[2], &["--config", "other.toml"]);
+    assert!(
+        said.contains("set admin.key as in its configuration, or pass --offline"),
+        "{said}"
+    );
+    assert_eq!((code, stored()), (Some(1), tokens[1].clone()), "{said}");
+    let (said, code) = set(&tokens[2], &["--config", "other.toml", "--offline"]);
+    assert_eq!((code, stored()), (Some(0), tokens[2].clone()), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
