@@ -1,7 +1,16 @@
 //! The app's credentials, and the values that client libraries send when they have none.
+//!
+//! # Why
+//!
+//! No token of Meta has a colon. So `tenant:` anywhere in the place of a token names a tenant: behind one scheme, two or none, in
+//! quotes, in an array, percent-encoded once more. What a client library does to a token it does to the name, too, and a name
+//! that went unread would give the request the token of the default tenant. Rejected: to take only `tenant:NAME` itself for one.
 
-/// What is before the name of a tenant in the place of a token.
-pub(super) const TOKEN_SLOT_PREFIX: &[u8] = b"tenant:";
+use memchr::memchr2;
+use percent_encoding::percent_decode;
+
+/// What is before the colon and the name of a tenant in the place of a token, in any case.
+const TOKEN_SLOT_WORD: &[u8] = b"tenant";
 
 /// The policy for credentials that the app sends (`heal.client_credentials`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -47,7 +56,7 @@ pub enum ParameterCredential {
 /// The content of an `Authorization` header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HeaderCredential {
-    /// No credential: an empty value, a scheme alone, or a value that means "no token".
+    /// No credential: an empty value, a scheme alone, a value that means "no token", or the name of a tenant without a scheme.
     Absent,
     /// `tenant:NAME`: the name of a tenant in the place of its token.
     TokenSlot(AuthScheme),
@@ -88,18 +97,19 @@ pub fn parse_authorization(value: &[u8], signs: SignPolicy) -> HeaderCredential 
         return HeaderCredential::Other;
     };
     let token = token.trim_ascii();
+    let has_slot = signs == SignPolicy::Read && read_token_slot(value, |_name| ()).is_some();
     let scheme = if scheme.eq_ignore_ascii_case(b"bearer") {
         AuthScheme::Bearer
     } else if scheme.eq_ignore_ascii_case(b"oauth") {
         AuthScheme::OAuth
-    } else if token.is_empty() && is_placeholder(scheme.iter().copied()) {
+    } else if has_slot || (token.is_empty() && is_placeholder(scheme.iter().copied())) {
         return HeaderCredential::Absent;
     } else {
         return HeaderCredential::Other;
     };
     if is_placeholder(token.iter().copied()) {
         HeaderCredential::Absent
-    } else if signs == SignPolicy::Read && is_token_slot(token.iter().copied()) {
+    } else if has_slot {
         HeaderCredential::TokenSlot(scheme)
     } else if is_app_token(token.iter().copied()) {
         HeaderCredential::AppToken(scheme)
@@ -119,10 +129,32 @@ pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
             .any(|null| lowercase.clone().eq(null.bytes()))
 }
 
-/// Returns whether the value in the place of a token is `tenant:NAME`.
-pub fn is_token_slot(value: impl Iterator<Item = u8>) -> bool {
-    let mut value = value.skip_while(u8::is_ascii_whitespace);
-    TOKEN_SLOT_PREFIX.iter().all(|byte| value.next() == Some(*byte))
+/// Reads the name of a tenant in what stands in the place of a token, without the quotes, brackets and white space around it. It
+/// need not be valid. `None` if there is no `tenant:` in it.
+pub fn read_token_slot<R>(value: &[u8], read: impl FnOnce(&str) -> R) -> Option<R> {
+    // A token has neither, and needs no further look.
+    memchr2(b':', b'%', value)?;
+    let text = percent_decode(value).decode_utf8_lossy();
+    let mut windows = text.as_bytes().windows(TOKEN_SLOT_WORD.len() + 1);
+    // What is still encoded is no valid name.
+    let start = windows.position(|window| match window.split_last() {
+        Some((b':' | b'%', word)) => word.eq_ignore_ascii_case(TOKEN_SLOT_WORD),
+        Some(_) | None => false,
+    })?;
+    let name = text.get(start + TOKEN_SLOT_WORD.len()..)?;
+    let name = name.strip_prefix(':').unwrap_or(name);
+    let is_around = |char: char| char.is_whitespace() || "\"'()<>[]{}".contains(char);
+    Some(read(name.trim_matches(is_around)))
+}
+
+/// Reads the name of a tenant in the same way from decoded bytes.
+pub fn read_decoded_token_slot<R>(
+    mut value: impl Iterator<Item = u8> + Clone,
+    read: impl FnOnce(&str) -> R,
+) -> Option<R> {
+    let whole = value.clone();
+    let is_candidate = value.any(|byte| matches!(byte, b':' | b'%'));
+    is_candidate.then(|| read_token_slot(&whole.collect::<Vec<_>>(), read))?
 }
 
 /// Returns whether this is an app token, `<app id>|<secret>`, which apps send where Graph accepts nothing else.
@@ -169,7 +201,7 @@ mod tests {
 
     #[test]
     fn tokens_are_recognized_by_scheme_and_format() {
-        use HeaderCredential::{AppToken, Other, Token, TokenSlot};
+        use HeaderCredential::{Absent, AppToken, Other, Token, TokenSlot};
         for (value, expected) in [
             ("Bearer EAAG", Token(AuthScheme::Bearer)),
             ("bEARER  EAAG ", Token(AuthScheme::Bearer)),
@@ -177,6 +209,10 @@ mod tests {
             ("oauth EAAG", Token(AuthScheme::OAuth)),
             ("Bearer tenant:acme", TokenSlot(AuthScheme::Bearer)),
             ("OAuth tenant:", TokenSlot(AuthScheme::OAuth)),
+            ("Bearer Bearer tenant:acme", TokenSlot(AuthScheme::Bearer)),
+            ("oauth 'TENANT%3aacme'", TokenSlot(AuthScheme::OAuth)),
+            ("tenant:acme", Absent),
+            ("Token tenant:acme", Absent),
             ("Bearer 123|abc", AppToken(AuthScheme::Bearer)),
             ("OAuth 123|", AppToken(AuthScheme::OAuth)),
             ("Bearer |abc", Token(AuthScheme::Bearer)),
@@ -198,5 +234,35 @@ mod tests {
         }
         let slot = parse_authorization(b"OAuth tenant:acme", SignPolicy::Ignore);
         assert_eq!(slot, Token(AuthScheme::OAuth));
+    }
+
+    #[test]
+    fn a_name_is_read_from_whatever_a_client_makes_of_it() {
+        for (value, name) in [
+            ("tenant:acme", "acme"),
+            (" Tenant: Acme ", "Acme"),
+            ("tenant:a:b@c", "a:b@c"),
+            ("tenant:", ""),
+            ("Bearer\ttenant:acme", "acme"),
+            ("Bearertenant:acme", "acme"),
+            ("%74enant%3Aac%6De", "acme"),
+            (r#"[["tenant:acme"]]"#, "acme"),
+            (r#"{"a":"tenant:acme"}"#, "acme"),
+            // No tenant has such a name.
+            ("tenant:acme, Bearer tenant:shop", "acme, Bearer tenant:shop"),
+            ("tenant%25253Aacme", "%253Aacme"),
+            ("tenant:tenant:acme", "tenant:acme"),
+        ] {
+            let of_bytes = read_token_slot(value.as_bytes(), str::to_owned);
+            assert_eq!(
+                of_bytes,
+                read_decoded_token_slot(value.bytes(), str::to_owned),
+                "{value}"
+            );
+            assert_eq!(of_bytes.as_deref(), Some(name), "{value}");
+        }
+        for value in ["", "tenant", "tenant acme", "EAAG", "12|tenant", "a:b", "%74enant"] {
+            assert_eq!(read_token_slot(value.as_bytes(), str::to_owned), None, "{value}");
+        }
     }
 }

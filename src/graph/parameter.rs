@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use super::credential::{SignPolicy, is_app_token, is_placeholder, is_token_slot};
+use super::credential::{SignPolicy, is_app_token, is_placeholder, read_decoded_token_slot};
 
 /// The kind of a parameter. Later kinds outweigh earlier ones where several are taken together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -40,11 +40,12 @@ impl ParameterKind {
     /// Classifies a parameter by its name and its decoded value.
     #[must_use]
     pub fn from_decoded(name: ParameterName, value: impl Iterator<Item = u8> + Clone, signs: SignPolicy) -> Self {
+        let has_slot = || signs == SignPolicy::Read && read_decoded_token_slot(value.clone(), |_name| ()).is_some();
         match name {
             ParameterName::Batch | ParameterName::ObjectIds => Self::Other,
             ParameterName::Proof => Self::Proof,
             ParameterName::Token if is_placeholder(value.clone()) => Self::Placeholder,
-            ParameterName::Token if signs == SignPolicy::Read && is_token_slot(value.clone()) => Self::TokenSlot,
+            ParameterName::Token if has_slot() => Self::TokenSlot,
             ParameterName::Token if is_app_token(value) => Self::AppToken,
             ParameterName::Token => Self::Token,
         }
@@ -65,12 +66,12 @@ impl ParameterName {
     ];
 
     /// Compares the decoded name of a member of a JSON object. Names are compared whole: `input_token` or `fb_exchange_token` are
-    /// data. `ids`, `ids[]` and `ids[0]` are one list.
+    /// data. `ids`, `ids[]` and `ids[0]` are one list, and `access_token[]` is one, too.
     #[must_use]
     pub fn of_member(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
         let found = Self::ALL.into_iter().find(|(known, meaning)| {
             let name = name.clone();
-            let name = name.take_while(|byte| *byte != b'[' || *meaning != Self::ObjectIds);
+            let name = name.take_while(|byte| *byte != b'[' || matches!(meaning, Self::Proof | Self::Batch));
             name.eq(known.iter().copied())
         });
         found.map(|(_, name)| name)
@@ -176,6 +177,8 @@ mod tests {
         for (known, expected) in [
             ("access_token", ParameterName::Token),
             ("%61ccess%5ftoken", ParameterName::Token),
+            ("access_token[]", ParameterName::Token),
+            ("access_token%5B0%5D", ParameterName::Token),
             ("appsecret_time", ParameterName::Proof),
             ("%62atch", ParameterName::Batch),
             ("phone_number_id", ParameterName::ObjectIds),
@@ -279,6 +282,7 @@ mod tests {
             ("access_token=12%7cs", ParameterKind::AppToken),
             ("access_token=%6eull", ParameterKind::Placeholder),
             ("access_token=tenant%3Aacme", ParameterKind::TokenSlot),
+            ("access_token=Bearer+tenant%253Aacme", ParameterKind::TokenSlot),
             ("access_token", ParameterKind::Placeholder),
             ("appsecret_proof=", ParameterKind::Proof),
             ("batch=[]", ParameterKind::Other),

@@ -1,5 +1,6 @@
 //! The path of a request: which endpoint it names, and what a log may show of it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::percent_decode;
@@ -45,18 +46,23 @@ pub fn is_upload_session(path: &str) -> bool {
 
 /// The segments of a path, without empty ones and a version in front. Bytes, because each request is split so, and splitting
 /// a `str` costs five times as much.
-pub fn segments_without_version(path: &str) -> impl Iterator<Item = &[u8]> {
-    let segments = path.as_bytes().split(|byte| *byte == b'/');
+pub fn segments_without_version<P: AsRef<[u8]> + ?Sized>(path: &P) -> impl Iterator<Item = &[u8]> {
+    let segments = path.as_ref().split(|byte| *byte == b'/');
     let mut segments = segments.filter(|segment| !segment.is_empty()).peekable();
     segments.next_if(|first| is_version(first));
     segments
 }
 
-/// Returns whether a segment is a version, such as `v19.0`.
+/// Returns whether a segment is a version, such as `v19.0`, in either case, and perhaps percent-encoded.
 #[must_use]
 pub fn is_version(segment: &[u8]) -> bool {
     let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let [b'v', number @ ..] = segment else {
+    // Most segments start otherwise, and need no further look.
+    let [b'v' | b'V' | b'%', ..] = segment else {
+        return false;
+    };
+    let segment = Cow::from(percent_decode(segment));
+    let [b'v' | b'V', number @ ..] = &*segment else {
         return false;
     };
     let mut numbers = number.splitn(2, |byte| *byte == b'.');
@@ -135,5 +141,31 @@ mod tests {
             assert_ne!(of("/v21.0/1/messages"), of(other), "{other}");
         }
         assert_eq!(of("/"), of("/v21.0/"));
+    }
+
+    #[test]
+    fn a_version_may_be_encoded_as_any_segment() {
+        for version in ["v25.0", "V25.0", "%7625.0", "%56%32%35%2E%30"] {
+            assert!(is_version(version.as_bytes()), "{version}");
+            assert!(
+                is_token_endpoint(&format!("/{version}/oauth/access_token")),
+                "{version}"
+            );
+        }
+        for other in [
+            "",
+            "v",
+            "v25",
+            "v25.",
+            "%",
+            "%76",
+            "%2576",
+            "%257625.0",
+            "me",
+            "v12345.67",
+            "v2.5.0",
+        ] {
+            assert!(!is_version(other.as_bytes()), "{other}");
+        }
     }
 }

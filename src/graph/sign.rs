@@ -4,14 +4,14 @@
 //!
 //! A client library has a token for each client, but not each has a header or a base URL for each call. So `tenant:NAME` may
 //! stand wherever a token may: in `Authorization`, in a query, a form, a multipart form, a JSON body, in the items of a batch.
-//! It is the only sign that also comes through CONNECT, and from libraries that have Graph's address built in. No token of
-//! Meta has a colon.
+//! It is the only sign that also comes through CONNECT, and from libraries that have Graph's address built in.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
+use percent_encoding::percent_decode_str;
 
-use super::credential::{TOKEN_SLOT_PREFIX, is_token_slot};
+use super::credential::{read_decoded_token_slot, read_token_slot};
 use super::parameter::{ParameterName, form_decode};
 use super::path::segments_without_version;
 use super::text::unescape_all;
@@ -33,21 +33,23 @@ const MAX_SIGNS: usize = 4_096;
 // === impl TenantSigns ===
 
 impl TenantSigns {
-    /// Adds the name in a value for which [`is_token_slot`] holds. An empty one counts too: it names no tenant, so the request is
-    /// refused and not that of another one.
-    pub fn add_token_slot(&mut self, value: impl Iterator<Item = u8>) {
-        let value = value.skip_while(u8::is_ascii_whitespace);
-        let name: Vec<u8> = value.skip(TOKEN_SLOT_PREFIX.len()).take(MAX_SIGN_BYTES).collect();
-        push(&mut self.token_slots, &name);
+    /// Adds the name in the place of a token, such as the value of an `Authorization` header, if there is one. An empty one counts
+    /// too: it names no tenant, so the request is refused and not that of another one.
+    pub fn add_token_slot(&mut self, value: &[u8]) {
+        read_token_slot(value, |name| push(&mut self.token_slots, name.as_bytes()));
     }
 
-    /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its query.
+    /// Adds the name in the value of a parameter in the same way.
+    pub fn add_decoded_token_slot(&mut self, value: impl Iterator<Item = u8> + Clone) {
+        read_decoded_token_slot(value, |name| push(&mut self.token_slots, name.as_bytes()));
+    }
+
+    /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its
+    /// query. An encoded slash separates segments, too.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
-        if let Some(first) = segments_without_version(path).next() {
-            match first.contains(&b'%') {
-                true => self.push_id(&percent_encoding::percent_decode(first).collect::<Vec<_>>()),
-                false => self.push_id(first),
-            }
+        let path = Cow::from(percent_decode_str(path));
+        if let Some(first) = segments_without_version(&path).next() {
+            self.push_id(first);
         }
         let parameters = query.map(|query| query.as_bytes().split(|byte| *byte == b'&'));
         for parameter in parameters.into_iter().flatten() {
@@ -65,17 +67,6 @@ impl TenantSigns {
         }
         for id in ids.split(|byte| b",[]\"'".contains(byte)) {
             self.push_id(id);
-        }
-    }
-
-    /// Adds the name in an `Authorization` header: `Bearer tenant:NAME`.
-    pub fn add_authorization(&mut self, value: &[u8]) {
-        let Some(scheme_end) = value.iter().position(u8::is_ascii_whitespace) else {
-            return;
-        };
-        let token = value.get(scheme_end..).unwrap_or_default().iter().copied();
-        if is_token_slot(token.clone()) {
-            self.add_token_slot(token);
         }
     }
 
@@ -131,7 +122,8 @@ pub(super) fn behind_origin(url: &str) -> &str {
 
 fn push(signs: &mut Vec<Box<str>>, sign: &[u8]) {
     if signs.len() <= MAX_SIGNS {
-        let sign = sign.get(..MAX_SIGN_BYTES).unwrap_or(sign).trim_ascii();
+        let sign = sign.trim_ascii();
+        let sign = sign.get(..MAX_SIGN_BYTES).unwrap_or(sign);
         // Most are text, which this finds out faster.
         let sign = std::str::from_utf8(sign).map_or_else(|_invalid| String::from_utf8_lossy(sign), Cow::from);
         insert(signs, sign.into());
@@ -158,32 +150,35 @@ mod tests {
     fn a_name_in_the_place_of_a_token_is_recognized_and_kept_as_it_is() {
         let mut signs = TenantSigns::default();
         for value in ["tenant:acme", " tenant:Acme ", "tenant:acme", "tenant:a:b@c", "tenant:"] {
-            assert!(is_token_slot(value.bytes()), "{value}");
-            signs.add_token_slot(value.bytes());
+            signs.add_token_slot(value.as_bytes());
+            signs.add_decoded_token_slot(value.bytes());
         }
         assert_eq!(
             signs.token_slots,
             ["".into(), "Acme".into(), "a:b@c".into(), "acme".into()]
         );
-        for value in [
-            "",
-            "tenant",
-            "Tenant:acme",
-            "xtenant:acme",
-            "EAAGtenant:",
-            "tenant acme",
-        ] {
-            assert!(!is_token_slot(value.bytes()), "{value}");
+        for behind in ["a".repeat(500), format!("acme{}x", " ".repeat(500))] {
+            let mut signs = TenantSigns::default();
+            signs.add_token_slot(format!("tenant:{behind}").as_bytes());
+            assert_eq!(signs.token_slots[0].len(), MAX_SIGN_BYTES, "too long to be a name");
         }
-        let mut signs = TenantSigns::default();
-        signs.add_token_slot(format!("tenant:{}", "a".repeat(500)).bytes());
-        assert_eq!(signs.token_slots[0].len(), MAX_SIGN_BYTES, "too long to be a name");
     }
 
     #[test]
     fn ids_are_read_from_the_path_and_from_three_parameters() {
         assert_eq!(ids("/v25.0/106540352242922/messages", None), ["106540352242922"]);
         assert_eq!(ids("//10654%30//media", Some("fields=id")), ["106540"]);
+        for path in [
+            "/%7625.0/106",
+            "/v%32%35%2e0/106/media",
+            "/V25.0/106",
+            "//v25.0//106",
+            "/v25.0%2F106%2fmedia",
+            "/%2Fv25.0/106",
+            "/106%2Fmedia",
+        ] {
+            assert_eq!(ids(path, None), ["106"], "{path}");
+        }
         assert_eq!(
             ids("/v25.0/998", Some("a=b&phone_number_id=1%30&ids=7")),
             ["10", "7", "998"]

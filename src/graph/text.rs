@@ -109,12 +109,14 @@ pub(crate) fn is_named(literal: &[u8], name: &[u8]) -> bool {
 }
 
 /// The decoded bytes of a JSON string, each with its offset in `literal`, which starts with its quote and may lack the
-/// closing one. Copies nothing. A lone surrogate is U+FFFD.
+/// closing one. Copies nothing. A lone surrogate is U+FFFD. Of any other value, the strings in it are decoded in their quotes.
 pub(crate) fn unescape(literal: &[u8]) -> UnescapedBytes<'_> {
+    let quote = literal.first().filter(|first| matches!(first, b'"' | b'\''));
     UnescapedBytes {
         literal,
-        quote: literal.first().copied().unwrap_or_default(),
-        at: 1,
+        // No text contains the byte 0xFF.
+        quote: quote.copied().unwrap_or(0xFF),
+        at: usize::from(quote.is_some()),
         pending: [0; 4],
         pending_len: 0,
         char_offset: 0,

@@ -93,6 +93,12 @@ impl OutboundRequest {
             mut headers,
             ..
         } = head;
+        // Read before anything is removed: `Connection` may list the header.
+        if let Some(signs) = signs.as_deref_mut() {
+            let values = headers.get_all(AUTHORIZATION).iter();
+            values.for_each(|value| signs.add_token_slot(value.as_bytes()));
+            signs.add_target(uri.path(), uri.query());
+        }
         strip_request_headers(&mut headers, &settings.removed_headers);
         let sign_policy = signs.as_ref().map_or(SignPolicy::Ignore, |_| SignPolicy::Read);
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -107,11 +113,6 @@ impl OutboundRequest {
                 HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
             },
         };
-        if let Some(signs) = signs.as_deref_mut() {
-            let values = headers.get_all(AUTHORIZATION).iter();
-            values.for_each(|value| signs.add_authorization(value.as_bytes()));
-            signs.add_target(uri.path(), uri.query());
-        }
         let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials, destination.service)?;
         // Where its own credential stays, what it says about the tenant is read.
         let rules = |scheme: Option<AuthScheme>| {
@@ -338,10 +339,9 @@ impl OutboundRequest {
     /// [`Refusal::LengthRequired`].
     pub(crate) fn check_length(&self, body: &Body) -> Result<(), Refusal> {
         let needs_length = self.method == Method::GET || self.method == Method::HEAD;
-        if needs_length && !body.has_known_length() {
-            Err(Refusal::LengthRequired(self.method.clone()))
-        } else {
-            Ok(())
+        match needs_length && !body.has_known_length() {
+            true => Err(Refusal::LengthRequired(self.method.clone())),
+            false => Ok(()),
         }
     }
 

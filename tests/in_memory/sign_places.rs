@@ -13,6 +13,15 @@ const MULTIPART: &str = "multipart/form-data; boundary=b";
 type Place = (&'static str, &'static str, &'static str);
 
 const ID_PLACES: [Place; 34] = [
+    ("/%7625.0/#", FORM, ""),
+    ("//%56%32%35%2E0//#/messages", JSON, r#"{"to":"1"}"#),
+    ("/v25.0%2F#/comments", FORM, "message=1"),
+    ("/#%2Fcomments", FORM, "message=1"),
+    (
+        "/",
+        JSON,
+        r##"{"batch":[{"method":"GET","relative_url":"%7625.0/#"}]}"##,
+    ),
     ("/v25.0/#/messages", JSON, r#"{"to":"1"}"#),
     ("/#_7/comments", FORM, "message=1"),
     ("/?phone_number_id=#", FORM, ""),
@@ -85,7 +94,7 @@ const ID_PLACES: [Place; 34] = [
     ),
 ];
 
-const SLOT_PLACES: [Place; 11] = [
+const SLOT_PLACES: [Place; 20] = [
     ("/-/#/me", FORM, ""),
     ("/me?access_token=tenant:#", FORM, ""),
     ("/me", FORM, "a=1&access_token=tenant%3A#"),
@@ -125,6 +134,39 @@ const SLOT_PLACES: [Place; 11] = [
         FORM,
         r#"batch=[{"relative_url":"me","body":"access_token=tenant:#"}]"#,
     ),
+    ("/me?access_token=Bearer%20tenant:#", FORM, ""),
+    ("/me?access_token[]=tenant:#", FORM, ""),
+    ("/me", FORM, "access_token=%22Tenant%253A#%22"),
+    (
+        "/me",
+        MULTIPART,
+        "--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\n'tenant%3A#'\r\n--b--\r\n",
+    ),
+    ("/me", JSON, r##"{"access_token":["tenant:#"]}"##),
+    ("/me", JSON, r##"{"access_token":[["\u0074enant\u003a#"]]}"##),
+    ("/me", JSON, r##"{"access_token":{"token":"OAuth tenant:#"}}"##),
+    ("/me", JSON, "{access_token:tenant:#}"),
+    (
+        "/",
+        JSON,
+        r##"{"batch":[{"method":"GET","relative_url":"me","access_token":["Bearer tenant:#"]}]}"##,
+    ),
+];
+
+/// What a client may make of `tenant:#` in the header: with a scheme that it adds, or not; with quotes; encoded.
+const HEADER_SLOTS: [&str; 12] = [
+    "Bearer tenant:#",
+    "OAuth  tenant:#",
+    "tenant:#",
+    "Tenant:#",
+    "Token tenant:#",
+    "Bearer Bearer tenant:#",
+    "Bearer OAuth\ttenant:#",
+    "Bearertenant:#",
+    "Bearer tenant%3A#",
+    "Bearer %74enant:#",
+    "Bearer \"tenant:#\"",
+    "Bearer ['tenant:#']",
 ];
 
 /// What becomes of a request: the token that Graph sees, or the code of the refusal.
@@ -136,7 +178,7 @@ async fn outcome(proxy: &TestProxy, request: Request<TestBody>) -> Result<String
         return Err((response.status, response.code()));
     }
     let seen = proxy.graph.last_request();
-    Ok(seen.all("authorization")[0].strip_prefix("Bearer ").unwrap().to_owned())
+    Ok(seen.all("authorization")[0].split_once(' ').unwrap().1.to_owned())
 }
 
 fn signed((target, content_type, body): Place, value: &str) -> Request<TestBody> {
@@ -173,6 +215,49 @@ async fn a_sign_means_the_same_in_every_place_alone_and_beside_another_one() {
             assert_eq!(outcome(&proxy, beside).await, *beside_acme, "{place:?} {value}");
         }
     }
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_in_the_authorization_header_is_read_whatever_the_client_makes_of_it_and_of_the_header() {
+    let proxy = start(TestProxyBuilder::new()).await;
+    for connection in ["keep-alive", "Authorization", "keep-alive, authorization"] {
+        for slot in HEADER_SLOTS {
+            let of = |name: &str, headers: &[(&str, &str)]| {
+                let value = slot.replace('#', name);
+                let own = [("authorization", &*value), ("connection", connection)];
+                with(request("GET", "/me", sized("")), &[&own, headers].concat())
+            };
+            let beside_acme = [("x-tenant-id", "acme")];
+            for (name, headers, expected) in [
+                ("shop", &[][..], Ok(SHOP_TOKEN.to_owned())),
+                ("acme", &beside_acme, Ok(ACME_TOKEN.to_owned())),
+                ("shop", &beside_acme, Err((403, 990_027))),
+                ("other", &[], Err((404, 990_025))),
+                ("acme, Bearer tenant:shop", &[], Err((404, 990_025))),
+            ] {
+                let outcome = outcome(&proxy, of(name, headers)).await;
+                assert_eq!(outcome, expected, "{slot} {name} {headers:?} {connection}");
+            }
+        }
+    }
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_beside_a_name_is_not_repeated_in_the_refusal() {
+    let proxy = start(TestProxyBuilder::new()).await;
+    let header = format!("Bearer tenant:acme, Bearer {SHOP_TOKEN}");
+    let body = format!(r#"{{"access_token":["tenant:acme","{SHOP_TOKEN}"]}}"#);
+    for request in [
+        with(request("GET", "/me", sized("")), &[("authorization", &header)]),
+        with(request("POST", "/me", sized(body)), &[("content-type", JSON)]),
+    ] {
+        let refused = proxy.app.fetch(request).await;
+        assert_eq!((refused.status, refused.code()), (404, 990_025));
+        assert!(!refused.text().contains(SHOP_TOKEN), "{}", refused.text());
+    }
+    assert_eq!(proxy.graph.attempts(), 0);
     proxy.shutdown().await;
 }
 

@@ -1,6 +1,5 @@
 //! Recognizes the members of a JSON object that are credentials, proofs, batches or ids.
 
-use super::super::credential::is_placeholder;
 use super::super::json::Member;
 use super::super::parameter::{ParameterKind, ParameterName};
 use super::super::sign::TenantSigns;
@@ -22,8 +21,8 @@ pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
     }
 }
 
-/// Classifies a member, and adds what it says about the tenant to `signs`. One that is too long is no app token, and no
-/// placeholder.
+/// Classifies a member, and adds what it says about the tenant to `signs`. One that is too long, or has no quotes, is no app
+/// token. The name of a tenant may also stand in an array or an object.
 pub(super) fn classify_member(
     text: &SourceText<'_>,
     member: &Member,
@@ -31,13 +30,16 @@ pub(super) fn classify_member(
     signs: &mut Option<Box<TenantSigns>>,
 ) -> ParameterKind {
     let value = text.slice(member.value.clone());
-    match (parse_name(text.slice(member.name.clone())), value.first()) {
-        (None | Some(ParameterName::Batch), _) | (Some(ParameterName::ObjectIds), Some(b'{')) => ParameterKind::Other,
-        (Some(ParameterName::Token), _) if member.value.end - member.name.start > MAX_FIELD_BYTES => {
+    let is_long = member.value.end - member.name.start > MAX_FIELD_BYTES;
+    let name = match (parse_name(text.slice(member.name.clone())), value.first()) {
+        (None | Some(ParameterName::Batch), _) | (Some(ParameterName::ObjectIds), Some(b'{')) => None,
+        (name, _) => name,
+    };
+    let kind = name.map(|name| rules.classify(name, unescape(value).map(|(byte, _)| byte), signs));
+    match (kind, value.first()) {
+        (Some(ParameterKind::AppToken), first) if is_long || !matches!(first, Some(b'"' | b'\'')) => {
             ParameterKind::Token
         }
-        (Some(name), Some(b'"' | b'\'')) => rules.classify(name, unescape(value).map(|(byte, _)| byte), signs),
-        (Some(ParameterName::Token), _) if !is_placeholder(value.iter().copied()) => ParameterKind::Token,
-        (Some(name), _) => rules.classify(name, value.iter().copied(), signs),
+        (kind, _) => kind.unwrap_or(ParameterKind::Other),
     }
 }

@@ -167,7 +167,7 @@ impl ScrubRules {
     ) -> ParameterKind {
         let kind = ParameterKind::from_decoded(name, value.clone(), self.signs);
         if kind == ParameterKind::TokenSlot {
-            signs.get_or_insert_default().add_token_slot(value);
+            signs.get_or_insert_default().add_decoded_token_slot(value);
         } else if name == ParameterName::ObjectIds && self.reads(name) {
             signs.get_or_insert_default().add_object_ids(value);
         }
