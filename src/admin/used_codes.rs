@@ -34,10 +34,8 @@ impl UsedCodes {
     /// Remembers codes in the directory for state, if there is one.
     #[must_use]
     pub fn new(state_dir: Option<PathBuf>) -> Self {
-        Self {
-            own: Mutex::default(),
-            directory: state_dir.map(|state_dir| state_dir.join("used-codes")),
-        }
+        let (own, directory) = (Mutex::default(), state_dir.map(|dir| dir.join("used-codes")));
+        Self { own, directory }
     }
 
     /// Notes that a code is used; `false` if it was before. Blocks.
@@ -62,17 +60,20 @@ impl UsedCodes {
 
 fn add_file(directory: &Path, code: Fingerprint, now: SystemTime) -> io::Result<bool> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    for file in fs::read_dir(directory)?.flatten() {
-        let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age > REMEMBERED_FOR {
-            fs::remove_file(file.path())?;
+    // An error here says nothing of this code: another process may have removed the file, or it is not a file of graphward.
+    for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > REMEMBERED_FOR)) {
+            drop(fs::remove_file(file.path()));
         }
     }
     match File::create_new(directory.join(code.to_string())) {
-        Ok(file) => file.sync_all().map(|()| true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+        Ok(file) => file.sync_all()?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
     }
+    File::open(directory)?.sync_all()?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -97,6 +98,43 @@ mod tests {
         let later = now + REMEMBERED_FOR + Duration::from_secs(60);
         assert!(process().add(code("one"), later));
         assert_eq!(fs::read_dir(state.path().join("used-codes")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_code_is_used_once_beside_files_that_cannot_be_removed() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("used-codes");
+        fs::create_dir_all(directory.join("lost+found/kept")).unwrap();
+        std::os::unix::fs::symlink("gone", directory.join("link")).unwrap();
+        // The directory is older than codes are remembered.
+        let now = Clock::system().now() + REMEMBERED_FOR * 2;
+        let process = || UsedCodes::new(Some(state.path().to_owned()));
+        assert!(process().add(code("one"), now));
+        let file = File::open(directory.join(code("one").to_string())).unwrap();
+        file.set_modified(now).unwrap();
+        assert!(!process().add(code("one"), now));
+    }
+
+    #[test]
+    fn a_code_is_used_once_by_processes_that_forget_the_old_ones_at_the_same_moment() {
+        let state = tempfile::tempdir().unwrap();
+        let now = Clock::system().now();
+        for round in 0..20 {
+            let directory = state.path().join("used-codes");
+            fs::create_dir_all(&directory).unwrap();
+            for old in 0..100 {
+                let file = File::create(directory.join(format!("old-{old}"))).unwrap();
+                file.set_modified(now - REMEMBERED_FOR * 2).unwrap();
+            }
+            let code = code(&format!("code{round}"));
+            let add = || UsedCodes::new(Some(state.path().to_owned())).add(code, now);
+            let uses = std::thread::scope(|scope| {
+                let processes: Vec<_> = (0..4).map(|_| scope.spawn(add)).collect();
+                let uses = processes.into_iter();
+                uses.map(|process| process.join().unwrap()).filter(|used| *used).count()
+            });
+            assert_eq!(uses, 1, "round {round}");
+        }
     }
 
     #[test]
