@@ -31,6 +31,9 @@ use crate::types::TenantId;
 /// that reads rows, which takes some milliseconds: with a further one for each store, twice as many would be needed. The lock's
 /// own connection cannot store, because a store is a serializable transaction from its beginning on.
 ///
+/// A store waits for one read at most, and not for the queue: a read that times out is tried again, while a token that is not stored
+/// in time is in memory alone. Hence reads have a queue of their own, whose first one waits for the connection beside the stores.
+///
 /// A lock that another replica has is not waited for: the replicas share the rows, and one that waits would do nothing for the
 /// others meanwhile.
 pub(super) struct PostgresRows {
@@ -39,6 +42,8 @@ pub(super) struct PostgresRows {
     pub(super) statements: TableStatements,
     /// Reads single rows, and stores renewed tokens.
     reader: Mutex<KeptConnection>,
+    /// The one read that uses the reader, or waits for it.
+    next_read: Mutex<()>,
     /// Those who wait for the reader, and the one that uses it.
     reads: Semaphore,
     /// Renewals at the same time.
@@ -65,6 +70,7 @@ impl PostgresRows {
     ) -> Self {
         Self {
             reader: Mutex::new(KeptConnection::new(endpoint.clone(), None)),
+            next_read: Mutex::default(),
             reads: Semaphore::new(MAX_READS),
             renewals: Arc::new(Semaphore::new(renewals.get().into())),
             endpoint,
@@ -111,7 +117,10 @@ impl PostgresRows {
             params: &[tenant.as_str().to_owned()],
             limits: TENANT_LIMITS,
         };
-        let read = async { self.reader.lock().await.select(&select).await };
+        let read = async {
+            let _turn = self.next_read.lock().await;
+            self.reader.lock().await.select(&select).await
+        };
         let rows = timeout(READ_TIMEOUT, read).await.unwrap_or(Err(QueryError::TimedOut));
         let rows = rows.map_err(|failed| into_read_error(&self.describe(tenant), failed))?;
         let decoder = ContentsDecoder {
@@ -176,9 +185,8 @@ impl TenantRows for PostgresRows {
         stored: StoredToken<'a>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         Box::pin(async move {
-            self.row(tenant)
-                .store(&self.reader, stored.token, stored.expected)
-                .await
+            let row = self.row(tenant);
+            row.store(&self.reader, stored.token, stored.expected).await
         })
     }
 }

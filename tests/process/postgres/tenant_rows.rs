@@ -1,5 +1,6 @@
 //! A table with a row for each tenant: reads of single rows, their locks, and stores.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -68,6 +69,27 @@ async fn a_column_that_ignores_case_leads_to_no_row_of_another_name() {
     let rows = open(&database, settings(QUERY)).rows();
     assert!(read_row(&*rows, "ACME").await.is_none());
     assert_eq!(text(&read_row(&*rows, "acme").await.unwrap()), "EAAGacme");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_goes_before_the_reads_that_wait() {
+    const READS: usize = 100;
+    let database = Database::with(TABLE);
+    let rows = open(&database, settings(QUERY)).rows();
+    let done = AtomicUsize::new(0);
+    let read = async || {
+        let row = read_row(&*rows, "acme").await;
+        done.fetch_add(1, Ordering::Relaxed);
+        row
+    };
+    let write = async {
+        let stored = store(&*rows, "acme", "EAAGnew", "EAAGacme").await;
+        (stored.unwrap(), done.load(Ordering::Relaxed))
+    };
+    let (found, (outcome, before)) = tokio::join!(biased; join_all((0..READS).map(|_| read())), write);
+    assert_eq!(outcome, StoreOutcome::Stored);
+    assert!(before <= 1, "{before} of {READS} reads were before it");
+    assert!(found.iter().all(Option::is_some));
 }
 
 #[tokio::test]
