@@ -48,7 +48,7 @@ use status::{tenants, token_status};
 use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
 
 pub use access::{AccessPolicy, AdminAddress, AdminConfig, CHALLENGE};
-pub use comparison::TokenComparison;
+pub use comparison::{COMPARED_LATE, COMPARISON_TIMEOUT, ComparisonError, TokenComparison};
 pub use history::TokenHistory;
 pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};
 pub use table::{ListedTenant, ListedToken, ReadFailure, SignedUpAt, StoredAt, TableState, TenantRegistry};

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::comparison::{COMPARED_LATE, COMPARISON_TIMEOUT, ComparisonError};
 use super::query::{ChangeQuery, QueryError};
 use super::response::{AdminResponse, error_response, json_response};
 use super::state::Admin;
@@ -44,10 +45,8 @@ pub(super) enum ChangeError {
     NoSuchTenant,
     #[error(transparent)]
     Query(#[from] QueryError),
-    #[error(
-        "the token was not changed, because it is not known to be like the current one ({0}); ?force=yes puts it in its place"
-    )]
-    Different(String),
+    #[error(transparent)]
+    Comparison(#[from] ComparisonError),
     #[error("the place of [tenants_from] has no such tenant")]
     NotInPlace,
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
@@ -84,8 +83,6 @@ pub(super) enum ChangeError {
 
 /// The largest body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// The longest wait for a comparison of two tokens.
-const COMPARISON_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest wait for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -145,9 +142,8 @@ impl Admin {
                 None => Ok(()),
             }
         };
-        let late = |_elapsed| Err("Graph did not answer in time, so they were not compared".to_owned());
-        let compared = timeout(COMPARISON_TIMEOUT, compared).await.unwrap_or_else(late);
-        compared.map_err(ChangeError::Different)
+        let late = |_elapsed| ComparisonError::Different(COMPARED_LATE.to_owned());
+        Ok(timeout(COMPARISON_TIMEOUT, compared).await.map_err(late)??)
     }
 }
 
@@ -176,7 +172,7 @@ impl Requester<'_> {
 pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> AdminResponse {
     let tenant = tenant.filter(|name| !has_token(name));
     tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
-    let ChangeError::Different(differences) = error else {
+    let ChangeError::Comparison(ComparisonError::Different(differences)) = error else {
         return error_response(error.status(), error);
     };
     // For programs, which may offer to force the change.
@@ -226,7 +222,8 @@ impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
-            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Different(_) => StatusCode::CONFLICT,
+            Self::Comparison(ComparisonError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) => StatusCode::CONFLICT,
             Self::Body
             | Self::NotJson { .. }
             | Self::NoToken { .. }

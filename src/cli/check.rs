@@ -16,19 +16,22 @@ mod settings;
 use clap::Args;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::exit::{Exit, print_error};
 use super::output::OutputArgs;
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
-use crate::admin::{AdminTenant, TokenComparison};
+use crate::admin::ComparisonError::{self, Different};
+use crate::admin::{AdminTenant, COMPARED_LATE, COMPARISON_TIMEOUT, TokenComparison};
 use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, could_be_number_id};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::{ConnectFailureKind, ProbedAddress};
 use crate::token::{BoxFuture, Token};
 use crate::types::{Clock, Rfc3339Timestamp, TenantId, error_chain};
 
-use compare::PROPERTIES;
+use compare::{NOT_COMPARED, PROPERTIES};
 use facts::{Depth, Facts, Ids, TokenFacts};
 use report::{Finding, Level, Report, Section};
 
@@ -59,6 +62,10 @@ pub(super) struct ReportArgs {
 
 /// The most tenants of a table that are asked about at the same time.
 const CONCURRENCY: usize = 8;
+/// The comparisons that a running sidecar may make at the same time, those included whose client has left.
+static COMPARISONS: Semaphore = Semaphore::const_new(2);
+/// The reason why a token is not compared.
+const NO_CURRENT_TOKEN: &str = "there is no current token to compare with";
 /// The most bad tenants of a table that are listed.
 const MAX_LISTED: usize = 20;
 
@@ -100,17 +107,22 @@ pub(super) fn compare_before_set(place: &TokenPlace, candidate: Token) -> Result
 pub(super) struct RunningComparison(pub(super) Overrides);
 
 impl TokenComparison for RunningComparison {
-    fn compare(&self, tenant: &AdminTenant, token: &Token) -> BoxFuture<'static, Result<(), String>> {
+    fn compare(&self, tenant: &AdminTenant, token: &Token) -> BoxFuture<'static, Result<(), ComparisonError>> {
+        let Ok(permit) = COMPARISONS.try_acquire() else {
+            return Box::pin(async { Err(ComparisonError::Busy) });
+        };
         let current = tenant.tokens.current().map(|current| current.token().clone());
         let (overrides, candidate, id) = (self.0.clone(), token.clone(), tenant.id.clone());
         let compared = spawn_blocking(move || {
+            // This thread goes on when the client leaves.
+            let _permit = permit;
             let config = Config::load(overrides, &env_vars()).map_err(InputError::from)?.config;
             compare_in(config, Some(&id), None, current, candidate)
         });
         Box::pin(async move {
-            let compared = compared.await.map_err(|error| error_chain(&error))?;
-            let section = compared.map_err(|error: InputError| error_chain(&error))?;
-            compare::decide(&section.findings).map(drop)
+            let compared = compared.await.map_err(|error| Different(error_chain(&error)))?;
+            let section = compared.map_err(|error: InputError| Different(error_chain(&error)))?;
+            compare::decide(&section.findings).map(drop).map_err(Different)
         })
     }
 }
@@ -253,24 +265,22 @@ fn compare_in(
             let (mut questions, ids) = (tenants.questions(tenant), Ids { number_id, tenant });
             Box::pin(TokenFacts::gather(&mut questions, token, ids, Depth::All)).await
         };
-        let current = match current {
-            // Graph is not asked about tokens.
-            Some(_) if !tenant.config.token.verify => return Ok(Section::new("", Vec::new())),
-            Some(token) => Some(gather(token).await),
-            None => {
-                Box::pin(Facts::gather(&tenants, tenant, number_id, Depth::All))
-                    .await
-                    .token
+        let findings = async {
+            let facts = Box::pin(Facts::gather(&tenants, tenant, number_id, Depth::All));
+            let current = match current {
+                // Graph is not asked about tokens.
+                Some(_) if !tenant.config.token.verify => return Vec::new(),
+                Some(token) => Some(gather(token).await),
+                None => facts.await.token,
+            };
+            match current {
+                Some(current) => compare::compare(&current, &gather(candidate).await),
+                None => vec![Finding::new(Level::Warning, "token", "no_token", NO_CURRENT_TOKEN)],
             }
         };
-        let findings = match current {
-            Some(current) => compare::compare(&current, &gather(candidate).await),
-            None => {
-                let message = "there is no current token to compare with";
-                vec![Finding::new(Level::Warning, "token", "no_token", message)]
-            }
-        };
-        Ok(Section::of_tenant(tenant.id.as_str(), findings))
+        let findings = timeout(COMPARISON_TIMEOUT, findings).await;
+        let late = |_elapsed| vec![Finding::new(Level::Warning, "token", NOT_COMPARED, COMPARED_LATE)];
+        Ok(Section::of_tenant(tenant.id.as_str(), findings.unwrap_or_else(late)))
     })
 }
 

@@ -1,12 +1,17 @@
 //! The comparison of a token that is put through the admin listener with the one in use.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
-use fake_graph::{TokenChange, TokenType};
+use bytes::Bytes;
+use fake_graph::{Effect, EndpointKind, Fault, TokenChange, TokenType};
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
 
 use crate::admin_changes::{Answer, LOCAL, document, send};
 use crate::support::place::{APP, NUMBER, Place, targets, text};
-use crate::support::{Sidecar, fingerprint, get, settings, together, wait_until};
+use crate::support::{Client, Sidecar, TIMEOUT, fingerprint, get, replace_file, settings, together, wait_until};
 
 fn put(sidecar: &Sidecar, query: &str, token: &str) -> Answer {
     send(
@@ -124,4 +129,69 @@ async fn a_token_that_could_not_be_compared_is_put_only_by_force() {
         }
         assert_eq!(current(&place), like);
     }
+}
+
+/// Sends the start of a change to the listener, and does not wait for the answer.
+fn begin_to_put(sidecar: &Sidecar, token: &str) -> TcpStream {
+    let body = document(token);
+    let mut stream = TcpStream::connect(sidecar.admin).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let length = body.len();
+    let head =
+        format!("PUT /admin/token HTTP/1.1\r\n{LOCAL}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_graph_does_not_answer_about_tokens_that_are_put_new_files_are_used_and_uploads_go_through() {
+    /// More than there are threads.
+    const CLIENTS: usize = 120;
+    let _turn = together().await;
+    let place = Place::new().await;
+    let issue = || {
+        let token = place.graph.sim.issue(None);
+        assert!(place.graph.sim.update_token(&token, targets("500")));
+        token
+    };
+    let (like, next) = (issue(), issue());
+    let more = format!("{APP}[heal]\nbody_memory = \"64KiB\"\n");
+    let config = settings(&place.graph, "file = \"token\"", &more);
+    let sidecar = Sidecar::start(place.dir.path(), &config).await;
+    sidecar.wait_until_uses(&place.graph, &place.token).await;
+    let held = Fault::once(Effect::Hold).times(u32::MAX);
+    place.graph.sim.inject_fault_on(EndpointKind::DebugToken, held);
+    let before = place.graph.sim.counts().faults_injected;
+    let gone: Vec<_> = (0..2).map(|_| begin_to_put(&sidecar, &like)).collect();
+    wait_until("Graph is asked about two tokens", async || {
+        place.graph.sim.counts().faults_injected >= before + 2
+    })
+    .await;
+    // What their clients have begun goes on.
+    drop(gone);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| begin_to_put(&sidecar, &like)).collect();
+
+    replace_file(&place.dir.path().join("token"), &next);
+    sidecar.wait_until_uses(&place.graph, &next).await;
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    let upload = Request::post(format!("/v26.0/{NUMBER}/media"))
+        .header("Content-Type", "application/octet-stream")
+        .body(Full::new(body).boxed())
+        .unwrap();
+    let uploaded = Client::connect(sidecar.proxy).await.send(upload).await;
+    assert!(uploaded.status < 500, "{uploaded:?}");
+    let answers = clients.into_iter().map(|mut client| {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let busy = answers.filter(|answer| answer.starts_with("HTTP/1.1 503") && answer.contains("retry"));
+    assert!(busy.count() > CLIENTS / 2);
+
+    place.graph.sim.release_held(1_000_000);
+    wait_until("a token is compared again", async || {
+        put(&sidecar, "", &like).status == 200
+    })
+    .await;
+    assert_eq!(current(&place), like);
 }

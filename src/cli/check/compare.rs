@@ -53,7 +53,7 @@ pub(super) const fn kind_name(kind: TokenKind) -> &'static str {
 /// The code of the finding that Graph rejects the candidate, which no `--force` changes.
 const CANDIDATE_INVALID: &str = "candidate_invalid";
 /// The code of the finding that Graph could not be asked about both tokens.
-const NOT_COMPARED: &str = "not_compared";
+pub(super) const NOT_COMPARED: &str = "not_compared";
 
 /// Compares a candidate with the current token. What is unknown of the current one is not compared, and if nothing is left that
 /// tells accounts apart, a finding says so.
