@@ -142,7 +142,8 @@ export function describeFacts(token, limit) {
     "Renewal due": token.renew_at && formatTime(token.renew_at),
     Permissions: token.scopes?.join(", "),
     "Missing permissions": token.missing_scopes?.join(", "),
-    "Last refresh": refresh && `${refresh.outcome.replaceAll("_", " ")}, ${formatTime(refresh.at)}`,
+    "Last refresh":
+      refresh && [refresh.outcome.replaceAll("_", " "), formatTime(refresh.at), refresh.error].filter(Boolean).join(", "),
     "Last rejection": rejection && `${rejection.reason}, ${formatTime(rejection.at)}`,
   };
   const item = ([name, ...value]) => [create("dt", {}, name), create("dd", {}, ...value)];

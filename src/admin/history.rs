@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::telemetry::AuditAction;
-use crate::token::{Alert, AlertCause, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
+use crate::token::{Alert, AlertCause, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
 use crate::types::Rfc3339Timestamp;
 
 /// The history of a tenant's token, as its refresher reports it.
@@ -31,6 +31,8 @@ pub(super) struct LastEvents {
 pub(super) struct LastRefresh {
     at: String,
     outcome: &'static str,
+    /// The reason of a failure.
+    error: Option<String>,
 }
 
 /// The last rejection of a token by Graph.
@@ -89,16 +91,17 @@ impl TokenHistory {
 
 impl LastEvents {
     fn on_operation(&mut self, report: &OperationReport<'_>, now: SystemTime) {
+        let mut error = None;
         match report.outcome {
             OperationOutcome::Renewed(_) | OperationOutcome::Found(_) => self.alert = None,
             OperationOutcome::Unchanged => self.forget_alert(AlertCause::SourceTokenRejected),
-            OperationOutcome::Failed(_) => {}
+            OperationOutcome::Failed(failure) => error = Some(failure.to_string()),
         }
-        if report.operation == Operation::Refresh {
-            self.last_refresh = Some(LastRefresh {
-                at: Rfc3339Timestamp(now).to_string(),
-                outcome: report.outcome.refresh_label(),
-            });
+        if report.is_refresh() {
+            let outcome = report.outcome.refresh_label();
+            let error = error.filter(|_| outcome != "unchanged");
+            let at = Rfc3339Timestamp(now).to_string();
+            self.last_refresh = Some(LastRefresh { at, outcome, error });
         }
     }
 

@@ -8,7 +8,7 @@ use super::token_reports::TokenReports;
 use crate::admin::TokenHistory;
 use crate::telemetry::InLog;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::token::{AlertCause, ErrorKind, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
+use crate::token::{AlertCause, ErrorKind, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
 use crate::types::{Clock, TenantId};
 
 /// Where the events of a tenant's refresher go.
@@ -57,11 +57,9 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
             }
         },
     };
-    let refresh = report.outcome.refresh_label();
     metrics.count_attempt(report.operation.label(), result, report.duration.as_secs_f64());
-    // A check that finds the current token is not a refresh.
-    if report.operation == Operation::Refresh || refresh != "unchanged" {
-        metrics.count_refresh(refresh);
+    if report.is_refresh() {
+        metrics.count_refresh(report.outcome.refresh_label());
     }
     if let OperationOutcome::Found(credential) | OperationOutcome::Renewed(credential) = report.outcome {
         let expires_at = credential.expires_at().map(unix_seconds);

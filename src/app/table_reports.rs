@@ -16,7 +16,7 @@ use crate::admin::{ReadFailure, TableState};
 use crate::proxy::Tenants;
 use crate::source::TenantRow;
 use crate::tenants::VisitPolicy;
-use crate::token::{Alert, AlertCause, expiry_alert, warning_days};
+use crate::token::{Alert, AlertCause, ObtainError, expiry_alert, warning_days};
 use crate::types::{Rfc3339Timestamp, TenantId};
 
 /// What was told.
@@ -100,8 +100,9 @@ impl TableReports {
                 && let Some(alert) = self.alert(row, policy, now)
             {
                 let cause = alert.key.cause;
-                // An open tenant tells of its token itself, but not that another one cannot be used.
-                let is_left = row.token.as_ref().is_err_and(|error| !error.is_absence());
+                // An open tenant tells of its token itself, and of what is no token, but not of other faults of its row.
+                let is_left = |error: &Arc<ObtainError>| !error.is_absence() && !error.is_refusal();
+                let is_left = row.token.as_ref().is_err_and(is_left);
                 if self.causes.get(&row.id) != Some(&cause) && (is_left || self.tenants.cell(&row.id).is_none()) {
                     alerts.push(alert);
                 }

@@ -69,6 +69,7 @@ struct TokenReport {
     expiry: Option<String>,
     expires_at: Option<String>,
     days_left: Option<f64>,
+    last_refresh: Option<Value>,
 }
 
 /// The tenants of an answer, which is read up to 64 KiB.
@@ -91,22 +92,20 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
         Some(state) => format!("{tenant} in the state {state}"),
         None => tenant.clone(),
     });
-    show(&args.admin, None, &path, wanted.as_deref(), args.output)
+    show(&args.admin, Method::GET, &path, wanted.as_deref(), args.output)
 }
 
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
 pub(super) fn refresh(args: &RefreshArgs) -> Exit {
-    let query = |limit| match &args.tenant {
+    let listed = match &args.tenant {
         Some(tenant) => format!("tenant={}", utf8_percent_encode(tenant, NON_ALPHANUMERIC)),
-        None => format!("limit={limit}"),
+        None => format!("limit={PAGE}"),
     };
-    let refresh = format!("/admin/refresh-token?{}", query(1));
-    let status = format!("/admin/token-status?{}", query(PAGE));
-    let tenant = args.tenant.as_deref();
-    show(&args.admin, Some(&refresh), &status, tenant, args.output)
+    let path = format!("/admin/refresh-token?{listed}");
+    show(&args.admin, Method::POST, &path, args.tenant.as_deref(), args.output)
 }
 
-fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, wanted: Option<&str>, output: OutputArgs) -> Exit {
+fn show(admin: &AdminArgs, method: Method, path: &str, wanted: Option<&str>, output: OutputArgs) -> Exit {
     let client = match admin.client(CHANGE_TIMEOUT) {
         Ok(client) => client,
         Err(message) => {
@@ -119,10 +118,7 @@ fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, wanted: Option<&
         Err(error) => return print_error(&error, Exit::Failed),
     };
     let answer = runtime.block_on(async {
-        if let Some(path) = refresh {
-            client.request(Method::POST, path, b"").await?;
-        }
-        let json = client.request(Method::GET, status, b"").await?;
+        let json = client.request(method.clone(), path, b"").await?;
         let answer = Answer::new(&json).ok_or_else(|| AdminError::Foreign(client.address.clone()))?;
         Ok::<_, AdminError>((json, answer))
     });
@@ -134,8 +130,14 @@ fn show(admin: &AdminArgs, refresh: Option<&str>, status: &str, wanted: Option<&
         print_message(&format!("the sidecar at {} has no tenant {wanted}", client.address));
         return Exit::Failed;
     }
-    let printed = output.print(&json, &answer.to_text(&client.address, Colors::of_stdout()));
-    if answer.is_good() { printed } else { Exit::Failed }
+    let failures = answer.failures(&method);
+    let text = answer.to_text(&client.address, Colors::of_stdout()) + &failures;
+    let printed = output.print(&json, &text);
+    if answer.is_good() && failures.is_empty() {
+        printed
+    } else {
+        Exit::Failed
+    }
 }
 
 impl ValueEnum for TokenState {
@@ -173,6 +175,16 @@ impl Answer {
     /// Whether the sidecar is ready and all tokens that are shown are usable.
     fn is_good(&self) -> bool {
         self.ready && self.tenants.iter().all(|tenant| tenant.usable)
+    }
+
+    /// The refreshes that failed, a line for each; empty if only the status was asked for.
+    fn failures(&self, method: &Method) -> String {
+        let asked = self.tenants.iter().filter(|_| *method == Method::POST);
+        let failed = asked.filter_map(|tenant| {
+            let error = tenant.last_refresh.as_ref()?.get("error")?.as_str()?;
+            Some(format!("\n{}: {}", printable(&tenant.tenant), printable(error)))
+        });
+        failed.collect()
     }
 
     fn to_text(&self, address: &ListenAddr, colors: Colors) -> String {

@@ -57,7 +57,8 @@ pub(super) async fn read_sources(
                 // The current token is still there, and the sources after it do not matter.
                 drain(loads).await;
                 sources.token_origin = TokenOrigin::Source(index);
-                return Check::of(skipped_error.map_or(Ok(None), Err));
+                let refusal = skipped_error.or_else(|| first_error.filter(ObtainError::is_refusal));
+                return Check::of(refusal.map_or(Ok(None), Err));
             }
             if !is_wanted {
                 continue;
@@ -71,7 +72,7 @@ pub(super) async fn read_sources(
                     }
                     sources.token_origin = TokenOrigin::Source(index);
                     return Check::of(Ok(Some(ObtainedToken {
-                        skipped_error,
+                        skipped_error: skipped_error.or_else(|| first_error.filter(ObtainError::is_refusal)),
                         ..ObtainedToken::new(token, inspection, source)
                     })));
                 }
@@ -118,7 +119,7 @@ pub(super) struct ObtainedToken {
     pub(super) source: String,
     /// The reason why it would be lost at a restart, if it would.
     pub(super) store_error: Option<ObtainError>,
-    /// The reason why a token of a source before it was not used, if there was one.
+    /// The reason why what a source before it has was not used, if there was something.
     pub(super) skipped_error: Option<ObtainError>,
 }
 

@@ -187,6 +187,13 @@ impl ObtainError {
         self.reason == "encrypted" || self.reason.starts_with("fernet_")
     }
 
+    /// Returns whether a source has a token that may not be used, or content that is no token.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let is_no_token = self.content.is_some() && self.kind == ErrorKind::Permanent;
+        !self.is_from_renewer && (is_no_token || self.is_about_source_token())
+    }
+
     /// Returns whether a token was there that may not be used, rather than none.
     #[must_use]
     pub fn is_about_source_token(&self) -> bool {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::alert::{AlertCause, MAX_REPEAT_INTERVAL};
-use super::credential::ProofSettings;
+use super::credential::{Credential, ProofSettings};
 use super::operator::{OperatorRequest, VisitReport};
 use super::planner::PlannerEvent;
 use super::reconfiguration::{self, Reconfiguration};
@@ -47,8 +47,11 @@ fn inspection_turn() -> Instant {
 }
 
 impl Refresher {
-    /// Returns the next task and its time.
-    pub(super) fn next_maintenance(&self) -> Option<(Instant, Maintenance)> {
+    /// Returns the next task and its time. A visitor learns what Graph says of the token.
+    pub(super) fn next_maintenance(&mut self) -> Option<(Instant, Maintenance)> {
+        if self.visitor.is_some() {
+            self.current.hasten_first_inspection();
+        }
         let is_stored = self.provider.pending_store.is_none();
         let tasks = [
             (
@@ -107,13 +110,12 @@ impl Refresher {
             OperatorRequest::Change(command, reply) => (command, reply),
             OperatorRequest::Reconfigure(new) => return self.reconfigure(*new),
             OperatorRequest::Refresh(reply) => {
-                self.visitor = Some(reply);
+                (self.visitor, self.reporter.is_requested) = (Some(reply), true);
                 self.provider.sources.forget_loads();
                 return PlannerEvent::Reconfigured(self.current.deadlines(&self.clock));
             }
             OperatorRequest::Visit(reply) => {
                 self.visitor = Some(reply);
-                self.current.hasten_first_inspection();
                 return PlannerEvent::TimerFired(self.current.deadlines(&self.clock));
             }
         };
@@ -261,7 +263,40 @@ impl Refresher {
         if answer != ProofAnswer::Unknown {
             self.explained_proof = Some(current.generation());
         }
-        self.reporter.report_proof_rejected(&current, answer);
+        self.report_proof_rejected(&current, answer);
+    }
+
+    /// Explains why Graph rejects proofs.
+    fn report_proof_rejected(&self, current: &Credential, answer: ProofAnswer) {
+        const OTHER_APP: &str =
+            "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token";
+        let (tenant, generation) = (&self.reporter.tenant, current.generation().get());
+        let message = match (current.proof_mode(), answer) {
+            (_, ProofAnswer::OnlyWithout) => {
+                return self.reporter.send_alert(
+                    AlertCause::ProofRejected,
+                    "",
+                    &format!("{OTHER_APP}. It accepts requests without a proof, so graphward sends none until app.secret changes."),
+                    "Set app.secret to the secret of the app that issued the token, or app.proof to \"off\".",
+                );
+            }
+            (_, ProofAnswer::Accepted) => {
+                tracing::warn!(%tenant, generation, "Graph rejected the appsecret_proof of a request, but accepts it otherwise");
+                return;
+            }
+            (_, ProofAnswer::Unknown) => {
+                "Graph rejected the appsecret_proof, and could not be asked whether it needs one"
+            }
+            (ProofMode::Off, ProofAnswer::Refused) => {
+                "Graph requires an appsecret_proof: set app.secret to the secret of the app that issued the token"
+            }
+            (ProofMode::PerToken, ProofAnswer::Refused) => OTHER_APP,
+            (ProofMode::Timestamped, ProofAnswer::Refused) => {
+                "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token, or the \
+                 system clock is off by minutes"
+            }
+        };
+        tracing::warn!(%tenant, generation, "{message}; requests fail until this is fixed, and a new token does not help");
     }
 
     /// Tries again to store the renewed token. The first failure was reported.

@@ -303,9 +303,6 @@ impl Refresher {
     }
 
     pub(super) fn publish(&mut self, operation: Operation, found: ObtainedToken) -> PlannerEvent {
-        if let Some(error) = &found.skipped_error {
-            self.reporter.report_failure(error, None);
-        }
         // What Graph says counts more than what the source says, and a token that Graph accepts has not expired.
         let now = self.clock.now();
         let hint = found.token.expires_at.filter(|at| *at > now);
@@ -338,6 +335,9 @@ impl Refresher {
         };
         self.reporter.audit(action, &credential, Some(&found.source));
         self.reporter.operation_finished(outcome);
+        if let Some(error) = &found.skipped_error {
+            self.reporter.report_failure(error, Some(&credential));
+        }
         match found.store_error {
             Some(error) => self.reporter.report_store_failed(&error),
             None if found.renewed => self.reporter.audit(AuditAction::Stored, &credential, None),

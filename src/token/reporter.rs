@@ -11,9 +11,8 @@ use super::current::{CurrentToken, TokenStatus};
 use super::error::{ErrorKind, ObtainError};
 use super::provider::TokenProvider;
 use super::token_use::{TokenUse, Withdrawal};
-use super::traits::ProofAnswer;
 use super::warnings::{expiry_alert, format_expiry};
-use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
+use crate::graph::{Expiry, GraphError, explain, is_action_required};
 use crate::telemetry::AuditAction;
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
@@ -35,6 +34,8 @@ pub struct OperationReport<'a> {
     pub duration: Duration,
     /// What it led to.
     pub outcome: OperationOutcome<'a>,
+    /// Whether the operator requested it.
+    pub is_requested: bool,
 }
 
 /// What an operation led to.
@@ -74,6 +75,8 @@ pub(super) struct Reporter {
     event_sink: EventSink,
     /// The operation in progress, or the last one, and its start.
     operation: (Operation, Instant),
+    /// Whether the operator requested the next operation, or that in progress.
+    pub(super) is_requested: bool,
     /// The description of the sources.
     pub(super) sources: Arc<str>,
     /// The description of the renewer, if there is one.
@@ -94,6 +97,16 @@ impl Operation {
             Self::Check => "check",
             Self::Refresh => "refresh",
         }
+    }
+}
+
+// === impl OperationReport ===
+
+impl OperationReport<'_> {
+    /// Returns whether it counts as a refresh. A check that finds the current token does not, unless the operator requested it.
+    #[must_use]
+    pub fn is_refresh(&self) -> bool {
+        self.is_requested || self.operation == Operation::Refresh || self.outcome.refresh_label() != "unchanged"
     }
 }
 
@@ -128,6 +141,7 @@ impl Reporter {
             tenant,
             event_sink,
             operation: (Operation::Check, Instant::now()),
+            is_requested: false,
             sources,
             renewer,
             last_error: None,
@@ -145,13 +159,17 @@ impl Reporter {
         self.operation = (operation, Instant::now());
     }
 
-    /// Reports the end of the operation.
-    pub(super) fn operation_finished(&self, outcome: OperationOutcome<'_>) {
+    /// Reports the end of the operation. Once the sources are in order again, content that was refused before is reported again.
+    pub(super) fn operation_finished(&mut self, outcome: OperationOutcome<'_>) {
         let (operation, started_at) = self.operation;
+        if matches!(outcome, OperationOutcome::Unchanged) && self.last_content.take().is_some() {
+            self.last_error = None;
+        }
         (self.event_sink)(&TokenEvent::OperationFinished(OperationReport {
             operation,
             duration: started_at.elapsed(),
             outcome,
+            is_requested: std::mem::take(&mut self.is_requested),
         }));
     }
 
@@ -268,7 +286,7 @@ impl Reporter {
             return;
         }
         let suffix = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        if !error.is_from_renewer() && error.is_about_source_token() {
+        if error.is_refusal() {
             let summary = format!("{message}{suffix}.");
             self.send_alert(
                 AlertCause::SourceTokenRejected,
@@ -314,39 +332,6 @@ impl Reporter {
         self.send_alert(cause, reason, &summary, remediation);
     }
 
-    /// Explains why Graph rejects proofs.
-    pub(super) fn report_proof_rejected(&self, current: &Credential, answer: ProofAnswer) {
-        const OTHER_APP: &str =
-            "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token";
-        let (tenant, generation) = (&self.tenant, current.generation().get());
-        let message = match (current.proof_mode(), answer) {
-            (_, ProofAnswer::OnlyWithout) => {
-                return self.send_alert(
-                    AlertCause::ProofRejected,
-                    "",
-                    &format!("{OTHER_APP}. It accepts requests without a proof, so graphward sends none until app.secret changes."),
-                    "Set app.secret to the secret of the app that issued the token, or app.proof to \"off\".",
-                );
-            }
-            (_, ProofAnswer::Accepted) => {
-                tracing::warn!(%tenant, generation, "Graph rejected the appsecret_proof of a request, but accepts it otherwise");
-                return;
-            }
-            (_, ProofAnswer::Unknown) => {
-                "Graph rejected the appsecret_proof, and could not be asked whether it needs one"
-            }
-            (ProofMode::Off, ProofAnswer::Refused) => {
-                "Graph requires an appsecret_proof: set app.secret to the secret of the app that issued the token"
-            }
-            (ProofMode::PerToken, ProofAnswer::Refused) => OTHER_APP,
-            (ProofMode::Timestamped, ProofAnswer::Refused) => {
-                "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token, or the \
-                 system clock is off by minutes"
-            }
-        };
-        tracing::warn!(%tenant, generation, "{message}; requests fail until this is fixed, and a new token does not help");
-    }
-
     /// Warns that the token's data access expires soon. A renewal does not change that.
     pub(super) fn warn_data_access_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime) {
         self.send_alert(
@@ -384,7 +369,7 @@ impl Reporter {
         format!("store a new token in {}.", self.sources)
     }
 
-    fn send_alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) {
+    pub(super) fn send_alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) {
         self.send(&Alert::new(&self.tenant, cause, reason, summary, remediation));
     }
 

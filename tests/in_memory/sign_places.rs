@@ -12,7 +12,7 @@ const MULTIPART: &str = "multipart/form-data; boundary=b";
 /// Where a sign can stand: the target, the type and the body, each with `#` for the name or the id.
 type Place = (&'static str, &'static str, &'static str);
 
-const ID_PLACES: [Place; 34] = [
+const ID_PLACES: [Place; 39] = [
     ("/%7625.0/#", FORM, ""),
     ("//%56%32%35%2E0//#/messages", JSON, r#"{"to":"1"}"#),
     ("/v25.0%2F#/comments", FORM, "message=1"),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Graph, Sidecar, fingerprint, graphward_command, network_settings, replace_file, settings, terminal,
+    Graph, Sidecar, fingerprint, get, graphward_command, network_settings, replace_file, settings, terminal,
 };
 use crate::support::{together, wait_until};
 
@@ -90,6 +90,58 @@ async fn refresh_looks_at_the_source_and_shows_the_new_token() {
         stderr(&output).contains(&format!("the sidecar at {admin} answered 404: ")),
         "{output:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refresh_says_why_a_look_failed_and_what_is_no_token_is_an_event_and_advice() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    let (dir, sidecar) = start(&graph, &token).await;
+    let (admin, path) = (sidecar.admin.to_string(), dir.path().join("token"));
+    let refresh = || {
+        let output = run(dir.path(), &["refresh", "--admin", &admin, "--json"]);
+        let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        (output.status.code(), answer["tenants"][0].clone())
+    };
+    let refusals = async || {
+        let events = get(sidecar.admin, "/admin/events").await.json();
+        let events = events["events"].as_array().unwrap().clone();
+        let is_refusal = |event: &&Value| event["kind"] == "source_token_rejected";
+        events.iter().filter(is_refusal).count()
+    };
+    let (code, status) = refresh();
+    assert_eq!(
+        (code, &status["last_refresh"]["outcome"]),
+        (Some(0), &"unchanged".into())
+    );
+    assert_eq!(status["last_refresh"]["error"], Value::Null, "{status}");
+
+    replace_file(&path, "hunter2 is no token");
+    for _ in 0..2 {
+        let (code, status) = refresh();
+        assert_eq!((code, &status["usable"]), (Some(1), &true.into()), "{status}");
+        assert_eq!(status["last_refresh"]["outcome"], "action_required");
+        let error = status["last_refresh"]["error"].as_str().unwrap();
+        assert!(error.contains("was rejected: "), "{error}");
+        let advice = status["advice"].as_str().unwrap();
+        assert!(advice.starts_with("Store a new token in file"), "{advice}");
+        assert_eq!(refusals().await, 1);
+    }
+    let output = run(dir.path(), &["refresh", "--admin", &admin]);
+    assert!(stdout(&output).contains("default: the file `"), "{output:?}");
+    let output = run(dir.path(), &["status", "--admin", &admin]);
+    assert!(stdout(&output).contains("default: Store a new token"), "{output:?}");
+
+    fs::remove_file(&path).unwrap();
+    let (code, status) = refresh();
+    assert_eq!((code, &status["last_refresh"]["outcome"]), (Some(1), &"failed".into()));
+    assert!(status["advice"].is_string(), "{status}");
+    replace_file(&path, &token);
+    let (code, status) = refresh();
+    assert_eq!((code, &status["advice"]), (Some(0), &Value::Null), "{status}");
+    assert_eq!(refusals().await, 1);
+    sidecar.assert_reveals_none_of(&["hunter2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,8 @@ struct FakeStoreState {
     delay: Duration,
     /// Whether the source says that there is no token, if it has none.
     is_absent: bool,
+    /// The content that it refuses, if it has no token.
+    refused: Option<&'static str>,
     look_interval: Option<Duration>,
     /// Whether another replica has its lock, for which nothing waits.
     is_locked: bool,
@@ -68,6 +70,12 @@ impl FakeStore {
         self.1.notify_one();
     }
 
+    /// The source has this, which is no token.
+    fn refuse(&self, content: &'static str) {
+        self.with_state(|state| (state.current, state.refused) = (None, Some(content)));
+        self.1.notify_one();
+    }
+
     /// The source fails from now on.
     fn disconnect(&self) {
         self.with_state(|state| (state.current, state.is_absent) = (None, false));
@@ -89,9 +97,11 @@ impl Source for FakeStore {
             return Box::pin(std::future::pending());
         }
         let is_absent = self.with_state(|state| state.is_absent);
-        let missing = || match format!("{} is empty", self.describe()) {
-            message if is_absent => ObtainError::absent("missing", message),
-            message => ObtainError::transient("missing", message),
+        let refused = self.with_state(|state| state.refused);
+        let missing = || match (format!("{} is empty", self.describe()), refused) {
+            (message, Some(content)) => ObtainError::permanent("empty", message).about_content(content.as_bytes()),
+            (message, None) if is_absent => ObtainError::absent("missing", message),
+            (message, None) => ObtainError::transient("missing", message),
         };
         let (result, delay) = (token.ok_or_else(missing), self.with_state(|state| state.delay));
         if delay.is_zero() {

@@ -146,6 +146,40 @@ async fn the_reason_for_skipping_a_token_is_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn content_that_is_no_token_is_reported_once_until_the_source_is_in_order_again() {
+    let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
+    file.put(token("one"));
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone())).await;
+    let after = async |content: &'static str| {
+        file.refuse(content);
+        tokio::time::sleep(MINUTE).await;
+        alerts.causes().len()
+    };
+    assert_eq!(
+        (after("bad").await, after("bad").await, after("worse").await),
+        (1, 1, 2)
+    );
+    file.disconnect();
+    tokio::time::sleep(MINUTE).await;
+    file.put(token("one"));
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected; 2]);
+    assert_eq!(after("worse").await, 3);
+    assert_eq!(in_use(&tokens).unwrap(), "one");
+
+    // A source after it has the token in use, and hides it no more.
+    row.put(token("two"));
+    file.refuse("bad");
+    let (tokens, alerts) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
+    for loads in 1..3 {
+        assert_eq!(in_use(&tokens).unwrap(), "two");
+        assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected], "{loads}");
+        file.refuse("bad");
+        tokio::time::sleep(MINUTE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_does_not_delay_an_earlier_one() {
     let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
     file.put(token("one"));
