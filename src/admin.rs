@@ -34,7 +34,7 @@ use crate::net::ConnectionInfo;
 use crate::types::TenantId;
 
 use access::Guard;
-use changes::{Change, ChangeError, Requester, change_token, refuse};
+use changes::{Change, ChangeError, Requester, change_token};
 use events::{EventQuery, events};
 use observed::observed;
 use openapi::description;
@@ -143,7 +143,7 @@ impl Admin {
         };
         let tenants = self.open_tenants(Some(name));
         let Some(tenant) = tenants.iter().find(|tenant| tenant.id.as_str() == name) else {
-            return refuse(&ChangeError::NoSuchTenant, None, peer);
+            return Requester { admin: self, peer }.refuse(&ChangeError::NoSuchTenant, None);
         };
         tracing::info!(tenant = %tenant.id, peer, "the operator asked for a look at the sources of the token");
         self.add_look(&tenant.id, peer);

@@ -121,7 +121,7 @@ pub(super) async fn change_token(
         Ok(json_response(StatusCode::OK, &change))
     };
     let changed: Result<_, ChangeError> = changed.await;
-    changed.unwrap_or_else(|error| refuse(&error, name.as_deref(), requester.peer))
+    changed.unwrap_or_else(|error| requester.refuse(&error, name.as_deref()))
 }
 
 impl Admin {
@@ -166,18 +166,25 @@ impl Requester<'_> {
         audit.record(&record, InLog::Present);
         events.add(tenant, label, format!("The operator ({peer}) {what}."));
     }
-}
 
-/// Answers why nothing was done.
-pub(super) fn refuse(error: &ChangeError, tenant: Option<&str>, peer: &str) -> AdminResponse {
-    let tenant = tenant.filter(|name| !has_token(name));
-    tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
-    let ChangeError::Comparison(ComparisonError::Different(differences)) = error else {
-        return error_response(error.status(), error);
-    };
-    // For programs, which may offer to force the change.
-    let answer = json!({ "error": { "message": error.to_string(), "differences": differences } });
-    json_response(error.status(), &answer)
+    /// Answers why nothing was done. What could not be done is an event; a request that makes no sense is none.
+    pub(super) fn refuse(&self, error: &ChangeError, tenant: Option<&str>) -> AdminResponse {
+        let (peer, status) = (self.peer, error.status());
+        let tenant = tenant.filter(|name| !has_token(name));
+        tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
+        if matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) {
+            let tenant = tenant.and_then(|name| TenantId::new(name).ok());
+            let tenant = tenant.unwrap_or_else(TenantId::unnamed);
+            let reason = format!("A request of the operator ({peer}) was refused: {error}.");
+            self.admin.events.add(&tenant, "change_refused", reason);
+        }
+        let ChangeError::Comparison(ComparisonError::Different(differences)) = error else {
+            return error_response(status, error);
+        };
+        // For programs, which may offer to force the change.
+        let answer = json!({ "error": { "message": error.to_string(), "differences": differences } });
+        json_response(status, &answer)
+    }
 }
 
 /// The first names, for a message.

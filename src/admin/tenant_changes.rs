@@ -10,18 +10,19 @@ use std::sync::Arc;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::changes::{ChangeError, Requester, read_body, refuse, token_in};
+use super::changes::{ChangeError, Requester, read_body, token_in};
 use super::query::ChangeQuery;
 use super::response::{AdminResponse, json_response};
 use super::routes::tenant_in;
 use super::state::Admin;
-use super::table::{SignedUpAt, TenantRegistry};
+use super::table::{SignedUpAt, StoredAt, TenantRegistry};
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::AuditAction;
+use crate::token::Token;
 use crate::types::{Secret, TenantId, is_graph_id};
 
 /// The body of a request that puts a tenant, besides its token.
@@ -57,24 +58,13 @@ pub(super) async fn put_tenant(request: Request<Incoming>, requester: Requester<
             requester.admin.compare(&open, &token, &query).await?;
         }
         let stored = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
-        // The refresher of a tenant in use has the new token when it answers.
-        if let Some(open) = table.open(id.as_str()) {
-            open.operator.refresh().await;
-        }
-        let fingerprint = token.secret.fingerprint().to_string();
-        requester.record_put(&id, &fingerprint, &stored.place);
         Ok(json_response(
             StatusCode::OK,
-            &json!({
-                "tenant": id.as_str(),
-                "token": fingerprint,
-                "stored_in": stored.place,
-                "unread": stored.unread.map(|error| error.to_string()),
-            }),
+            &requester.finish_put(table, &id, &token, stored).await,
         ))
     };
     let put: Result<_, ChangeError> = put.await;
-    put.unwrap_or_else(|error| refuse(&error, Some(&name), requester.peer))
+    put.unwrap_or_else(|error| requester.refuse(&error, Some(&name)))
 }
 
 /// The body of a request of a business that signs up.
@@ -89,12 +79,13 @@ struct SignUpFields {
 /// Exchanges the OAuth code of a business that signs up, once, and puts its tenant into its place.
 pub(super) async fn sign_up(request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
     const EXPECTED: &str = r#"{"code": "…", "redirect_uri": "…", "tenant": "NAME"}"#;
+    let mut name = None;
     let signed_up = async {
         let body = read_body(request.into_body()).await?;
         let fields = serde_json::from_slice::<SignUpFields>(&body).ok();
         let fields = fields.ok_or(ChangeError::SignUpFields(EXPECTED))?;
         let code = Secret::new(&fields.code).map_err(|_not_a_code| ChangeError::SignUpFields(EXPECTED))?;
-        let (id, table) = find_place(requester.admin, &fields.tenant)?;
+        let (id, table) = find_place(requester.admin, name.insert(fields.tenant))?;
         table.check_sign_up(&id).map_err(ChangeError::Tenant)?;
         let (used, fingerprint, now) = (
             Arc::clone(&requester.admin.used_codes),
@@ -113,23 +104,15 @@ pub(super) async fn sign_up(request: Request<Incoming>, requester: Requester<'_>
             redirect_uri: fields.redirect_uri.as_deref(),
         };
         let SignedUpAt { signed_up, stored } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
-        let fingerprint = signed_up.token.secret.fingerprint().to_string();
-        requester.record_put(&id, &fingerprint, &stored.place);
-        Ok(json_response(
-            StatusCode::OK,
-            &json!({
-                "tenant": id.as_str(),
-                "token": fingerprint,
-                "stored_in": stored.place,
-                "unread": stored.unread.map(|error| error.to_string()),
-                "wabaId": signed_up.waba_id,
-                "phoneNumberIds": signed_up.phone_number_ids,
-            }),
-        ))
+        let mut answer = requester.finish_put(table, &id, &signed_up.token, stored).await;
+        if let Value::Object(answer) = &mut answer {
+            answer.insert("wabaId".to_owned(), signed_up.waba_id.into());
+            answer.insert("phoneNumberIds".to_owned(), signed_up.phone_number_ids.into());
+        }
+        Ok(json_response(StatusCode::OK, &answer))
     };
-    signed_up
-        .await
-        .unwrap_or_else(|error| refuse(&error, None, requester.peer))
+    let signed_up: Result<_, ChangeError> = signed_up.await;
+    signed_up.unwrap_or_else(|error| requester.refuse(&error, name.as_deref()))
 }
 
 /// Removes a tenant from its place, and refuses its requests.
@@ -150,7 +133,7 @@ pub(super) async fn withdraw_tenant(path: &str, requester: Requester<'_>) -> Adm
         }
     };
     let withdrawn: Result<_, ChangeError> = withdrawn.await;
-    withdrawn.unwrap_or_else(|error| refuse(&error, Some(&name), requester.peer))
+    withdrawn.unwrap_or_else(|error| requester.refuse(&error, Some(&name)))
 }
 
 /// Returns the tenant with the place of tenants that are not in the configuration.
@@ -175,8 +158,15 @@ impl TenantFields {
 // === impl Requester ===
 
 impl Requester<'_> {
-    fn record_put(&self, tenant: &TenantId, token: &str, place: &str) {
+    /// Lets the refresher of a tenant that was put use its token and ask Graph about it, records that, and returns the answer.
+    async fn finish_put(&self, table: &dyn TenantRegistry, id: &TenantId, token: &Token, stored: StoredAt) -> Value {
+        if let Some(open) = table.open(id.as_str()) {
+            open.operator.refresh().await;
+        }
+        let (token, place) = (token.secret.fingerprint().to_string(), stored.place);
         let what = format!("put the tenant with the token {token} into {place}");
-        self.record(tenant, AuditAction::TenantPut, Some(token), place, &what);
+        self.record(id, AuditAction::TenantPut, Some(&token), &place, &what);
+        let unread = stored.unread.map(|error| error.to_string());
+        json!({ "tenant": id.as_str(), "token": token, "stored_in": place, "unread": unread })
     }
 }

@@ -10,6 +10,7 @@ use super::row_tenants::RowTenants;
 use super::tenant_look_ups::LookUpReason;
 use super::token_provider::TokenProviderError;
 use crate::admin::{SignedUpAt, StoredAt};
+use crate::graph::Inspection;
 use crate::renew::{CodeExchange, SignUpCode};
 use crate::source::{NewTenant, Removal, TenantRow};
 use crate::tenants::{RowCell, RowSource};
@@ -25,8 +26,13 @@ impl RowTenants {
     /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
     pub(super) async fn put_row(&self, tenant: &TenantId, new: NewTenant<'_>) -> Result<StoredAt, ObtainError> {
         let rows = self.rows();
-        self.check_token(tenant, new.token).await?;
-        rows.put(tenant, new).await?;
+        let inspection = self.check_token(tenant, new.token).await?;
+        let reported = inspection.and_then(|it| it.expires_at.as_system_time());
+        let token = &Token {
+            expires_at: reported.or(new.token.expires_at),
+            ..new.token.clone()
+        };
+        rows.put(tenant, NewTenant { token, ..new }).await?;
         Ok(self.use_put(tenant).await)
     }
 
@@ -82,12 +88,12 @@ impl RowTenants {
         Ok(removal)
     }
 
-    /// Asks Graph about the token of a tenant that may not be there yet.
-    async fn check_token(&self, tenant: &TenantId, token: &Token) -> Result<(), ObtainError> {
+    /// Asks Graph about the token of a tenant that may not be there yet; `None` if Graph is not asked.
+    async fn check_token(&self, tenant: &TenantId, token: &Token) -> Result<Option<Inspection>, ObtainError> {
         let settings = self.settings();
         let app = settings.app_or_own(None);
         if !app.config.token.verify {
-            return Ok(());
+            return Ok(None);
         }
         let row = TenantRow::of_token(tenant.clone(), Ok(token.clone()));
         let source = RowSource::new(Arc::new(RowCell::new(row, Instant::now())), self.rows());

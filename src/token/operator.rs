@@ -20,6 +20,7 @@ use super::error::ObtainError;
 use super::provider::TokenProvider;
 use super::reconfiguration::Reconfiguration;
 use super::traits::{OperatorCommand, RefreshContext};
+use crate::graph::Inspection;
 use crate::types::Fingerprint;
 
 /// What has changed; tokens are shown by their fingerprints.
@@ -141,18 +142,18 @@ impl TokenProvider {
         Ok(changed.change_from(found.map(|found| found.token.secret.fingerprint())))
     }
 
-    /// Asks Graph about a token of the operator that is not in a source yet.
+    /// Asks Graph about a token of the operator that is not in a source yet; `None` if Graph could not be asked.
     ///
     /// # Errors
     ///
     /// [`ObtainError`] if it may not be used. A token that has not expired may be used if Graph cannot be asked about it.
-    pub async fn check_token(&mut self, token: &Token, now: SystemTime) -> Result<(), ObtainError> {
+    pub async fn check_token(&mut self, token: &Token, now: SystemTime) -> Result<Option<Inspection>, ObtainError> {
         let context = RefreshContext {
             current: None,
             current_is_dead: true,
             now,
         };
-        self.vetting.admit(token, "the operator", context).await.map(drop)
+        self.vetting.admit(token, "the operator", context).await
     }
 
     /// Changes the token in its source, and returns the one that is there now.

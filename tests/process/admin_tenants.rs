@@ -88,6 +88,8 @@ async fn a_tenant_that_is_put_into_a_table_is_served_at_once_and_withdrawn_at_on
     for kind in ["tenant_put", "tenant_withdrawn"] {
         assert!(events.contains(kind), "{kind}: {events}");
     }
+    // Two that are for other accounts, and two that are no tokens for Graph. The parameter that is unknown is no event.
+    assert_eq!(events.matches("\"change_refused\"").count(), 4, "{events}");
     sidecar.assert_reveals_none_of(&[&token, &second, &dead]).await;
 }
 

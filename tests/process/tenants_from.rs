@@ -3,6 +3,7 @@
 mod changes;
 mod connections;
 mod ends;
+mod known_ends;
 mod outages;
 mod places;
 mod replicas;
