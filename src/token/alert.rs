@@ -110,8 +110,9 @@ impl Alert {
 
     /// Writes it to the log.
     pub fn log(&self) {
-        let (tenant, cause) = (self.key.tenant.name(), self.key.cause.label());
-        tracing::warn!(tenant, cause, remediation = self.remediation, "{}", self.summary);
+        let (tenant, cause, reason) = (self.key.tenant.name(), self.key.cause.label(), &self.key.reason);
+        let (summary, remediation) = (&self.summary, &self.remediation);
+        tracing::warn!(tenant, cause, reason, remediation, "{summary}");
     }
 
     /// Writes alerts to the log, in a line for each cause and reason, which has what happened to its first tenant.

@@ -275,9 +275,9 @@ async fn a_rejected_file_leaves_the_token_in_use_and_the_reason_in_the_log() {
         let line = events.iter().find(|line| line["reason"] == reason);
         let line = line.unwrap_or_else(|| panic!("{reason} is not in the log"));
         assert_eq!(line["level"], "WARN");
-        let error = line["error"].as_str().unwrap();
+        let error = line["message"].as_str().unwrap();
         assert!(
-            error.starts_with(&format!("the file `{}` was rejected: ", path.display())),
+            error.starts_with(&format!("The file `{}` was rejected: ", path.display())),
             "{error}"
         );
     }
