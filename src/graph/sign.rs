@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use percent_encoding::percent_decode_str;
 
 use super::credential::{read_decoded_token_slot, read_token_slot};
@@ -48,9 +48,12 @@ impl TenantSigns {
     /// query. An encoded slash separates segments, too.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
         let path = Cow::from(percent_decode_str(path));
-        if let Some(first) = segments_without_version(&path).next() {
-            self.push_id(first);
-        }
+        // Where there is `.` or `..`, any segment may be the first one.
+        let has_dots = path.starts_with(b".") || memmem::find(&path, b"/.").is_some();
+        let segments = segments_without_version(&path);
+        segments
+            .take(if has_dots { usize::MAX } else { 1 })
+            .for_each(|id| self.push_id(id));
         let parameters = query.map(|query| query.as_bytes().split(|byte| *byte == b'&'));
         for parameter in parameters.into_iter().flatten() {
             if let Some((ParameterName::ObjectIds, value)) = ParameterName::of_parameter(parameter) {

@@ -12,11 +12,14 @@ const MULTIPART: &str = "multipart/form-data; boundary=b";
 /// Where a sign can stand: the target, the type and the body, each with `#` for the name or the id.
 type Place = (&'static str, &'static str, &'static str);
 
-const ID_PLACES: [Place; 39] = [
+const ID_PLACES: [Place; 42] = [
     ("/%7625.0/#", FORM, ""),
     ("//%56%32%35%2E0//#/messages", JSON, r#"{"to":"1"}"#),
     ("/v25.0%2F#/comments", FORM, "message=1"),
     ("/#%2Fcomments", FORM, "message=1"),
+    ("/v25.0/./#/comments", FORM, "message=1"),
+    ("/v25.0/1/%2e./#", FORM, "message=1"),
+    ("/", JSON, r##"{"batch":[{"method":"GET","relative_url":"me/../#"}]}"##),
     (
         "/",
         JSON,
@@ -358,5 +361,26 @@ async fn more_ids_than_any_request_has_are_refused_and_not_left_unread() {
         Ok(ACME_TOKEN.to_owned()),
         "Graph takes fifty"
     );
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_no_json_is_refused_because_its_items_cannot_be_read() {
+    let proxy = start(TestProxyBuilder::new()).await;
+    let part =
+        |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let form = "batch[0][method]=GET&batch[0][relative_url]=2001".to_owned();
+    let multipart = part("batch[0][method]", "GET") + &part("batch[0][relative_url]", "2001") + "--b--\r\n";
+    for (content_type, body) in [(FORM, form), ("multipart/form-data; boundary=b", multipart)] {
+        for more in [&[][..], &[("x-tenant-id", "acme")]] {
+            let sent = with(
+                request("POST", "/v25.0/", sized(body.clone())),
+                &[("content-type", content_type)],
+            );
+            let refused = proxy.app.fetch(with(sent, more)).await;
+            assert_eq!((refused.status, refused.code()), (400, 990_018), "{refused:?}");
+        }
+    }
+    assert_eq!(proxy.graph.attempts(), 0);
     proxy.shutdown().await;
 }
