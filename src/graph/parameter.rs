@@ -77,7 +77,7 @@ impl ParameterName {
         found.map(|(_, name)| name)
     }
 
-    /// Compares the decoded name of a parameter of a query or a form, in each of its [spellings](is_spelling).
+    /// Compares the decoded name of a parameter of a query or a form, in each of its spellings.
     #[must_use]
     pub fn of_field(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
         let mut all = Self::ALL.into_iter();

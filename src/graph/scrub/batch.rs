@@ -3,8 +3,8 @@
 //! An item may have them in the query of its `relative_url`, in its `body`, which is a form, an object, or a string
 //! with either, and among its own members. The rules are those of a request, applied to each item: placeholders are
 //! removed, a real token is removed, kept or refused, an app token is kept if it is the only real one, and proofs are kept
-//! with a kept token. A page's token is a real one: [`ClientCredentialPolicy::Replace`] removes it. Items without a token
-//! use the request's token and its proof. Items that call a token endpoint are not changed.
+//! with a kept token. A page's token is a real one: the policy `Replace` removes it. Items without a token use the request's
+//! token and its proof. Items that call a token endpoint are not changed.
 //!
 //! # Why
 //!
