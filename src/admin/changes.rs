@@ -167,7 +167,7 @@ impl Requester<'_> {
         events.add(tenant, label, format!("The operator ({peer}) {what}."));
     }
 
-    /// Answers why nothing was done. What could not be done is an event; a request that makes no sense is none.
+    /// Answers why nothing was done. A change that could not be made is an event; a malformed request is not.
     pub(super) fn refuse(&self, error: &ChangeError, tenant: Option<&str>) -> AdminResponse {
         let (peer, status) = (self.peer, error.status());
         let tenant = tenant.filter(|name| !has_token(name));

@@ -16,7 +16,7 @@ impl TableReader {
         let (name, reason) = (request.name.clone(), request.reason);
         let state = self.tenants.table_state();
         if row.is_ok() && state.failure.is_some() {
-            self.is_outdated.notify_one();
+            self.outdated.notify_one();
         }
         let result = match row {
             // It began before the tenant was removed.
@@ -34,7 +34,7 @@ impl TableReader {
                     .any(|id| tenants.directory.owner_of(id).is_some_and(is_of_another))
                 {
                     // Until then, both claim it, and its requests need another sign.
-                    self.is_outdated.notify_one();
+                    self.outdated.notify_one();
                 }
                 let is_outdated = matches!(self.put(row, read_at), ReadRow::Outdated);
                 if is_outdated && reason == LookUpReason::Put {

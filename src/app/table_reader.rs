@@ -47,7 +47,7 @@ pub(super) struct TableReader {
     pub(super) visits: TenantVisits,
     reports: TableReports,
     /// Single rows can be read although the last read of the table failed, or one of them has an id that another row had.
-    pub(super) is_outdated: Arc<Notify>,
+    pub(super) outdated: Arc<Notify>,
     /// The tenants of the cache are in use.
     has_cached: bool,
     has_read: watch::Sender<bool>,
@@ -123,7 +123,7 @@ impl TableReader {
             cache,
             look_ups,
             visits,
-            is_outdated: Arc::default(),
+            outdated: Arc::default(),
             has_cached: false,
             has_read,
         }))
@@ -161,16 +161,16 @@ impl TableReader {
             let read_again_at = self.on_read(contents, read_at);
             // The answer to the operator, who may have given up.
             operator.take().map(|reply| reply.send(()).ok());
-            let is_outdated = Arc::clone(&self.is_outdated);
-            let is_outdated = async {
+            let outdated = Arc::clone(&self.outdated);
+            let outdated = async {
                 sleep(RECOVERY_PAUSE).await;
-                is_outdated.notified().await;
+                outdated.notified().await;
             };
             let read_again = OptionFuture::from(read_again_at.map(sleep_until));
             let changed = async {
                 tokio::select! {
                     () = table.changed() => None,
-                    () = is_outdated => None,
+                    () = outdated => None,
                     Some(()) = read_again => None,
                     Some(request) = requests.recv() => Some(request),
                 }

@@ -1,7 +1,20 @@
 //! Tenants that a reload adds and removes.
 
+use tempfile::TempDir;
+
 use super::{FORM, code, config, issue, name, reload, send};
 use crate::support::{Graph, Sidecar, get, together, wait_until};
+
+/// Two tenants beside that of requests without a sign: their folder, their Graph and the configuration.
+async fn with_default() -> (TempDir, Graph, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    for (name, phone) in [("acme", "101"), ("Shop@eu", "201"), ("default", "301")] {
+        issue(&graph, dir.path(), name, phone);
+    }
+    let config = config(&graph, dir.path(), "[token]\nsource = { file = \"default\" }\n");
+    (dir, graph, config)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_adds_a_tenant_and_refuses_the_requests_of_one_that_is_gone() {
@@ -50,12 +63,7 @@ async fn a_reload_adds_a_tenant_and_refuses_the_requests_of_one_that_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_requests_of_a_tenant_that_is_gone_do_not_become_those_of_the_default_one() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    for (name, phone) in [("acme", "101"), ("Shop@eu", "201"), ("default", "301")] {
-        issue(&graph, dir.path(), name, phone);
-    }
-    let before = config(&graph, dir.path(), "[token]\nsource = { file = \"default\" }\n");
+    let (dir, graph, before) = with_default().await;
     let (listeners, _tenants) = before.split_once("[routing]").unwrap();
     let after = format!("{listeners}[token]\nsource = {{ file = \"default\" }}\n");
     let sidecar = Sidecar::start(dir.path(), &before).await;
@@ -101,12 +109,7 @@ async fn the_requests_of_a_tenant_that_is_gone_do_not_become_those_of_the_defaul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_that_a_reload_renames_names_its_tenant_as_before() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    for (name, phone) in [("acme", "101"), ("Shop@eu", "201"), ("default", "301")] {
-        issue(&graph, dir.path(), name, phone);
-    }
-    let before = config(&graph, dir.path(), "[token]\nsource = { file = \"default\" }\n");
+    let (dir, _graph, before) = with_default().await;
     let after = before.replace("X-Tenant-Id", "X-Organization");
     assert_ne!(before, after);
     let sidecar = Sidecar::start(dir.path(), &before).await;
