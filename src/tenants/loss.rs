@@ -3,9 +3,10 @@
 //! # Why
 //!
 //! A migration that empties a column, a key that graphward does not have yet, and an UPDATE without its WHERE leave every row in its
-//! place, and end as many tenants as a truncated table. So a row that had a token that could be used, or had more ids, counts as
-//! one that is missing. What ends by its date is no loss, because the row in use ends with it. Several tokens that become one count,
-//! too: each tenant would send with the token of another one. The rotation of a token that several rows have in common does not.
+//! place, and end as many tenants as a truncated table. So a row that had a token that could be used, or an id that it has no more,
+//! counts as one that is missing: an id without its tenant would be that of requests without a sign. What ends by its date is no
+//! loss, because the row in use ends with it. Several tokens that become one count, too: each tenant would send with the token of
+//! another one. The rotation of a token that several rows have in common does not.
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -42,7 +43,8 @@ impl Loss {
         for row in read {
             let before = in_use.get(&row.id);
             let lacks_token = before.is_some_and(|before| lacks_token(row, before, now));
-            let lacks_ids = before.is_some_and(|before| row.object_ids.len() < before.object_ids.len());
+            let lacks_ids =
+                before.is_some_and(|before| !before.object_ids.iter().all(|id| row.object_ids.contains(id)));
             loss.tokens += usize::from(lacks_token);
             loss.ids += usize::from(lacks_ids);
             loss.rows += usize::from(lacks_token || lacks_ids);

@@ -74,15 +74,20 @@ fn a_token_that_cannot_be_used_any_more_is_lost() {
 }
 
 #[test]
-fn ids_are_lost_if_a_row_has_fewer_of_them() {
+fn ids_are_lost_if_a_row_has_them_no_more() {
     assert_eq!(
         losses(|row| row.object_ids.clear()),
         (lost_ids(3, false), lost_ids(10, true))
     );
     let shorten = |row: &mut TenantRow| row.object_ids.truncate(1);
     assert_eq!(losses(shorten), (lost_ids(3, false), lost_ids(10, false)));
-    let replace = |row: &mut TenantRow| row.object_ids.iter_mut().for_each(|id| *id = format!("3{id}").into());
-    assert_eq!(losses(replace), Default::default());
+    // An UPDATE without its WHERE.
+    let overwrite = |row: &mut TenantRow| row.object_ids = vec!["1000".into(), "2000".into()];
+    assert_eq!(losses(overwrite), (lost_ids(3, false), lost_ids(10, false)));
+    let add = |row: &mut TenantRow| row.object_ids.insert(0, "3".into());
+    assert_eq!(losses(add), Default::default());
+    let reorder = |row: &mut TenantRow| row.object_ids.reverse();
+    assert_eq!(losses(reorder), Default::default());
 }
 
 #[test]
