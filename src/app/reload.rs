@@ -203,7 +203,7 @@ impl Reloader {
         let new_share = || TenantShare::new(&self.proxy.concurrency_limit, &self.proxy.budgets);
         let settings = replacement.settings;
         if let (Some(row_tenants), Some(row_settings)) = (&self.row_tenants, replacement.row_settings) {
-            row_tenants.reload(row_settings);
+            row_tenants.reload(row_settings).await;
             if let Some(table) = replacement.table {
                 row_tenants.replace_table(table).await;
             }

@@ -59,6 +59,8 @@ pub(super) struct TableRequests {
     pub(super) table: mpsc::Sender<TableRequest>,
     /// Of single rows, which do not wait for a read of the table.
     pub(super) rows: LookUpSender,
+    /// To close the tenants that are open with earlier settings; then it sends.
+    pub(super) reloads: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// What is requested from the task that reads the table.
@@ -167,13 +169,15 @@ impl RowTenants {
         drop(ended);
     }
 
-    /// Continues with other settings. Tenants that are open are closed soon, in use or not, and opened with them.
-    pub(super) fn reload(&self, settings: RowSettings) {
+    /// Continues with other settings. Tenants that are open are closed, in use or not, so that the next request opens them with these.
+    pub(super) async fn reload(&self, settings: RowSettings) {
         self.settings.store(Arc::new(settings));
-        let mut open = self.open_rows();
-        for row in open.by_name.values_mut() {
-            row.is_outdated = true;
-        }
+        let mark = |row: &mut Box<OpenRow>| row.is_outdated = true;
+        self.open_rows().by_name.values_mut().for_each(mark);
+        let (reply, closed) = oneshot::channel();
+        // If graphward stops, they end with it.
+        drop(self.requests.reloads.send(reply).await);
+        drop(closed.await);
     }
 
     /// The open tenants, for the operator.

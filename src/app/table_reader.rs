@@ -42,6 +42,7 @@ pub(super) struct TableReader {
     pub(super) rows: KnownRows,
     /// When tenants that are not used any more are searched for.
     idle: Interval,
+    reloads: Reloads,
     cache: Option<CacheWriter>,
     pub(super) look_ups: LookUps,
     pub(super) visits: TenantVisits,
@@ -58,6 +59,9 @@ struct ReadTable {
     table: Box<dyn TenantTable>,
     requests: mpsc::Receiver<TableRequest>,
 }
+
+/// Requests to close the tenants that are open with earlier settings.
+type Reloads = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// The most visits at the same time, unless the configuration says otherwise.
 const RENEWALS: NonZeroU8 = NonZeroU8::new(4).unwrap();
@@ -90,6 +94,7 @@ impl TableReader {
             (None, None) => return Ok(None),
         };
         let (sender, requests) = mpsc::channel(1);
+        let (reloads, reload_requests) = mpsc::channel(1);
         let renewals = config
             .tenants_from
             .as_ref()
@@ -98,6 +103,7 @@ impl TableReader {
         let senders = TableRequests {
             table: sender,
             rows: lookup.clone(),
+            reloads,
         };
         let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, renewals, senders)?;
         let has_read = watch::Sender::new(false);
@@ -120,6 +126,7 @@ impl TableReader {
             reports: TableReports::new(Arc::clone(&tenants)),
             tenants,
             idle,
+            reloads: reload_requests,
             cache,
             look_ups,
             visits,
@@ -216,6 +223,12 @@ impl TableReader {
                 done = &mut work => return done,
                 found = self.look_ups.next(|name| self.rows.contains(name)) => self.on_looked_up(found),
                 never = self.visits.run() => match never {},
+                Some(reply) = self.reloads.recv() => {
+                    self.close_idle(0);
+                    self.publish();
+                    // The one who waits may have been stopped.
+                    reply.send(()).ok();
+                }
                 _ = self.idle.tick() => {
                     self.close_idle(0);
                     self.reports.on_tick(&self.rows);

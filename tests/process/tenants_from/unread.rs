@@ -1,4 +1,4 @@
-//! Requests and reloads before the table has been read, and a section whose tenant moves to the table.
+//! Requests and reloads before the table has been read, a section whose tenant moves to the table, and reloads after it.
 
 use std::fs;
 use std::path::Path;
@@ -151,5 +151,29 @@ async fn a_section_that_a_reload_removes_is_looked_up_in_the_table() {
     })
     .await;
     assert_eq!(get(sidecar.proxy, "/v26.0/107?fields=id").await.status, 403);
+    assert_eq!(service.graph.sim.violations(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_applies_other_rules_to_the_next_request_of_a_tenant_of_a_table() {
+    let _turn = together().await;
+    let (service, dir) = (Service::start().await, tempfile::tempdir().unwrap());
+    service.insert("acme", "106", "206");
+    let table = table_settings(dir.path(), &service.database.url());
+    let default = default_section(&service.graph, dir.path());
+    let before = config(&service.graph, dir.path(), &format!("{table}{default}"));
+    let sidecar = Sidecar::start(dir.path(), &before).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    let config = before.replace("[token]\n", "[token]\nallow = [\"send-only\"]\n");
+    fs::write(dir.path().join("graphward.toml"), config).unwrap();
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reloaded the configuration", 1).await;
+    assert_eq!(refusal(&me(&mut client, "acme").await), (403, 990_029));
+    fs::write(dir.path().join("graphward.toml"), &before).unwrap();
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reloaded the configuration", 2).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
     assert_eq!(service.graph.sim.violations(), []);
 }
