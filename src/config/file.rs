@@ -196,7 +196,7 @@ pub struct TenantConfig {
 #[serde(deny_unknown_fields)]
 pub struct RoutingConfig {
     /// A header with the name of the tenant, which is not forwarded.
-    #[schemars(extend("format" = "header-name"))]
+    #[schemars(extend("format" = "tenant-header"))]
     pub header: Option<String>,
 }
 

@@ -5,6 +5,11 @@
 //! The most common mistake is to write a secret where a reference to it belongs, so no message about such a place repeats
 //! the text.
 
+use http::HeaderName;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED,
+    PROXY_AUTHORIZATION, RANGE, USER_AGENT,
+};
 use regex_lite::Regex;
 use serde_json::Value;
 
@@ -14,6 +19,22 @@ use crate::net::{ListenAddr, NO_EGRESS_PROXY, dialed_host_name, host_and_port, h
 use crate::source::{ServiceUrl, TenantPath, TenantUrl, service_header};
 use crate::tenants::AllowRule;
 use crate::types::TenantId;
+
+/// Those that Graph or graphward read for what they say in HTTP.
+const HEADERS_OF_HTTP: [HeaderName; 12] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    FORWARDED,
+    PROXY_AUTHORIZATION,
+    RANGE,
+    USER_AGENT,
+];
 
 /// Returns the normal form of a text that a schema describes, or says what it must be.
 pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
@@ -34,6 +55,11 @@ pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
         ("host-port", _) => shown(host_and_port(text)),
         ("tenant", _) => shown(TenantId::new(text)),
         ("header-name", _) => shown(service_header(text)),
+        ("tenant-header", _) => service_header(text)
+            .ok()
+            .filter(|name| !HEADERS_OF_HTTP.contains(name))
+            .map(|name| name.to_string())
+            .ok_or_else(|| "must be a header of your own, such as `X-Tenant-Id`: it is not forwarded".to_owned()),
         ("service-url", _) => shown(text.parse::<ServiceUrl>()),
         ("tenant-url", _) => shown(text.parse::<TenantUrl>()),
         ("tenant-path", _) => shown(text.parse::<TenantPath>()),
@@ -105,6 +131,28 @@ mod tests {
             let error = check(&json!({ "format": "origin" }), text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
             assert!(!error.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn the_header_of_the_tenant_is_none_that_graph_reads() {
+        let checked = |text: &str| check(&json!({ "format": "tenant-header" }), text);
+        for text in ["X-Tenant-Id", "tenant", "X-Request-Id"] {
+            assert_eq!(checked(text), Ok(text.to_ascii_lowercase()));
+        }
+        for text in [
+            "Authorization",
+            "content-type",
+            "Content-Length",
+            "Cookie",
+            "Expect",
+            "Host",
+            "Proxy-Authorization",
+            "Range",
+            "",
+            "X Tenant",
+        ] {
+            assert!(checked(text).unwrap_err().contains("such as `X-Tenant-Id`"), "{text}");
         }
     }
 
