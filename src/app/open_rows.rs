@@ -89,6 +89,18 @@ impl OpenRows {
         idle
     }
 
+    /// Adds a tenant. One in its place ends when no request can use it any more.
+    pub(super) fn insert(&mut self, row: OpenRow) {
+        if let Some(replaced) = self.by_name.insert(row.cell.id().clone(), Box::new(row)) {
+            self.closing.push(*replaced);
+        }
+    }
+
+    /// Adds a tenant that the directory does not have any more, for a request that began before.
+    pub(super) fn insert_closing(&mut self, row: OpenRow) {
+        self.closing.push(row);
+    }
+
     /// Closes tenants. They end when no request can use them any more.
     pub(super) fn close(&mut self, ids: &[TenantId], now: Instant) {
         for id in ids {

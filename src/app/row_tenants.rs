@@ -23,7 +23,7 @@ use super::error::StartError;
 use super::open_rows::{OpenLimits, OpenRow, OpenRows};
 use super::row_settings::{RowApp, RowSettings};
 use super::tenant_look_ups::LookUpSender;
-use super::tenants::NewTenant;
+use super::tenants::{NewTenant, RunningTenant};
 use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AdminTenant, TableState};
 use crate::config::Config;
@@ -193,8 +193,16 @@ impl RowTenants {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens the tenant of a row, or returns the one that is open: each directory that requests began with has an entry for it.
     fn open_tenant(&self, cell: &Arc<RowCell>) -> Tenant {
         let settings = self.settings();
+        let of_requests =
+            |running: &RunningTenant, share| request_tenant(running, &settings.proxy, None, Some(share), &self.context);
+        if let Some(open) = self.open_rows().by_name.get(cell.id())
+            && Arc::ptr_eq(&open.cell, cell)
+        {
+            return of_requests(&open.running, open.share.clone());
+        }
         let row = cell.row();
         let app_id = row.as_ref().as_ref().and_then(|row| row.app.as_deref());
         // The token in a row whose app is not configured is an error already.
@@ -203,7 +211,7 @@ impl RowTenants {
         let tenant = NewTenant::with(&self.context, cell.id().clone(), config, token_side, &self.alert_sender);
         let running = tenant.start(&self.context);
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
-        let tenant = request_tenant(&running, &settings.proxy, None, Some(share.clone()), &self.context);
+        let opened_tenant = of_requests(&running, share.clone());
         let now = Instant::now();
         let opened = OpenRow {
             cell: Arc::clone(cell),
@@ -215,9 +223,14 @@ impl RowTenants {
             is_visited: false,
             is_outdated: false,
         };
-        let replaced = self.open_rows().by_name.insert(cell.id().clone(), Box::new(opened));
-        drop(replaced);
-        tenant
+        let mut open = self.open_rows();
+        // A directory shows its rows before requests can have it.
+        if open.by_name.contains_key(cell.id()) && !self.cells.load().iter().any(|shown| Arc::ptr_eq(shown, cell)) {
+            open.insert_closing(opened);
+        } else {
+            open.insert(opened);
+        }
+        opened_tenant
     }
 
     /// Builds what refreshes the token of a row. Without its renewer, if that cannot be built, its token is served all the same.

@@ -22,7 +22,7 @@ pub struct LazyTenant {
 
 /// Opens a tenant.
 pub trait TenantOpener: fmt::Debug + Send + Sync {
-    /// Opens it. Called once, on the path of a request: it must not wait.
+    /// Opens it, on the path of a request: it must not wait. Called once by each entry that has it.
     fn open(&self) -> Tenant;
 }
 

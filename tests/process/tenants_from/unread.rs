@@ -7,6 +7,8 @@ use std::time::Duration;
 use graphward::net::Tasks;
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
@@ -174,6 +176,44 @@ async fn a_reload_applies_other_rules_to_the_next_request_of_a_tenant_of_a_table
     fs::write(dir.path().join("graphward.toml"), &before).unwrap();
     sidecar.signal(Signal::HUP);
     wait_until_logged(&sidecar, "reloaded the configuration", 2).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!(service.graph.sim.violations(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_takes_new_tokens_after_a_request_that_began_before_a_reload_has_named_it_in_its_body() {
+    let _turn = together().await;
+    let (service, dir) = (Service::start().await, tempfile::tempdir().unwrap());
+    let token = service.insert("acme", "106", "206");
+    let table = table_settings(dir.path(), &service.database.url());
+    let config = config(&service.graph, dir.path(), &table);
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    wait_until_started(&sidecar).await;
+    let body = r#"{"access_token":"tenant:acme","name":"only the body says whose it is"}"#;
+    let head = format!(
+        "POST /v26.0/me HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut late = TcpStream::connect(sidecar.proxy).await.unwrap();
+    late.write_all(head.as_bytes()).await.unwrap();
+    late.write_all(&body.as_bytes()[..10]).await.unwrap();
+    wait_until("the late request has begun", async || {
+        let metrics = get(sidecar.admin, "/metrics").await.body;
+        String::from_utf8_lossy(&metrics).contains("graphward_inflight_requests 1")
+    })
+    .await;
+    sidecar.signal(Signal::HUP);
+    wait_until_logged(&sidecar, "reloaded the configuration", 1).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    late.write_all(&body.as_bytes()[10..]).await.unwrap();
+    let mut answer = [0; 1_024];
+    let length = late.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.contains("e_fb_configversion"), "not that of Graph: {answer}");
+    assert!(service.graph.sim.expire(&token));
+    let sealed = super::support::seal(&issue(&service.graph, "acme", &["106", "206"]));
+    service.set("acme", &format!("access_token = '{sealed}'"));
     assert_is(&me(&mut client, "acme").await, "acme");
     assert_eq!(service.graph.sim.violations(), []);
 }
