@@ -5,11 +5,6 @@
 //! The most common mistake is to write a secret where a reference to it belongs, so no message about such a place repeats
 //! the text.
 
-use http::HeaderName;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED,
-    PROXY_AUTHORIZATION, RANGE, USER_AGENT,
-};
 use regex_lite::Regex;
 use serde_json::Value;
 
@@ -21,20 +16,8 @@ use crate::tenants::AllowRule;
 use crate::types::TenantId;
 
 /// Those that Graph or graphward read for what they say in HTTP.
-const HEADERS_OF_HTTP: [HeaderName; 12] = [
-    ACCEPT,
-    ACCEPT_ENCODING,
-    AUTHORIZATION,
-    CONTENT_ENCODING,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    COOKIE,
-    EXPECT,
-    FORWARDED,
-    PROXY_AUTHORIZATION,
-    RANGE,
-    USER_AGENT,
-];
+const HEADERS_OF_HTTP: &str = "accept accept-encoding authorization content-encoding content-range content-type cookie expect \
+                               forwarded proxy-authorization range user-agent";
 
 /// Returns the normal form of a text that a schema describes, or says what it must be.
 pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
@@ -57,7 +40,7 @@ pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
         ("header-name", _) => shown(service_header(text)),
         ("tenant-header", _) => service_header(text)
             .ok()
-            .filter(|name| !HEADERS_OF_HTTP.contains(name))
+            .filter(|name| !HEADERS_OF_HTTP.split(' ').any(|of_http| name == of_http))
             .map(|name| name.to_string())
             .ok_or_else(|| "must be a header of your own, such as `X-Tenant-Id`: it is not forwarded".to_owned()),
         ("service-url", _) => shown(text.parse::<ServiceUrl>()),

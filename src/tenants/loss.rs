@@ -5,8 +5,8 @@
 //! A migration that empties a column, a key that graphward does not have yet, and an UPDATE without its WHERE leave every row in its
 //! place, and end as many tenants as a truncated table. So a row that had a token that could be used, or an id that it has no more,
 //! counts as one that is missing: an id without its tenant would be that of requests without a sign. What ends by its date is no
-//! loss, because the row in use ends with it. Several tokens that become one count, too: each tenant would send with the token of
-//! another one. The rotation of a token that several rows have in common does not.
+//! loss, because the row in use ends with it. Several tokens that become one count, too, and one that moves to another row: each
+//! tenant would send with the token of another one. The rotation of a token that several rows have in common does not.
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -40,6 +40,9 @@ impl Loss {
     pub fn of_rows(read: &[TenantRow], in_use: &HashMap<&TenantId, &TenantRow>, now: SystemTime) -> Self {
         let (mut loss, mut has_tokens, mut has_ids) = (Self::default(), false, false);
         let (mut tokens_before, mut tokens_now) = (HashSet::new(), HashSet::new());
+        let fingerprint = |row: &TenantRow| row.token.as_ref().ok().map(|token| token.secret.fingerprint());
+        let in_use_tokens: HashSet<_> = in_use.values().filter_map(|row| fingerprint(row)).collect();
+        let mut moved = 0;
         for row in read {
             let before = in_use.get(&row.id);
             let lacks_token = before.is_some_and(|before| lacks_token(row, before, now));
@@ -50,15 +53,16 @@ impl Loss {
             loss.rows += usize::from(lacks_token || lacks_ids);
             has_tokens |= row.token.is_ok() && !lacks_token;
             has_ids |= !row.object_ids.is_empty();
-            if let (Some(TenantRow { token: Ok(before), .. }), Ok(token)) = (before, &row.token) {
-                tokens_before.insert(before.secret.fingerprint());
-                tokens_now.insert(token.secret.fingerprint());
+            if let (Some(before), Some(now)) = (before.and_then(|before| fingerprint(before)), fingerprint(row)) {
+                moved += usize::from(before != now && in_use_tokens.contains(&now));
+                tokens_before.insert(before);
+                tokens_now.insert(now);
             }
         }
         loss.is_total = (loss.tokens > 0 && !has_tokens) || (loss.ids > 0 && !has_ids);
         let merged = tokens_before.len().saturating_sub(tokens_now.len());
-        loss.tokens += merged;
-        loss.rows += merged;
+        loss.tokens += merged.max(moved);
+        loss.rows += merged.max(moved);
         loss
     }
 }

@@ -244,11 +244,11 @@ impl Collector {
             (Err(_), Err(_)) => true,
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
         };
-        if is_same {
-            let new = row.object_ids.into_iter().filter(|id| !first.object_ids.contains(id));
-            let new: Vec<_> = new.collect();
-            first.object_ids.extend(new);
-        } else {
+        // They are this tenant's whatever its token is, and never those of requests without a sign.
+        let new = row.object_ids.into_iter().filter(|id| !first.object_ids.contains(id));
+        let new: Vec<_> = new.collect();
+        first.object_ids.extend(new);
+        if !is_same {
             self.fault(format!(
                 "tenant {} has several rows with different tokens; the first one is used: let `query` select one",
                 row.id.as_str()

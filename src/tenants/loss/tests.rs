@@ -104,6 +104,11 @@ fn tokens_that_become_one_are_lost_and_a_token_that_rows_share_may_be_rotated() 
     assert_eq!(loss(&before, &all("EAAGone")), lost_tokens(9, false));
     assert_eq!(loss(&all("EAAGone"), &all("EAAGanother")), Loss::default());
     assert_eq!(loss(&all("EAAGone"), &before), Loss::default());
+    assert_eq!(loss(&before, &all("EAAGtoken3")), lost_tokens(9, false));
+    let shifted: Vec<_> = (0..10)
+        .map(|number| row(number, &format!("EAAGtoken{}", (number + 1) % 10)))
+        .collect();
+    assert_eq!(loss(&before, &shifted), lost_tokens(10, false), "a wrong join");
     let rotated: Vec<_> = (0..10).map(|number| row(number, &format!("EAAGnew{number}"))).collect();
     assert_eq!(loss(&before, &rotated), Loss::default());
 }

@@ -75,7 +75,7 @@ fn several_rows_of_a_tenant_are_one_if_their_tokens_are_the_same() {
 }
 
 #[test]
-fn of_rows_with_different_tokens_the_first_is_kept_and_the_fault_is_reported() {
+fn of_rows_with_different_tokens_the_first_is_kept_all_ids_are_the_tenants_and_the_fault_is_reported() {
     let mut collector = Collector::default();
     collector.add(row("acme", Ok("EAAGone"), &["1"]));
     collector.add(row("acme", Ok("EAAGtwo"), &["2"]));
@@ -85,7 +85,7 @@ fn of_rows_with_different_tokens_the_first_is_kept_and_the_fault_is_reported() {
         panic!("{contents:?}");
     };
     assert_eq!(acme.token.as_ref().unwrap().secret.expose(), "EAAGone");
-    assert_eq!(acme.object_ids.len(), 1);
+    assert_eq!(acme.object_ids.len(), 3, "none becomes an id of no tenant");
     assert_eq!(contents.faults.len(), 2);
     assert!(
         contents
