@@ -33,6 +33,8 @@ mod parameters;
 mod picture;
 #[path = "law/prefixes.rs"]
 mod prefixes;
+#[path = "law/proven_blocks.rs"]
+mod proven_blocks;
 #[path = "law/refusals.rs"]
 mod refusals;
 #[path = "law/replay.rs"]

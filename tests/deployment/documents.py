@@ -2,18 +2,22 @@
 
 import json
 import re
+import subprocess
 import tomllib
+from base64 import b64decode
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
-RECIPES = (ROOT / "docs/recipes.md").read_text()
 
 
-def block(language, heading):
-    """The first block of a language in a section of the recipes."""
-    section = RECIPES.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def block(name):
+    """The text of a block: PAGE#SECTION LANGUAGE is the first of its language in the section."""
+    page, heading = name.split("#")
+    heading, language = heading.rsplit(" ", 1)
+    section = re.split(r"\n#+ ", re.split(f"\n#+ {re.escape(heading)}\n", (ROOT / page).read_text())[1])[0]
     return section.split(f"\n```{language}\n")[1].split("\n```")[0]
 
 
@@ -24,13 +28,13 @@ def strings(hcl):
     return {name: json.loads(text) for name, text in re.findall(r'(\w+) += (".*")', hcl)}
 
 
-vault = strings(block("hcl", "HashiCorp Vault"))
-read = tomllib.loads(block("toml", "HashiCorp Vault"))["token"]["source"]["file"]
+vault = strings(block("docs/recipes.md#HashiCorp Vault hcl"))
+read = tomllib.loads(block("docs/recipes.md#HashiCorp Vault toml"))["token"]["source"]["file"]
 assert vault["destination"] == read, "the agent writes another file than graphward reads"
 assert vault["contents"].count("{{") == vault["contents"].count("}}")
 assert int(vault["perms"], 8) & 0o7 == 0, "every user could read the token"
 
-external = yaml.safe_load(block("yaml", "On Kubernetes: any of these"))["spec"]
+external = yaml.safe_load(block("docs/recipes.md#On Kubernetes: any of these yaml"))["spec"]
 sidecar = yaml.safe_load((ROOT / "config/kubernetes/base/sidecar.yaml").read_text())["spec"]["template"]["spec"]
 (container,) = sidecar["initContainers"]
 (token,) = (entry["value"] for entry in container["env"] if entry["name"] == "GRAPHWARD_TOKEN_FILE")
@@ -38,7 +42,15 @@ sidecar = yaml.safe_load((ROOT / "config/kubernetes/base/sidecar.yaml").read_tex
 (volume,) = (volume for volume in sidecar["volumes"] if volume["name"] == mount["name"])
 assert external["target"]["name"] == volume["secret"]["secretName"], "the pod mounts another secret"
 assert [entry["secretKey"] for entry in external["data"]] == [Path(token).name], "graphward reads another key of it"
-# Each place that creates the secret by hand creates the same.
-for path in ("docs/token-sources.md", "config/kubernetes/base/kustomization.yaml"):
-    created = re.findall(r"kubectl create secret generic (\S+) --from-file=(\w+)=", (ROOT / path).read_text())
-    assert created == [(volume["secret"]["secretName"], Path(token).name)], (path, created)
+# What the page says creates the same secret, if its last command gets what kubectl makes of the first.
+command = block("docs/token-sources.md#Sources sh")
+with TemporaryDirectory() as folder:
+    (Path(folder) / "token").write_text("EAAGtoken")
+    make, apply = command.split(" | ")
+    assert apply == "kubectl apply -f -", apply
+    made = subprocess.run(make, shell=True, cwd=folder, check=True, capture_output=True, text=True).stdout
+made = yaml.safe_load(made)
+assert made["metadata"]["name"] == volume["secret"]["secretName"], made
+assert {key: b64decode(value) for key, value in made["data"].items()} == {Path(token).name: b"EAAGtoken"}, made
+created = re.findall(r"kubectl create secret generic (\S+) --from-file=(\w+)=", (ROOT / "config/kubernetes/base/kustomization.yaml").read_text())
+assert created == [(volume["secret"]["secretName"], Path(token).name)], created

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{fact, graphward_command, together};
+use crate::support::{block, fact, graphward_command, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_shows_a_late_and_an_early_token_and_fails_no_message() {
@@ -67,7 +67,9 @@ async fn a_demo_ends_by_itself_when_its_time_is_over() {
 /// Runs a demo to its end, and interrupts it once it prints `last`. Returns its standard output.
 fn run_demo(length: &str, last: Option<&str>) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = graphward_command(dir.path(), &["demo", "--for", length])
+    let command = block("README.md#See it sh");
+    let demo = command.strip_prefix("cargo run -- ").unwrap();
+    let mut child = graphward_command(dir.path(), &[demo, "--for", length])
         .env("TMPDIR", dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

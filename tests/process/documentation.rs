@@ -1,5 +1,6 @@
 //! The commands of the pages in `docs/` and `config/`, as they are written, on free ports and against a fake Graph. `readme.rs` has
-//! those of the README, `fake_graph.rs` those of the fake Graph, and `packaging/check` those of an installed package.
+//! those of the README, `fake_graph.rs` those of the fake Graph, and `packaging/check` those of an installed package;
+//! `documented_settings.rs` has the configurations.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,11 +14,6 @@ use toml::de::{DeTable, DeValue};
 use crate::support::place::{APP, targets};
 use crate::support::{APP_SECRET, Client, Graph, Shell, Sidecar, block, fingerprint, network_settings, settings};
 use crate::support::{together, wait_until};
-
-const ADMIN: &str = "docs/admin.md";
-const COMMANDS: &str = "docs/commands.md";
-const SOURCES: &str = "docs/token-sources.md";
-const CLIENTS: &str = "config/clients/README.md";
 
 /// A command with the addresses of this sidecar in place of the usual ones.
 fn at(sidecar: &Sidecar, command: &str) -> String {
@@ -54,12 +50,12 @@ async fn the_requests_of_the_page_about_the_admin_listener_are_answered() {
     let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
     wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
 
-    let commands = at(&sidecar, &block(ADMIN, "The status of the tokens", "sh"));
+    let commands = at(&sidecar, &block("docs/admin.md#The status of the tokens sh"));
     assert_eq!(answers(&shell, &commands)[0]["tenants"][0]["tenant"], "default");
-    let commands = at(&sidecar, &block(ADMIN, "Events", "sh"));
+    let commands = at(&sidecar, &block("docs/admin.md#Events sh"));
     assert_eq!(answers(&shell, &commands)[0]["events"][0]["kind"], "loaded");
 
-    let commands = at(&sidecar, &block(ADMIN, "Tenants", "sh"));
+    let commands = at(&sidecar, &block("docs/admin.md#Tenants sh"));
     let token = graph.sim.issue(None);
     shell.write("acme.json", &body_in(&commands, "EAAG…", &token));
     let [put, deleted] = &answers(&shell, &commands)[..] else {
@@ -71,9 +67,7 @@ async fn the_requests_of_the_page_about_the_admin_listener_are_answered() {
     );
     assert!(deleted.get("error").is_none(), "{deleted}");
 
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin.md")).unwrap();
-    let (_, sign_up) = text.split_once("brings an OAuth code:\n\n```sh\n").unwrap();
-    let sign_up = at(&sidecar, sign_up.split("\n```").next().unwrap());
+    let sign_up = at(&sidecar, &block("docs/admin.md#Tenants sh 2"));
     graph.sim.set_phone_numbers("206", &["106"]);
     let code = graph.sim.issue_code(CodeRequest {
         token: targets("206"),
@@ -96,7 +90,7 @@ async fn a_token_is_changed_and_restored_by_the_commands_and_by_the_requests() {
     sidecar.wait_until_uses(&graph, &tokens[0]).await;
     let shell = shell.with("GRAPHWARD_ADMIN", sidecar.admin.to_string());
     let commands =
-        block(SOURCES, "Changing the token", "sh").replace("/etc/graphward/graphward.toml", "graphward.toml");
+        block("docs/token-sources.md#Changing the token sh").replace("/etc/graphward/graphward.toml", "graphward.toml");
     let [set, roll_back] = commands.lines().collect::<Vec<_>>()[..] else {
         panic!("the block has other lines");
     };
@@ -106,9 +100,7 @@ async fn a_token_is_changed_and_restored_by_the_commands_and_by_the_requests() {
     shell.run(roll_back, "");
     sidecar.wait_until_uses(&graph, &tokens[0]).await;
 
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/token-sources.md")).unwrap();
-    let (_, requests) = text.split_once("The requests to a sidecar:\n\n```sh\n").unwrap();
-    let requests = at(&sidecar, requests.split("\n```").next().unwrap());
+    let requests = at(&sidecar, &block("docs/token-sources.md#Changing the token sh 2"));
     shell.write("token.json", &body_in(&requests, "EAAG…", &tokens[2]));
     let (put, rest) = requests.split_once('\n').unwrap();
     assert_eq!(answers(&shell, put)[0]["token"], fingerprint(&tokens[2]).as_str());
@@ -139,14 +131,14 @@ async fn the_commands_for_a_running_sidecar_and_those_that_print_succeed() {
     let shell = shell
         .with("GRAPHWARD_ADMIN", sidecar.admin.to_string())
         .with("GRAPHWARD_LISTEN", sidecar.proxy.to_string());
-    let printed = shell.run(&block(COMMANDS, "A running sidecar", "sh"), "");
+    let printed = shell.run(&block("docs/commands.md#A running sidecar sh"), "");
     assert!(printed.contains("acme") && printed.contains("default"), "{printed}");
     assert_eq!(graph.sim.accepted_messages().len(), 1, "{printed}");
 
-    let printed = shell.run(&block(COMMANDS, "Which value applies", "sh"), "");
+    let printed = shell.run(&block("docs/commands.md#Which value applies sh"), "");
     assert!(printed.contains("acme = { source"), "{printed}");
     let folder = format!("{}/", shell.path().display());
-    let commands = block(COMMANDS, "Completions and the manual", "sh");
+    let commands = block("docs/commands.md#Completions and the manual sh");
     let commands = commands
         .replace("/usr/", &folder)
         .replace("/etc/", &format!("{folder}etc/"));
@@ -174,12 +166,8 @@ async fn an_app_is_started_by_each_line_that_starts_one() {
         "gunicorn",
         "[ \"$* $WHATSAPP_TOKEN\" = 'app:app unused' ] && exec curl -sS \"$WHATSAPP_API_URL/me\"",
     );
-    let lines = block(COMMANDS, "One line instead of a sidecar container", "sh");
-    let of_recipe = block(
-        "docs/recipes.md",
-        "Render, Heroku and other platforms without files",
-        "sh",
-    );
+    let lines = block("docs/commands.md#One line instead of a sidecar container sh");
+    let of_recipe = block("docs/recipes.md#Render, Heroku and other platforms without files sh");
     let lines: BTreeSet<_> = lines.lines().chain(of_recipe.lines()).collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     for line in lines {
@@ -195,18 +183,17 @@ async fn clients_that_insist_on_https_go_through_the_proxy_with_the_variables_of
     let shell = Shell::new()
         .with("GRAPHWARD_LISTEN", "127.0.0.1:0")
         .with("GRAPHWARD_ADMIN", "127.0.0.1:0");
-    let section = "Clients that insist on https";
-    shell.run(&block("docs/clients.md", section, "sh"), "");
+    shell.run(&block("docs/clients.md#Clients that insist on https sh"), "");
     shell.write("token", &graph.sim.issue(None));
     let settings = settings(&graph, "file = \"token\"", "");
     let (_, settings) = settings.split_once("[upstream]").unwrap();
-    let settings = block("docs/clients.md", section, "toml") + "\n[upstream]" + settings;
+    let settings = block("docs/clients.md#Clients that insist on https toml") + "\n[upstream]" + settings;
     let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
     let call = "curl -sS --cacert \"$SSL_CERT_FILE\" https://graph.facebook.com/v25.0/me";
     shell.write_program("ruby", &format!("[ \"$*\" = app.rb ] && exec {call}"));
-    let ruby = at(&sidecar, &block(CLIENTS, "Ruby", "sh"));
-    let section = "Anything else: graphward as an HTTPS proxy";
-    let variables = at(&sidecar, &block(CLIENTS, section, "sh"));
+    let ruby = at(&sidecar, &block("config/clients/README.md#Ruby sh"));
+    let variables = block("config/clients/README.md#Anything else: graphward as an HTTPS proxy sh");
+    let variables = at(&sidecar, &variables);
     let folder = shell.path().join("run").display().to_string();
     // The certificate that graphward serves is the first one.
     let variables = variables
@@ -217,6 +204,17 @@ async fn clients_that_insist_on_https_go_through_the_proxy_with_the_variables_of
         assert!(answer.contains("\"id\""), "{script}: {answer}");
     }
 }
+
+/// The recipes that read a file, a command or a service. `documented_settings.rs` has those that read a table.
+const RECIPES: [&str; 7] = [
+    "docs/recipes.md#HashiCorp Vault toml",
+    "docs/recipes.md#HashiCorp Vault toml 2",
+    "docs/recipes.md#AWS Secrets Manager toml",
+    "docs/recipes.md#AWS Secrets Manager toml 2",
+    "docs/recipes.md#Google Secret Manager toml",
+    "docs/recipes.md#1Password and Doppler toml",
+    "docs/recipes.md#1Password and Doppler toml 2",
+];
 
 /// The tables, lists and texts of TOML.
 fn as_json(value: &DeValue<'_>) -> Value {
@@ -250,8 +248,8 @@ fn answer_of_store(source: &Value, token: &str) -> String {
     }
 }
 
-/// Answers each request that has this header with this text.
-fn serve(header: String, answer: String) -> SocketAddr {
+/// Answers each request that has this in its head with this text.
+pub(crate) fn serve(header: String, answer: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -261,6 +259,11 @@ fn serve(header: String, answer: String) -> SocketAddr {
                 head.extend(byte);
             }
             let head = String::from_utf8(head).unwrap().to_lowercase();
+            let length = head
+                .split("content-length: ")
+                .nth(1)
+                .map_or("0", |rest| rest.lines().next().unwrap());
+            stream.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
             let status = if head.contains(&header) {
                 "200 OK"
             } else {
@@ -279,10 +282,9 @@ fn serve(header: String, answer: String) -> SocketAddr {
 async fn the_token_of_each_recipe_reaches_graph() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes.md")).unwrap();
     let mut tried = Vec::new();
-    for recipe in text.split("\n```toml\n").skip(1) {
-        let recipe = recipe.split("\n```").next().unwrap();
+    for name in RECIPES {
+        let recipe = &block(name);
         let table = DeTable::parse(recipe).unwrap().into_inner();
         let source = &as_json(&DeValue::Table(table))["token"]["source"];
         let token = graph.sim.issue(None);
@@ -311,13 +313,11 @@ async fn the_token_of_each_recipe_reaches_graph() {
             let (_, rest) = url.split_once("://").unwrap();
             recipe = recipe.replace(rest.split('/').next().unwrap(), &address.to_string());
             tried.push("http".to_owned());
-        } else if source["file"].is_string() {
+        } else {
+            assert!(source["file"].is_string(), "{recipe}");
             fs::create_dir(shell.path().join("graphward")).unwrap();
             shell.write("graphward/token", &answer);
             tried.push("file".to_owned());
-        } else {
-            assert!(recipe.contains("postgres = "), "{recipe}");
-            continue;
         }
         let settings = network_settings(&graph) + &recipe;
         let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;

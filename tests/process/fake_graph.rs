@@ -10,7 +10,9 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::support::{Client, ServeProcess, Shell, Sidecar, TestResponse, block, get, graphward_command, replace_file};
+use crate::support::{
+    Client, ServeProcess, Shell, Sidecar, TestResponse, assert_same_fields, block, get, graphward_command, replace_file,
+};
 use crate::support::{together, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +71,6 @@ hold_timeout = "30s"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_fake_graph_does_what_its_page_says() {
     let _turn = together().await;
-    let page = "docs/fake-graph.md";
     let [graph, control, proxy] = free_ports();
     let shell = Shell::new()
         .with("GRAPHWARD_LISTEN", format!("127.0.0.1:{proxy}"))
@@ -85,8 +86,8 @@ async fn the_fake_graph_does_what_its_page_says() {
     let is_open = async |port| TcpStream::connect(("127.0.0.1", port)).await.is_ok();
     let mut running = Vec::new();
     let mut answers = Vec::new();
-    let first = block(page, "A fake Graph for your own tests", "sh");
-    let second = block(page, "Who may act on what", "sh");
+    let first = block("docs/fake-graph.md#A fake Graph for your own tests sh");
+    let second = block("docs/fake-graph.md#Who may act on what sh");
     for line in first.lines().chain(second.lines()).map(local) {
         let Some(program) = line.strip_suffix(" & sleep 1") else {
             answers.push(shell.run(&line, ""));
@@ -128,11 +129,13 @@ async fn the_fake_graph_does_what_its_page_says() {
     assert_eq!(json(accounts)["success"], true);
     assert_eq!(json(own)["data"].as_array().map(Vec::len), Some(2), "{own}");
     assert_eq!(json(others)["error"]["error_subcode"], 33, "{others}");
-    let shown: Value = json(&block(page, "Who may act on what", "json"));
+    let shown: Value = json(&block("docs/fake-graph.md#Who may act on what json"));
     let (found, shown) = (&json(objects)["violations"][0], &shown["violations"][0]);
     for field in ["token", "object", "owner", "method", "path"] {
         assert_eq!(found[field], shown[field], "{objects}");
     }
+    let shown = json(&block("docs/fake-graph.md#Calls json"));
+    assert_same_fields(&json(calls)["data"][0], &shown["data"][0], "a call");
 }
 
 /// Free ports that the system gives to no connection by itself.

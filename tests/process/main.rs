@@ -18,6 +18,7 @@ mod confirmation;
 #[cfg(feature = "fake")]
 mod demo;
 mod documentation;
+mod documented_settings;
 mod durability;
 mod exec;
 mod expiry;

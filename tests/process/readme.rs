@@ -7,14 +7,12 @@ use rustix::process::Signal;
 
 use crate::support::{Graph, Shell, Sidecar, block, fingerprint, get, together, wait_until};
 
-const README: &str = "README.md";
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_the_first_token_to_a_replaced_one() {
     let _turn = together().await;
     let graph = Graph::start().await;
     let shell = Shell::in_front_of(&graph);
-    let commands = block(README, "Your own token", "sh");
+    let commands = block("README.md#Your own token sh");
     let [paste, serve, call] = commands.lines().collect::<Vec<_>>()[..] else {
         panic!("the block has other lines");
     };
@@ -55,9 +53,8 @@ async fn the_token_of_an_env_file_serves_an_app_that_graphward_starts() {
         ".env",
         &format!("NODE_ENV=development\nWHATSAPP_ACCESS_TOKEN=\"{token}\"\n"),
     );
-    let section = "Your `.env` as it is";
-    shell.write("graphward.toml", &block(README, section, "toml"));
-    let answer = shell.run(&block(README, section, "sh"), "");
+    shell.write("graphward.toml", &block("README.md#Your `.env` as it is toml"));
+    let answer = shell.run(&block("README.md#Your `.env` as it is sh"), "");
     assert!(answer.contains("\"id\""), "{answer}");
     assert_eq!(graph.last_data_fingerprint(), Some(fingerprint(&token)));
 }

@@ -1,5 +1,7 @@
 //! The harness: a fake Graph in this process, a sidecar in another one, and a client of the sidecar.
 
+#[path = "../support/blocks.rs"]
+mod blocks;
 mod client;
 mod graph;
 pub(crate) mod place;
@@ -12,9 +14,11 @@ mod unseen;
 
 use std::fs;
 use std::io::Write as _;
+use std::mem::discriminant;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::{Instant, sleep};
 
@@ -70,4 +74,29 @@ pub(crate) fn retarget_symlink(link: &Path, target: &Path) {
 /// Prints a figure, which `--nocapture` shows.
 pub(crate) fn fact(words: &str) {
     writeln!(std::io::stdout(), "{words}").unwrap();
+}
+
+/// Fails unless an answer has the fields that a page shows, here and in all that both have.
+#[track_caller]
+pub(crate) fn assert_same_fields(found: &Value, shown: &Value, place: &str) {
+    match (found, shown) {
+        (Value::Object(found), Value::Object(shown)) => {
+            let names = |object: &Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(
+                names(found),
+                names(shown),
+                "{place}: the answer on the left, the page on the right"
+            );
+            for (name, value) in found {
+                assert_same_fields(value, &shown[name], &format!("{place}.{name}"));
+            }
+        }
+        (Value::Array(found), Value::Array(shown)) => {
+            for (found, shown) in found.iter().zip(shown) {
+                assert_same_fields(found, shown, place);
+            }
+        }
+        (Value::Null, _) | (_, Value::Null) => {}
+        _ => assert_eq!(discriminant(found), discriminant(shown), "{place}: {found} {shown}"),
+    }
 }

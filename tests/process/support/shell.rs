@@ -10,18 +10,15 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use super::Graph;
+use super::blocks::blocks;
 
-/// The first block of a language in a section of a page.
-pub(crate) fn block(page: &str, section: &str, language: &str) -> String {
+/// The block of a page that has this name, such as `docs/admin.md#Events sh`.
+#[track_caller]
+pub(crate) fn block(name: &str) -> String {
+    let (page, _) = name.split_once('#').unwrap();
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
-    let (_, text) = text
-        .split_once(&format!("# {section}\n"))
-        .unwrap_or_else(|| panic!("{page} lacks {section}"));
-    let text = text.split("\n## ").next().unwrap();
-    let (_, block) = text
-        .split_once(&format!("\n```{language}\n"))
-        .unwrap_or_else(|| panic!("{section} of {page} has no {language}"));
-    block.split("\n```").next().unwrap().to_owned()
+    let found = blocks(page, &text).into_iter().find(|block| block.name == name);
+    found.unwrap_or_else(|| panic!("there is no {name}")).text
 }
 
 /// A directory of a user, in which commands run with these variables alone.
