@@ -193,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_exec_says_that_it_takes_free_ports() {
+        let help = Cli::command().find_subcommand_mut("exec").unwrap().render_long_help();
+        let help = help.to_string().replace("\n          ", " ");
+        let shown = ["listen", "admin"].map(|flag| help.split(&format!("--{flag} <")).nth(1).unwrap());
+        for lines in shown.map(|rest| rest.split("\n\n").next().unwrap()) {
+            assert!(lines.contains("for `exec` a free port]"), "{lines}");
+        }
+    }
+
+    #[test]
     fn a_state_is_one_of_those_that_tokens_have() {
         let parse = |state| Cli::try_parse_from(["graphward", "status", "--state", state]);
         for state in ["usable", "ends_7d", "ends_1d", "dead", "undecryptable", "withdrawn"] {

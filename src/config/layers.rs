@@ -38,10 +38,10 @@ pub struct Overrides {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Proxy listen address: IP:PORT or unix:/PATH; repeatable [default: 127.0.0.1:8080]
+    /// Proxy listen address: IP:PORT or unix:/PATH; repeatable [default: 127.0.0.1:8080, or for `exec` a free port]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
-    /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
+    /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080, or for `exec` a free port]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
     /// Graph's origin
