@@ -1,6 +1,8 @@
 //! The configurations that README and `docs/` show, each as the whole configuration of a process: tokens get from where it says
 //! to Graph. The system's directories are a folder of the test.
 
+mod tables;
+
 use std::fs;
 use std::path::Path;
 
@@ -9,11 +11,10 @@ use rustix::process::{Signal, getuid};
 use serde_json::Value;
 
 use crate::documentation::serve;
-use crate::postgres::server::Database;
 use crate::support::place::{NUMBER, targets};
 use crate::support::{APP_SECRET, Body, Client, Graph, Shell, Sidecar, TestResponse, block, get, text_message};
-use crate::support::{assert_same_fields, fingerprint, together, wait_until};
-use crate::tenants_from::support::{KEY, NOTIFY, TABLE, assert_is, insertion, issue, me};
+use crate::support::{assert_same_fields, together, wait_until};
+use crate::tenants_from::support::{KEY, assert_is, issue, me};
 
 /// The ids that the pages give to their tenants.
 const TENANTS: [(&str, &str); 2] = [("acme", NUMBER), ("shop", "112233445566778")];
@@ -120,76 +121,6 @@ async fn the_service_of_the_page_is_asked_for_the_token_of_a_tenant() {
     let settings = settings_in(shell.path(), "docs/tenants.md#A credential service or a command toml");
     let sidecar = start(&shell, &settings.replace("tenant-service:3007", &service.to_string())).await;
     assert_is(&me(&mut Client::connect(sidecar.proxy).await, "acme").await, "acme");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_of_the_page_serves_its_tenants_and_is_kept_for_a_restart() {
-    let _turn = together().await;
-    let graph = Graph::start().await;
-    let database = Database::with(&format!("{TABLE}{NOTIFY}"));
-    let shell = place(&graph);
-    shell.write("run/database-url", &database.url());
-    let token = issue(&graph, "acme", &["106", "206"]);
-    database.psql(&insertion("acme", "106", "206", &token));
-    let settings = settings_in(shell.path(), "docs/tenants.md#A table in PostgreSQL toml");
-    let sidecar = start(&shell, &settings).await;
-    let mut client = Client::connect(sidecar.proxy).await;
-    assert_is(&me(&mut client, "acme").await, "acme");
-    let token = issue(&graph, "shop", &["107", "207"]);
-    database.psql(&insertion("shop", "107", "207", &token));
-    wait_until("the new row is known by its id", async || {
-        client.get("/v26.0/107?fields=id").await.status == 200
-    })
-    .await;
-    let cache = shell.path().join("lib/tenants");
-    wait_until("the tenants are kept", async || cache.exists()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_is_put_into_the_table_and_removed_by_the_statements_of_the_page() {
-    let _turn = together().await;
-    let graph = Graph::start().await;
-    let database = Database::with(TABLE);
-    let shell = place(&graph);
-    shell.write("run/database-url", &database.url());
-    let sidecar = start(&shell, &settings_in(shell.path(), "docs/admin.md#Tenants toml")).await;
-    let commands = block("docs/admin.md#Tenants sh").replace("127.0.0.1:9080", &sidecar.admin.to_string());
-    let (put, delete) = commands.split_once("\ncurl -X DELETE").unwrap();
-    let ids = ["106540352242922", "102290129340398"];
-    let body = put.split_once("# ").unwrap().1;
-    assert!(ids.iter().all(|id| body.contains(id)), "{body}");
-    shell.write("acme.json", &body.replace("EAAG…", &issue(&graph, "acme", &ids)));
-    shell.run(put, "");
-    let mut client = Client::connect(sidecar.proxy).await;
-    let response = client.get(&format!("/v26.0/{}?fields=id", ids[0])).await;
-    assert_eq!(response.status, 200, "{}", response.json());
-    let row = "SELECT phone_number_id, waba_id, is_active FROM tenant_whatsapp_config WHERE tenant_id = 'acme'";
-    assert_eq!(database.psql(row), format!("{}|{}|t", ids[0], ids[1]));
-    shell.run(&format!("curl -X DELETE{delete}"), "");
-    assert!(database.psql(row).ends_with("|f"));
-    assert_eq!(who(&mut client, "acme").await.json()["error"]["code"], 990_026);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_recipes_for_databases_read_their_tables() {
-    let _turn = together().await;
-    let graph = Graph::start().await;
-    let database = Database::with(&format!(
-        "{TABLE} CREATE TABLE settings (name text, access_token text);"
-    ));
-    let token = issue(&graph, "acme", &[]);
-    database.psql(&format!(
-        "INSERT INTO tenant_whatsapp_config (tenant_id, access_token) VALUES ('acme', '{token}');
-         INSERT INTO settings VALUES ('whatsapp', '{token}')"
-    ));
-    let shell = place(&graph).with("DATABASE_URL", database.url());
-    shell.write("run/database-url", &database.url());
-    let sidecar = start(&shell, &settings_in(shell.path(), "docs/recipes.md#PgBouncer toml")).await;
-    assert_is(&who(&mut Client::connect(sidecar.proxy).await, "acme").await, "acme");
-    let name = "docs/recipes.md#Render, Heroku and other platforms without files toml";
-    let sidecar = start(&shell, &settings_in(shell.path(), name)).await;
-    assert_eq!(get(sidecar.proxy, "/v25.0/me").await.status, 200);
-    assert_eq!(graph.last_data_fingerprint(), Some(fingerprint(&token)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
