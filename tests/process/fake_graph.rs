@@ -138,6 +138,46 @@ async fn the_fake_graph_does_what_its_page_says() {
     assert_same_fields(&json(calls)["data"][0], &shown["data"][0], "a call");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_of_the_readme_survives_expiries_without_an_account() {
+    let _turn = together().await;
+    let commands = block("README.md#Your app without an account sh");
+    let [fake, exec] = commands.lines().collect::<Vec<_>>()[..] else {
+        panic!("the block has other lines");
+    };
+    let (fake, _) = fake.split_once(" & sleep 1").unwrap();
+    assert!(fake.contains("--token-ttl 10s --renew-every 11s"), "{fake}");
+    let fake = fake.replace("10s", "500ms").replace("11s", "700ms");
+    let shell = Shell::new().with("GRAPHWARD_ADMIN", "127.0.0.1:0");
+    let output = tempfile::tempdir_in(shell.path()).unwrap();
+    let fake = format!("exec {fake} --listen 127.0.0.1:0 --control 127.0.0.1:0");
+    let fake = ServeProcess::spawn(&mut shell.command(&fake), output.path());
+    wait_until("it has printed its addresses", async || {
+        fake.stdout().contains("state ")
+    })
+    .await;
+    let printed = fake.stdout();
+    let address = |start: &str| {
+        let mut lines = printed.lines();
+        lines
+            .find_map(|line| line.strip_prefix(start))
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    // It fails with a request that fails, and ends when Graph has rejected three tokens.
+    let state = format!("curl -sS {}/state", address("control"));
+    shell.write_program(
+        "npm",
+        &format!(
+            "set -e; [ \"$*\" = 'run dev' ]
+            until {state} | grep -q '\"rejected\": [3-9]'; do curl -sSf \"$GRAPHWARD_URL/v25.0/me\"; done"
+        ),
+    );
+    let answers = shell.run(&exec.replace("https://127.0.0.1:8443", &address("graph")), "");
+    assert!(answers.contains("\"id\""), "{answers}");
+}
+
 /// Free ports that the system gives to no connection by itself.
 fn free_ports<const N: usize>() -> [u16; N] {
     let first = 10_000 + u16::try_from(std::process::id() % 15_000).unwrap();

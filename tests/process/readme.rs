@@ -54,7 +54,7 @@ async fn the_token_of_an_env_file_serves_an_app_that_graphward_starts() {
         &format!("NODE_ENV=development\nWHATSAPP_ACCESS_TOKEN=\"{token}\"\n"),
     );
     shell.write("graphward.toml", &block("README.md#Your `.env` as it is toml"));
-    let answer = shell.run(&block("README.md#Your `.env` as it is sh"), "");
+    let answer = shell.run("graphward exec -- npm run dev", "");
     assert!(answer.contains("\"id\""), "{answer}");
     assert_eq!(graph.last_data_fingerprint(), Some(fingerprint(&token)));
 }
