@@ -63,7 +63,7 @@ pub mod verdict;
 pub use batch::find_batch_rejection;
 pub use calls::Calls;
 pub use credential::{
-    AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, SignPolicy, parse_authorization,
+    AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, SignPolicy, parse_authorizations,
 };
 pub use encoding::{decode, restrict_accept_encoding};
 pub use error::GraphError;

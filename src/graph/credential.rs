@@ -90,7 +90,7 @@ impl ParameterCredential {
 
 /// Reads the value of an `Authorization` header.
 #[must_use]
-pub fn parse_authorization(value: &[u8], signs: SignPolicy) -> HeaderCredential {
+fn parse_authorization(value: &[u8], signs: SignPolicy) -> HeaderCredential {
     let value = value.trim_ascii();
     let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
     let Some((scheme, token)) = value.split_at_checked(end) else {
@@ -115,6 +115,21 @@ pub fn parse_authorization(value: &[u8], signs: SignPolicy) -> HeaderCredential 
         HeaderCredential::AppToken(scheme)
     } else {
         HeaderCredential::Token(scheme)
+    }
+}
+
+/// Reads the values of all `Authorization` headers. None of several takes precedence: they count as one that is not an app token.
+#[must_use]
+pub fn parse_authorizations<V: AsRef<[u8]>>(
+    mut values: impl Iterator<Item = V>,
+    signs: SignPolicy,
+) -> HeaderCredential {
+    use HeaderCredential::{Absent, AppToken, Other, Token, TokenSlot};
+    let first = values.next().map(|first| parse_authorization(first.as_ref(), signs));
+    match (first.unwrap_or(Absent), values.next()) {
+        (first, None) => first,
+        (Token(scheme) | TokenSlot(scheme) | AppToken(scheme), Some(_)) => Token(scheme),
+        (Absent | Other, Some(_)) => Other,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 /// A path for logs: `{id}` for everything that is not a plain word.
@@ -56,17 +57,28 @@ pub fn segments_without_version<P: AsRef<[u8]> + ?Sized>(path: &P) -> impl Itera
 /// Returns whether a segment is a version, such as `v19.0`, in either case, and perhaps percent-encoded.
 #[must_use]
 pub fn is_version(segment: &[u8]) -> bool {
-    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     // Most segments start otherwise, and need no further look.
     let [b'v' | b'V' | b'%', ..] = segment else {
         return false;
     };
-    let segment = Cow::from(percent_decode(segment));
-    let [b'v' | b'V', number @ ..] = &*segment else {
+    is_decoded_version(segment) || is_decoded_version(&decode(segment))
+}
+
+fn is_decoded_version(segment: &[u8]) -> bool {
+    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let [b'v' | b'V', number @ ..] = segment else {
         return false;
     };
     let mut numbers = number.splitn(2, |byte| *byte == b'.');
     segment.len() <= 8 && numbers.next().is_some_and(is_digits) && numbers.next().is_some_and(is_digits)
+}
+
+/// The decoded bytes of a path or a part of one. Nearly all have nothing encoded, which is found out faster than each byte is decoded.
+pub(super) fn decode(encoded: &[u8]) -> Cow<'_, [u8]> {
+    match memchr(b'%', encoded) {
+        Some(_) => percent_decode(encoded).into(),
+        None => encoded.into(),
+    }
 }
 
 /// Returns whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and

@@ -22,7 +22,7 @@ use crate::graph::scrub::{BodyFormat, ScrubReport, ScrubRules};
 use crate::graph::{
     AuthScheme, Calls, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin,
     ParameterCredential, Rejection, RejectionProof, RequestHints, ScrubbedTarget, SignPolicy, Target, TenantSigns,
-    parse_authorization, restrict_accept_encoding,
+    parse_authorizations, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::telemetry::metrics::RequestMetrics;
@@ -94,25 +94,17 @@ impl OutboundRequest {
             ..
         } = head;
         // Read before anything is removed: `Connection` may list the header.
+        let has_authorization = headers.contains_key(AUTHORIZATION);
         if let Some(signs) = signs.as_deref_mut() {
-            let values = headers.get_all(AUTHORIZATION).iter();
+            let values = has_authorization.then(|| headers.get_all(AUTHORIZATION));
+            let values = values.into_iter().flatten();
             values.for_each(|value| signs.add_token_slot(value.as_bytes()));
             signs.add_target(uri.path(), uri.query());
         }
         strip_request_headers(&mut headers, &settings.removed_headers);
         let sign_policy = signs.as_ref().map_or(SignPolicy::Ignore, |_| SignPolicy::Read);
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        // None of several takes precedence: they count as one that is not an app token.
-        let header = match (values.next(), values.next()) {
-            (None, _) => HeaderCredential::Absent,
-            (Some(only), None) => parse_authorization(only.as_bytes(), sign_policy),
-            (Some(first), Some(_)) => match parse_authorization(first.as_bytes(), sign_policy) {
-                HeaderCredential::Token(scheme)
-                | HeaderCredential::TokenSlot(scheme)
-                | HeaderCredential::AppToken(scheme) => HeaderCredential::Token(scheme),
-                HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
-            },
-        };
+        let values = has_authorization.then(|| headers.get_all(AUTHORIZATION));
+        let header = parse_authorizations(values.into_iter().flatten(), sign_policy);
         let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials, destination.service)?;
         // Where its own credential stays, what it says about the tenant is read.
         let rules = |scheme: Option<AuthScheme>| {
@@ -127,13 +119,14 @@ impl OutboundRequest {
         if let (Some(signs), Some(in_query)) = (signs, report.signs) {
             signs.add(*in_query);
         }
-        if tenant_scheme.is_some() {
+        if has_authorization && tenant_scheme.is_some() {
             headers.remove(AUTHORIZATION);
         }
-        if report.credential.is_forwarded() || target.is_token_endpoint() {
+        let is_token_endpoint = target.is_token_endpoint();
+        if report.credential.is_forwarded() || is_token_endpoint {
             tenant_scheme = None;
         }
-        let body_rules = rules(tenant_scheme).filter(|_| !target.is_token_endpoint());
+        let body_rules = rules(tenant_scheme).filter(|_| !is_token_endpoint);
         if let Some(value) = restrict_accept_encoding(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
         }
