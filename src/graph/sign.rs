@@ -8,22 +8,26 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memmem};
-use percent_encoding::percent_decode_str;
+use memchr::{memchr, memchr_iter};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::credential::{read_decoded_token_slot, read_token_slot};
 use super::parameter::{ParameterName, form_decode};
-use super::path::segments_without_version;
+use super::path::{decode, segments_without_version};
 use super::text::unescape_all;
 
 /// The signs among the parameters of a request, sorted, each once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TenantSigns {
     /// The names that stand in the place of a token, without `tenant:`. They need not be valid.
-    pub token_slots: Vec<Box<str>>,
+    pub token_slots: SignList,
     /// What may be the id of an object that belongs to a tenant: a phone number, a business account, a page.
-    pub object_ids: Vec<Box<str>>,
+    pub object_ids: SignList,
 }
+
+/// Names or ids. Two short ones, the usual case, take no allocation.
+pub type SignList = SmallVec<[SmolStr; 2]>;
 
 /// The most that is kept of a name or an id, in bytes. No tenant has a longer one.
 const MAX_SIGN_BYTES: usize = 129;
@@ -47,9 +51,10 @@ impl TenantSigns {
     /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its
     /// query. An encoded slash separates segments, too.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
-        let path = Cow::from(percent_decode_str(path));
+        let path = decode(path.as_bytes());
         // Where there is `.` or `..`, any segment may be the first one.
-        let has_dots = path.starts_with(b".") || memmem::find(&path, b"/.").is_some();
+        let is_at_start = |at: usize| at == 0 || path.get(at - 1) == Some(&b'/');
+        let has_dots = memchr_iter(b'.', &path).any(is_at_start);
         let segments = segments_without_version(&path);
         segments
             .take(if has_dots { usize::MAX } else { 1 })
@@ -84,7 +89,7 @@ impl TenantSigns {
     }
 
     /// Whether some have been left out, because no request has so many.
-    pub(super) const fn has_too_many(&self) -> bool {
+    pub(super) fn has_too_many(&self) -> bool {
         self.token_slots.len() > MAX_SIGNS || self.object_ids.len() > MAX_SIGNS
     }
 
@@ -123,7 +128,7 @@ pub(super) fn behind_origin(url: &str) -> &str {
     }
 }
 
-fn push(signs: &mut Vec<Box<str>>, sign: &[u8]) {
+fn push(signs: &mut SignList, sign: &[u8]) {
     if signs.len() <= MAX_SIGNS {
         let sign = sign.trim_ascii();
         let sign = sign.get(..MAX_SIGN_BYTES).unwrap_or(sign);
@@ -133,7 +138,7 @@ fn push(signs: &mut Vec<Box<str>>, sign: &[u8]) {
     }
 }
 
-fn insert(signs: &mut Vec<Box<str>>, sign: Box<str>) {
+fn insert(signs: &mut SignList, sign: SmolStr) {
     if let Err(at) = signs.binary_search(&sign) {
         signs.insert(at, sign);
     }
@@ -156,14 +161,22 @@ mod tests {
             signs.add_token_slot(value.as_bytes());
             signs.add_decoded_token_slot(value.bytes());
         }
-        assert_eq!(
-            signs.token_slots,
-            ["".into(), "Acme".into(), "a:b@c".into(), "acme".into()]
-        );
+        assert_eq!(*signs.token_slots, ["", "Acme", "a:b@c", "acme"]);
         for behind in ["a".repeat(500), format!("acme{}x", " ".repeat(500))] {
             let mut signs = TenantSigns::default();
             signs.add_token_slot(format!("tenant:{behind}").as_bytes());
             assert_eq!(signs.token_slots[0].len(), MAX_SIGN_BYTES, "too long to be a name");
+        }
+    }
+
+    #[test]
+    fn the_signs_of_a_usual_request_take_no_allocation() {
+        let mut signs = TenantSigns::default();
+        signs.add_token_slot(b"Bearer tenant:acme");
+        signs.add_target("/v25.0/106540352242922_17/comments", Some("fields=id"));
+        for list in [&signs.token_slots, &signs.object_ids] {
+            assert!(!list.is_empty() && !list.spilled(), "{list:?}");
+            assert!(!list.iter().any(SmolStr::is_heap_allocated), "{list:?}");
         }
     }
 
@@ -224,7 +237,7 @@ mod tests {
         ] {
             let mut signs = TenantSigns::default();
             signs.add_relative_url(url.as_bytes());
-            assert_eq!(signs.object_ids, ["106".into(), "7".into()], "{url}");
+            assert_eq!(*signs.object_ids, ["106", "7"], "{url}");
         }
         for (url, ids) in [
             ("https://graph.facebook.com", &[][..]),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri};
+use smallvec::SmallVec;
 
 use super::buffer::BufferedBody;
 use super::refusal::Refusal;
@@ -19,8 +20,7 @@ pub(crate) struct RequestSigns {
     listener: Option<TenantId>,
     prefix: Option<Box<str>>,
     /// The values of the tenant header: nearly always one, which takes no allocation.
-    header: Option<HeaderValue>,
-    further_headers: Vec<HeaderValue>,
+    headers: SmallVec<[HeaderValue; 1]>,
     /// What stands in the place of a token, and among the parameters.
     pub(crate) parameters: TenantSigns,
     /// Whether some of them stand in the body.
@@ -45,9 +45,8 @@ impl RequestSigns {
         };
         for header in headers {
             if let http::header::Entry::Occupied(entry) = head.headers.entry(header) {
-                let (_name, mut values) = entry.remove_entry_mult();
-                signs.header = signs.header.or_else(|| values.next());
-                signs.further_headers.extend(values);
+                let (_name, values) = entry.remove_entry_mult();
+                values.for_each(|value| signs.headers.push(value));
             }
         }
         if let Some((name, uri)) = split_prefix(&head.uri)? {
@@ -81,17 +80,25 @@ impl RequestSigns {
     pub(super) fn all(&self) -> impl Iterator<Item = Sign<'_>> {
         let sign = |kind| move |value| Sign { kind, value };
         let listener = self.listener.iter().map(TenantId::as_str);
-        let headers = self.header.iter().chain(&self.further_headers);
-        let TenantSigns {
-            token_slots,
-            object_ids,
-        } = &self.parameters;
         let names = listener.map(sign(SignKind::Listener));
         let names = names.chain(self.prefix.as_deref().into_iter().map(sign(SignKind::Prefix)));
-        let names = names.chain(headers.map(header_text).map(sign(SignKind::Header)));
-        let names = names.chain(token_slots.iter().map(Box::as_ref).map(sign(SignKind::TokenSlot)));
-        names.chain(object_ids.iter().map(Box::as_ref).map(sign(SignKind::Object)))
+        let names = names.chain(self.headers.iter().map(header_text).map(sign(SignKind::Header)));
+        names.chain(signs_of(&self.parameters))
     }
+}
+
+/// The signs among parameters, names before ids.
+pub(super) fn signs_of(parameters: &TenantSigns) -> impl Iterator<Item = Sign<'_>> {
+    let names = parameters.token_slots.iter();
+    let names = names.map(|value| Sign {
+        kind: SignKind::TokenSlot,
+        value,
+    });
+    let ids = parameters.object_ids.iter();
+    names.chain(ids.map(|value| Sign {
+        kind: SignKind::Object,
+        value,
+    }))
 }
 
 /// The name in a header. One that is no text is that of no tenant.

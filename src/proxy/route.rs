@@ -24,7 +24,7 @@ use super::buffer::BufferedBody;
 use super::heal_config::HealMode;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
 use super::refusal::Refusal;
-use super::request_signs::RequestSigns;
+use super::request_signs::{RequestSigns, signs_of};
 use super::settings::Settings;
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
@@ -272,8 +272,7 @@ impl Tenants {
 
 impl SignCheck for SignsSoFar {
     fn check(&self, in_body: TenantSigns) -> Result<(), RouteError> {
-        let mut signs = self.signs.clone();
-        signs.add_found(in_body);
-        self.tenants.route_observed(Some(&signs)).map(drop)
+        let signs = self.signs.all().chain(signs_of(&in_body));
+        route(&self.tenants.directory, signs).map(drop)
     }
 }
