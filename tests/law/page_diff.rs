@@ -2,7 +2,7 @@
 
 use super::read;
 
-const PAGE: &str = "docs/consumers.md";
+const PAGE: &str = "docs/tenants.md";
 const PROGRAMS: &str = "tests/clients/node/consumer";
 
 #[test]

@@ -1,5 +1,5 @@
 // The consumer of a queue, whose messages name a tenant and a phone number: before, with a tenant service, and after, with
-// graphward in its place. docs/consumers.md shows the difference of the two programs.
+// graphward in its place. docs/tenants.md shows the difference of the two programs.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
