@@ -45,9 +45,6 @@ def check(name, items):
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
     assert all("subPath" not in mount for mount in container["volumeMounts"]), "a subPath does not follow its secret"
 
-    monitor = items["PodMonitor", "graphward"]["spec"]
-    assert selects(monitor["selector"], labels)
-    assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
     policy = items["NetworkPolicy", "graphward"]["spec"]
     assert selects(policy["podSelector"], labels)
     opened = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
@@ -62,7 +59,23 @@ def check(name, items):
             assert selects(selector if "matchLabels" in selector else {"matchLabels": selector}, labels)
 
 
+def check_monitored(plain, items):
+    """Checks that the component adds a monitor of the pod's port, and nothing else."""
+    monitor = items.pop(("PodMonitor", "graphward"))["spec"]
+    assert items == plain
+    (workload,) = [item for item in items.values() if item["kind"] in ("Deployment", "Job")]
+    template = pod(workload)
+    assert selects(monitor["selector"], template["metadata"]["labels"])
+    containers = template["spec"]["containers"] + template["spec"].get("initContainers", [])
+    ports = {port["name"] for container in containers for port in container.get("ports", [])}
+    assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
+
+
 named = re.findall(r"\?ref=v(\S+)", (ROOT / "config/kubernetes/base/kustomization.yaml").read_text())
 assert named == [VERSION], named
 for overlay in ("deployment", "job", "gateway"):
-    check(overlay, manifests(Path(sys.argv[1]) / f"{overlay}.yaml"))
+    items = manifests(Path(sys.argv[1]) / f"{overlay}.yaml")
+    check(overlay, items)
+    foreign = [item["apiVersion"] for item in items.values() if re.search(r"\..*/", item["apiVersion"]) and "k8s.io/" not in item["apiVersion"]]
+    assert not foreign, f"a cluster without an operator refuses {foreign}"
+    check_monitored(items, manifests(Path(sys.argv[1]) / f"{overlay}-monitored.yaml"))
