@@ -15,8 +15,8 @@ const OTHERS: [&str; 10] = [
 ];
 /// Blocks that no test runs or reads, by their language: output and pictures, and parts of apps, of which tests/clients has the whole.
 const UNREAD: [&str; 9] = ["text", "csharp", "diff", "go", "java", "js", "php", "python", "ruby"];
-/// Blocks that other tests read: tests/law, and tests/deployment/documents.py.
-const READ_ELSEWHERE: [&str; 3] = ["hcl", "toml", "yaml"];
+/// Blocks that other tests read: tests/law, tests/process/documented_settings, and tests/deployment/documents.py.
+const READ_ELSEWHERE: [&str; 4] = ["hcl", "sql", "toml", "yaml"];
 /// Commands in a sentence that stand for all commands.
 const PLACEHOLDERS: [&str; 1] = ["graphward COMMAND --help"];
 
