@@ -83,7 +83,7 @@ pub use lazy_tenant::{LazyTenant, TenantLookup, TenantOpener};
 pub use notices::{AccessLogFilter, OnceNotices};
 pub use outage::OutageLog;
 pub use record::RequestTelemetry;
-pub use route::Tenants;
+pub use route::{FirstRead, Tenants};
 pub use settings::{LinkRewriteConfig, Settings};
 pub use spool::{Spool, SpoolThreads};
 pub use tenant::{Tenant, TenantShare};
@@ -353,7 +353,7 @@ impl Proxy {
     fn explain_absence(&self, refusal: Refusal, tenant: &TenantId) -> Refusal {
         let tenants = self.tenants.load();
         let entry = tenants.directory.find(tenant.as_str());
-        let is_active = entry.is_some_and(|entry| entry.standing == Standing::Active);
+        let is_active = entry.is_some_and(|entry| entry.standing != Standing::Inactive);
         let is_removed = matches!(refusal, Refusal::RefresherStopped) && !is_active;
         let has_no_row = matches!(&refusal, Refusal::TokenWithdrawn(error) if RowSource::is_missing(error))
             && entry.is_some_and(|entry| entry.tenant.opener().is_some());

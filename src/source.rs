@@ -44,6 +44,6 @@ pub use tenant_table::{
     NewTenant, PlaceWords, Removal, StoredToken, TableContents, TenantRow, TenantRows, TenantTable,
 };
 pub use tenant_template::{TenantExecConfig, TenantHttpConfig, TenantTemplate, TenantTemplateError};
-pub use tenants_cache::TenantsCache;
+pub use tenants_cache::{CachedTable, FormerIds, TenantsCache};
 pub use token_cache::FileTokenCache;
 pub use token_file::StoreConfig;

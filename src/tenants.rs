@@ -16,7 +16,7 @@ mod row_cell;
 mod visits;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
-pub use directory::{Directory, DirectoryBuilder, Entry, Standing};
+pub use directory::{Directory, DirectoryBuilder, Entry, Holder, Standing, Unowned, UnownedReason};
 pub use loss::Loss;
 pub use observed_calls::{CallCounts, CallsByRule, ObservedCalls, RulesOfCalls};
 pub use roster::{Roster, RosterDecision};

@@ -5,19 +5,22 @@
 //! Ten thousand tokens take a second to encrypt, and a table may change every second. So a task of its own writes the newest
 //! state, and skips those that were replaced while it wrote.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::known_rows::KnownRows;
 use crate::net::Tasks;
-use crate::source::{TenantRow, TenantsCache};
-use crate::types::error_chain;
+use crate::proxy::Tenants;
+use crate::source::{CachedTable, FormerIds, TenantsCache};
+use crate::tenants::UnownedReason;
+use crate::types::{TenantId, error_chain};
 
 /// The cache of the tenants. The task that writes it ends with this.
 pub(super) struct CacheWriter {
     cache: TenantsCache,
-    newest: watch::Sender<Arc<[TenantRow]>>,
+    newest: watch::Sender<Arc<CachedTable>>,
     /// The checksum of what was saved last.
     saved: Option<u64>,
 }
@@ -37,30 +40,45 @@ impl CacheWriter {
     }
 
     /// Reads the tenants; none, if that fails.
-    pub(super) async fn load(&self) -> Vec<TenantRow> {
+    pub(super) async fn load(&self) -> CachedTable {
         match self.cache.load().await {
-            Ok(rows) => rows.unwrap_or_default(),
+            Ok(table) => table.unwrap_or_default(),
             Err(error) => {
                 let error = error_chain(&error);
                 tracing::warn!(error, "the tenants of the cache cannot be used");
-                Vec::new()
+                CachedTable::default()
             }
         }
     }
 
-    /// Writes the tenants in a while, if they are others than before.
-    pub(super) fn save(&mut self, rows: &KnownRows) {
-        let checksum = rows.checksum();
+    /// Writes the tenants, and the ids that they had, in a while, if they are others than before.
+    pub(super) fn save(&mut self, rows: &KnownRows, tenants: &Tenants) {
+        // Those of sections that are gone end with the process, as the sections do.
+        let is_removed = |id: &TenantId| tenants.removed.iter().any(|removed| removed.id == *id);
+        let former = tenants
+            .directory
+            .unowned()
+            .filter_map(|(id, unowned)| match unowned.reason {
+                UnownedReason::Former => Some((Arc::clone(id), unowned.claimants.first()?.clone())),
+                UnownedReason::Shared | UnownedReason::Withheld => None,
+            });
+        let former: FormerIds = former.filter(|(_, tenant)| !is_removed(tenant)).collect();
+        let mut hasher = DefaultHasher::new();
+        (rows.checksum(), &former).hash(&mut hasher);
+        let checksum = hasher.finish();
         if self.saved.replace(checksum) != Some(checksum) {
-            self.newest.send_replace(rows.listed().collect());
+            self.newest.send_replace(Arc::new(CachedTable {
+                rows: rows.listed().collect(),
+                former,
+            }));
         }
     }
 }
 
-async fn write(cache: TenantsCache, mut changed: watch::Receiver<Arc<[TenantRow]>>) {
+async fn write(cache: TenantsCache, mut changed: watch::Receiver<Arc<CachedTable>>) {
     while changed.changed().await.is_ok() {
-        let rows = Arc::clone(&changed.borrow_and_update());
-        if let Err(error) = cache.replace(&rows).await {
+        let table = Arc::clone(&changed.borrow_and_update());
+        if let Err(error) = cache.replace(table).await {
             let error = error_chain(&error);
             tracing::warn!(
                 error,

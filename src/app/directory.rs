@@ -2,17 +2,19 @@
 //!
 //! # Why
 //!
-//! A tenant that a reload removes stays as an inactive one until the process ends. Its app may not know that yet, and its ids must
-//! not become those of no tenant: its messages would be sent with the token of the default one. An id that is taken out of a section
-//! that stays is another matter: the operator says that it is not the tenant's.
+//! A tenant that a reload removes stays as an inactive one until the process ends: its app may not know that yet. The directory keeps
+//! its ids reserved, as it does those of rows. An id that is taken out of a section that stays is another matter: the operator says
+//! that it is not the tenant's.
 
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::context::BuildContext;
 use super::tenants::RunningTenant;
 use crate::config::Config;
 use crate::proxy::{LazyTenant, OutageLog, RequestTelemetry, Settings, Tenant, TenantShare, Tenants};
-use crate::tenants::{AllowRules, Directory, Entry, Standing};
+use crate::tenants::{AllowRules, Directory, Entry, Holder, Standing, Unowned, UnownedReason};
 use crate::token::TokenHandle;
 use crate::types::TenantId;
 
@@ -95,16 +97,16 @@ pub(super) fn build_tenants(
         standing: entry.standing,
         tenant: entry.tenant.with(reloaded),
     });
-    let tenants = with_rows(&without_rows, rows.map(Arc::new));
+    let tenants = with_rows(&without_rows, before.unwrap_or(&without_rows), rows.map(Arc::new));
     warn_of_shared_objects(&tenants, before);
     tenants
 }
 
-/// The tenants that the configuration does not have any more: without a token, and with the ids that they had.
+/// The tenants that the configuration does not have any more, without a token.
 fn removed_tenants(before: &Tenants, tenants: &[&RunningTenant]) -> Vec<Arc<Entry<LazyTenant>>> {
     let removed = configured(before).map(|entry| Entry {
         id: entry.id.clone(),
-        object_ids: entry.object_ids.clone(),
+        object_ids: Box::default(),
         standing: Standing::Inactive,
         tenant: LazyTenant::opened(before.unnamed.clone()),
     });
@@ -166,39 +168,67 @@ fn request_telemetry(
 /// The most names in one line of the log.
 const MAX_NAMES: usize = 10;
 
-/// Returns the same tenants, with these of a table in place of those that were there.
-pub(super) fn with_rows(before: &Tenants, rows: impl Iterator<Item = Arc<Entry<LazyTenant>>>) -> Tenants {
+/// Returns the tenants of the configuration, with these of a table, and with the ids reserved that others had `before`.
+pub(super) fn with_rows(
+    configured_now: &Tenants,
+    before: &Tenants,
+    rows: impl Iterator<Item = Arc<Entry<LazyTenant>>>,
+) -> Tenants {
+    let base = configured_now;
     let mut directory = Directory::builder();
-    for entry in configured(before) {
+    for entry in configured(base) {
         drop(directory.add(Arc::clone(entry)));
     }
-    if let Some(unnamed) = before.directory.fallback() {
+    if let Some(unnamed) = base.directory.fallback() {
         directory.serve_unnamed(&unnamed.id);
     }
     // One of the configuration has priority.
-    let hidden = rows.filter_map(|row| directory.add(row).err()).collect();
-    before.removed.iter().for_each(|entry| directory.add_removed(entry));
+    let hidden: Vec<_> = rows.filter_map(|row| directory.add(row).err()).collect();
+    for entry in &base.removed {
+        // Another one may have its name now.
+        drop(directory.add(Arc::clone(entry)));
+    }
+    let mut directory = directory.build();
+    let is_of_table = |entry: &Entry<LazyTenant>| entry.tenant.opener().is_some();
+    let has_section = |id: &TenantId| {
+        base.directory
+            .find(id.as_str())
+            .is_some_and(|entry| !is_of_table(entry))
+    };
+    let is_released = |entry: &Entry<LazyTenant>| !is_of_table(entry) && has_section(&entry.id);
+    let now = base.lookup.as_ref().map(|_| Instant::now());
+    directory.replace(&before.directory, now, is_released, is_of_table);
+    let is_fallback = |row: &Entry<LazyTenant>| base.directory.fallback().is_some_and(|unnamed| unnamed.id == row.id);
+    for row in hidden.iter().filter(|row| !is_fallback(row)) {
+        for object_id in &row.object_ids {
+            directory.reserve(object_id, Unowned::former(vec![row.id.clone()], None));
+        }
+    }
     Tenants {
-        settings: Arc::clone(&before.settings),
-        directory: directory.build(),
-        headers: before.headers.clone(),
-        reads_signs: before.reads_signs,
-        unnamed: before.unnamed.clone(),
+        settings: Arc::clone(&base.settings),
+        directory,
+        headers: base.headers.clone(),
+        reads_signs: base.reads_signs,
+        unnamed: base.unnamed.clone(),
         hidden,
-        removed: before.removed.clone(),
-        lookup: before.lookup.clone(),
-        first_read: before.first_read.clone(),
+        removed: base.removed.clone(),
+        lookup: base.lookup.clone(),
+        first_read: base.first_read.clone(),
     }
 }
 
 /// Warns of the ids that have become those of two tenants.
 pub(super) fn warn_of_shared_objects(tenants: &Tenants, before: Option<&Tenants>) {
-    let is_known = |object_id| before.is_some_and(|before| before.directory.claimants().contains_key(object_id));
-    let shared = tenants.directory.claimants().iter();
-    let new: Vec<_> = shared
-        .filter(|(object_id, _)| !is_known(*object_id))
-        .map(|(object_id, claimants)| {
-            let names: Vec<_> = claimants.iter().take(2).map(TenantId::as_str).collect();
+    let is_shared = |unowned: &Unowned| unowned.reason == UnownedReason::Shared && !unowned.is_undecided();
+    let is_known = |object_id: &str| match before.and_then(|before| before.directory.holder_of(object_id)) {
+        Some(Holder::Unowned(unowned)) => is_shared(unowned),
+        Some(Holder::Tenant(_)) | None => false,
+    };
+    let unowned = tenants.directory.unowned();
+    let new: Vec<_> = unowned
+        .filter(|(object_id, unowned)| is_shared(unowned) && !is_known(object_id))
+        .map(|(object_id, unowned)| {
+            let names: Vec<_> = unowned.claimants.iter().take(2).map(TenantId::as_str).collect();
             format!("{object_id} of {}", names.join(" and "))
         })
         .collect();

@@ -1,6 +1,6 @@
 //! The rows of the table as they were read last, and what opens their tenants.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::directory::{warn_of_shared_objects, with_rows};
 use super::row_tenants::{RowOpener, RowTenants};
-use crate::proxy::{LazyTenant, TenantOpener, Tenants};
-use crate::source::TenantRow;
-use crate::tenants::{Entry, Loss, RowCell, RowChange, Standing};
+use crate::proxy::{LazyTenant, Tenant, TenantOpener, Tenants};
+use crate::source::{FormerIds, TenantRow};
+use crate::tenants::{Directory, Entry, Loss, RowCell, RowChange, Standing, Unowned};
 use crate::token::ObtainError;
 use crate::types::TenantId;
 
@@ -18,6 +18,12 @@ use crate::types::TenantId;
 pub(super) struct KnownRows {
     tenants: Arc<RowTenants>,
     rows: HashMap<TenantId, Arc<RowOpener>>,
+    /// Those that the last read lacked, and that are not withdrawn.
+    missing: HashSet<TenantId>,
+    /// The ids that rows of the cache had, or those that a read has which is not used yet.
+    reserved: Vec<(Arc<str>, Unowned)>,
+    /// When the last read began that was used.
+    confirmed_at: Option<Instant>,
     /// Whether the directory has to be built anew.
     is_changed: bool,
 }
@@ -42,6 +48,9 @@ impl KnownRows {
         Self {
             tenants,
             rows: HashMap::new(),
+            missing: HashSet::new(),
+            reserved: Vec::new(),
+            confirmed_at: None,
             is_changed: false,
         }
     }
@@ -49,11 +58,6 @@ impl KnownRows {
     /// The number of rows.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    /// Returns whether there is, or was, a row of this name.
-    pub(super) fn contains(&self, id: &TenantId) -> bool {
-        self.rows.contains_key(id)
     }
 
     /// Returns whether there is a row of this name.
@@ -89,6 +93,7 @@ impl KnownRows {
         if let Ok(token) = &mut row.token {
             token.modified_at.get_or_insert_with(|| self.tenants.now());
         }
+        self.is_changed |= self.missing.remove(&row.id);
         let Some(known) = self.rows.get(&row.id) else {
             return ReadRow::New(self.insert(RowCell::new(row, read_at)));
         };
@@ -129,6 +134,43 @@ impl KnownRows {
         cell.replace(None, Instant::now());
         self.is_changed = true;
         (*before).clone()
+    }
+
+    /// Notes which rows a read lacks that began at `read_at`. They stay, and give their ids to others that have them.
+    pub(super) fn note_missing(&mut self, listed: &HashSet<&TenantId>, read_at: Instant) {
+        let is_missing = |cell: &&Arc<RowCell>| cell.known_at() < read_at && !listed.contains(cell.id());
+        let cells = self.rows.values().map(|known| &known.cell);
+        let missing = cells.filter(|cell| cell.row().is_some()).filter(is_missing);
+        let missing = missing.map(|cell| cell.id().clone()).collect();
+        self.is_changed |= missing != self.missing;
+        self.missing = missing;
+    }
+
+    /// Reserves the ids that tenants had before a restart.
+    pub(super) fn reserve(&mut self, former: FormerIds) {
+        let former = former.into_iter();
+        self.reserved = former
+            .map(|(id, tenant)| (id, Unowned::former(vec![tenant], None)))
+            .collect();
+        self.is_changed = true;
+    }
+
+    /// Reserves the ids of rows that are not used yet.
+    pub(super) fn withhold(&mut self, rows: &[TenantRow]) {
+        let ids = rows
+            .iter()
+            .flat_map(|row| row.object_ids.iter().map(|id| (Arc::clone(id), &row.id)));
+        self.reserved = ids
+            .map(|(id, tenant)| (id, Unowned::withheld(tenant.clone())))
+            .collect();
+        self.is_changed = true;
+    }
+
+    /// Notes that a read is used that began at `read_at`: it decides what was undecided in the directory.
+    pub(super) fn confirm(&mut self, read_at: Instant, directory: &Directory<LazyTenant>) {
+        self.is_changed |= !self.reserved.is_empty() || directory.confirm_at().is_some();
+        self.reserved.clear();
+        self.confirmed_at = Some(read_at);
     }
 
     /// Replaces a tenant that is open by a closed one.
@@ -181,14 +223,32 @@ impl KnownRows {
         is_changed
     }
 
+    fn standing_of(&self, known: &RowOpener) -> Standing {
+        if known.cell.row().is_none() {
+            Standing::Inactive
+        } else if self.missing.contains(known.cell.id()) {
+            Standing::Missing
+        } else {
+            Standing::Active
+        }
+    }
+
     /// Returns the same tenants with the rows as they are now. Those that are open, and have not changed, stay as they are.
     pub(super) fn in_place_of(&self, before: &Tenants) -> Tenants {
         let entries = self.rows.values().map(|known| {
             let before = before.directory.find(known.cell.id().as_str());
-            let kept = before.filter(|entry| known.is_in(entry));
-            kept.map_or_else(|| Arc::new(known.entry(before)), Arc::clone)
+            let (before, standing) = (before.filter(|entry| known.is_of(entry)), self.standing_of(known));
+            let kept = before.filter(|entry| known.is_in(entry, standing));
+            kept.map_or_else(|| Arc::new(known.entry(standing, before)), Arc::clone)
         });
-        let tenants = with_rows(before, entries);
+        let mut tenants = with_rows(before, before, entries);
+        tenants.directory.forget_withheld();
+        for (id, unowned) in &self.reserved {
+            tenants.directory.reserve(id, unowned.clone());
+        }
+        if let Some(read_at) = self.confirmed_at {
+            tenants.directory.confirm(read_at);
+        }
         warn_of_shared_objects(&tenants, Some(before));
         tenants
     }
@@ -197,37 +257,35 @@ impl KnownRows {
 // === impl RowOpener ===
 
 impl RowOpener {
-    /// Returns whether an entry of the directory is this row as it is now.
-    fn is_in(self: &Arc<Self>, entry: &Entry<LazyTenant>) -> bool {
-        let row = self.cell.row();
-        let is_same_opener = entry
-            .tenant
-            .opener()
-            .is_some_and(|opener| std::ptr::addr_eq(Arc::as_ptr(opener), Arc::as_ptr(self)));
-        let ids = row.as_ref().as_ref().map(|row| row.object_ids.iter().map(|id| &**id));
-        let is_same_row = ids.map_or(entry.standing == Standing::Inactive, |ids| {
-            entry.standing == Standing::Active && ids.eq(entry.object_ids.iter().map(|id| &**id))
-        });
-        is_same_opener && is_same_row
+    /// Returns whether an entry of the directory is that of this row.
+    fn is_of(self: &Arc<Self>, entry: &Entry<LazyTenant>) -> bool {
+        let opener = entry.tenant.opener();
+        opener.is_some_and(|opener| std::ptr::addr_eq(Arc::as_ptr(opener), Arc::as_ptr(self)))
     }
 
-    /// An entry of the directory for this row. A tenant that was withdrawn keeps the ids that it had `before`.
-    fn entry(self: &Arc<Self>, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
+    /// Returns whether an entry of this row is as it is now.
+    fn is_in(&self, entry: &Entry<LazyTenant>, standing: Standing) -> bool {
+        let row = self.cell.row();
+        let ids = row.as_ref().as_ref().map(|row| row.object_ids.iter());
+        entry.standing == standing && ids.is_none_or(|ids| ids.eq(entry.object_ids.iter()))
+    }
+
+    /// An entry of the directory for this row. If it was there `before`, it stays open unless the tenant is withdrawn.
+    fn entry(self: &Arc<Self>, standing: Standing, before: Option<&Arc<Entry<LazyTenant>>>) -> Entry<LazyTenant> {
         let row = self.cell.row();
         let row = row.as_ref().as_ref();
         let opener: Arc<dyn TenantOpener> = Arc::<Self>::clone(self);
+        let before = before.filter(|_| standing != Standing::Inactive);
         Entry {
             id: self.cell.id().clone(),
-            object_ids: match (row, before) {
-                (Some(row), _) => row.object_ids.iter().map(Arc::clone).collect(),
-                (None, before) => before.map(|before| before.object_ids.clone()).unwrap_or_default(),
-            },
-            standing: if row.is_some() {
-                Standing::Active
-            } else {
-                Standing::Inactive
-            },
-            tenant: LazyTenant::closed(opener),
+            object_ids: row
+                .map(|row| row.object_ids.iter().map(Arc::clone).collect())
+                .unwrap_or_default(),
+            standing,
+            tenant: before.map_or_else(
+                || LazyTenant::closed(opener),
+                |before| before.tenant.with(Tenant::clone),
+            ),
         }
     }
 }

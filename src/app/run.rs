@@ -25,7 +25,7 @@ use super::token_reports::SharedAlertSender;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, ShutdownPhase, Stage, Tasks, http_server, serve};
-use crate::proxy::Proxy;
+use crate::proxy::{FirstRead, Proxy};
 use crate::token::TokenHandle;
 use crate::types::TenantId;
 
@@ -147,7 +147,7 @@ pub async fn run(
     start_admin(listeners.admin, &admin, admin_config);
     let mut tenants: Vec<_> = tenants.into_iter().map(|tenant| tenant.start(&context)).collect();
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
-    let has_read_table = reader.as_ref().map(TableReader::has_read);
+    let first_read = reader.as_ref().map(TableReader::first_read);
     let reader = reader.map(|reader| tasks.spawn(reader.run()));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
     log_listeners(&listeners.proxy);
@@ -183,7 +183,7 @@ pub async fn run(
             tracing::info!(%stop, requests, "draining: waiting for requests in flight");
             drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
-        () = serve_unless_token_missing(tokens_of(&proxy), has_read_table, missing_token, &lifecycle) => RunOutcome::NoToken,
+        () = serve_unless_token_missing(tokens_of(&proxy), first_read, missing_token, &lifecycle) => RunOutcome::NoToken,
         never = accept(serving.as_mut()) => match never {},
     };
 
@@ -248,13 +248,13 @@ fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
 /// Waits for the first tokens and lets the process serve. Returns only if none comes and the process has to exit.
 async fn serve_unless_token_missing(
     tokens: Vec<TokenHandle>,
-    has_read_table: Option<watch::Receiver<bool>>,
+    first_read: Option<watch::Receiver<FirstRead>>,
     missing_token: MissingToken,
     lifecycle: &Lifecycle,
 ) {
     join_all(tokens.iter().map(TokenHandle::wait_for_first_check)).await;
-    if let Some(mut has_read) = has_read_table {
-        drop(has_read.wait_for(|has_read| *has_read).await);
+    if let Some(mut first_read) = first_read {
+        drop(first_read.wait_for(|progress| *progress != FirstRead::Pending).await);
     } else if missing_token == MissingToken::Exit {
         // The token of the sources may have expired, and a renewal may replace it.
         join_all(tokens.iter().map(TokenHandle::wait_for_first_result)).await;

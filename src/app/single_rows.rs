@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::known_rows::ReadRow;
 use super::table_reader::TableReader;
 use super::tenant_look_ups::{LookUpReason, LookedUp};
-use crate::proxy::LazyTenant;
-use crate::tenants::{Entry, RowSource, Standing};
+use crate::tenants::RowSource;
 
 impl TableReader {
     /// Uses what a look-up found.
@@ -18,23 +17,13 @@ impl TableReader {
         if row.is_ok() && state.failure.is_some() {
             self.outdated.notify_one();
         }
+        let has_row = matches!(row, Ok(Some(_)));
         let result = match row {
             // It began before the tenant was removed.
             Ok(Some(_)) if reason == LookUpReason::Unlisted && self.look_ups.is_outdated(&name, read_at) => Ok(()),
             Ok(Some(row)) => {
                 if !state.is_listed {
                     self.close_idle(1);
-                }
-                let tenants = self.proxy.tenants.load();
-                let is_of_another =
-                    |owner: &Arc<Entry<LazyTenant>>| owner.id != row.id && owner.standing == Standing::Active;
-                if row
-                    .object_ids
-                    .iter()
-                    .any(|id| tenants.directory.owner_of(id).is_some_and(is_of_another))
-                {
-                    // Until then, both claim it, and its requests need another sign.
-                    self.outdated.notify_one();
                 }
                 let is_outdated = matches!(self.put(row, read_at), ReadRow::Outdated);
                 if is_outdated && reason == LookUpReason::Put {
@@ -64,6 +53,9 @@ impl TableReader {
         };
         // Those who wait read the proxy's tenants when they are told.
         self.publish();
+        if has_row && self.proxy.tenants.load().directory.confirm_at().is_some() {
+            self.outdated.notify_one();
+        }
         if !state.is_listed
             && let Some(entry) = self.proxy.tenants.load().directory.find(name.as_str())
         {

@@ -26,8 +26,8 @@ use super::tenant_visits::TenantVisits;
 use super::token_reports::SharedAlertSender;
 use crate::admin::TableState;
 use crate::config::Config;
-use crate::proxy::{Proxy, Tenants};
-use crate::source::{TableContents, TenantRow, TenantTable};
+use crate::proxy::{FirstRead, Proxy, Tenants};
+use crate::source::{CachedTable, TableContents, TenantRow, TenantTable};
 use crate::telemetry::InLog;
 use crate::tenants::{Roster, RosterDecision};
 use crate::token::{ObtainError, Withdrawal};
@@ -51,7 +51,7 @@ pub(super) struct TableReader {
     pub(super) outdated: Arc<Notify>,
     /// The tenants of the cache are in use.
     has_cached: bool,
-    has_read: watch::Sender<bool>,
+    first_read: watch::Sender<FirstRead>,
 }
 
 /// The table, and the requests about it.
@@ -106,12 +106,12 @@ impl TableReader {
             reloads,
         };
         let tenants = RowTenants::new(table.rows(), config, context, alert_sender, proxy, renewals, senders)?;
-        let has_read = watch::Sender::new(false);
+        let first_read = watch::Sender::new(FirstRead::Pending);
         proxy.tenants.rcu(|before| Tenants {
             reads_signs: true,
             lookup: Some(Arc::new(lookup.clone())),
-            first_read: table.has_ids().then(|| has_read.subscribe()),
-            ..with_rows(before, std::iter::empty())
+            first_read: table.has_ids().then(|| first_read.subscribe()),
+            ..with_rows(before, before, std::iter::empty())
         });
         let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
         let mut idle = interval(IDLE_INTERVAL);
@@ -132,7 +132,7 @@ impl TableReader {
             visits,
             outdated: Arc::default(),
             has_cached: false,
-            has_read,
+            first_read,
         }))
     }
 
@@ -141,9 +141,9 @@ impl TableReader {
         Arc::clone(&self.tenants)
     }
 
-    /// Returns what becomes true when the tenants are known for the first time.
-    pub(super) fn has_read(&self) -> watch::Receiver<bool> {
-        self.has_read.subscribe()
+    /// The progress of the first read.
+    pub(super) fn first_read(&self) -> watch::Receiver<FirstRead> {
+        self.first_read.subscribe()
     }
 
     /// Runs until it is dropped.
@@ -199,7 +199,7 @@ impl TableReader {
             return;
         };
         let read_at = Instant::now();
-        let rows = cache.load().await;
+        let CachedTable { rows, former } = cache.load().await;
         self.has_cached = !rows.is_empty();
         if self.has_cached {
             tracing::info!(
@@ -211,6 +211,7 @@ impl TableReader {
             self.roster.on_row(&row.id);
             drop(self.put(row, read_at));
         }
+        self.rows.reserve(former);
         self.publish();
     }
 
@@ -221,7 +222,7 @@ impl TableReader {
             // Cancel-safe: all of them only wait.
             tokio::select! {
                 done = &mut work => return done,
-                found = self.look_ups.next(|name| self.rows.contains(name)) => self.on_looked_up(found),
+                found = self.look_ups.next(|name| self.rows.is_listed(name)) => self.on_looked_up(found),
                 never = self.visits.run() => match never {},
                 Some(reply) = self.reloads.recv() => {
                     self.close_idle(0);
@@ -251,31 +252,38 @@ impl TableReader {
         });
         let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
         self.publish();
-        if let Some(cache) = &mut self.cache
-            && !self.roster.is_withholding()
-        {
-            cache.save(&self.rows);
+        if self.roster.is_withholding() {
+            self.note_first_read(FirstRead::Later);
+            return read_again_at;
         }
-        self.end_first_read();
-        read_again_at
+        let tenants = self.proxy.tenants.load();
+        if let Some(cache) = &mut self.cache {
+            cache.save(&self.rows, &tenants);
+        }
+        self.note_first_read(FirstRead::Done);
+        let confirm_at = tenants.directory.confirm_at();
+        read_again_at.into_iter().chain(confirm_at).min()
     }
 
-    /// Lets the requests go on whose ids may be those of any row.
-    fn end_first_read(&self) {
-        if !*self.has_read.borrow() {
+    /// Lets requests go on whose ids may be those of any row.
+    fn note_first_read(&self, progress: FirstRead) {
+        if *self.first_read.borrow() == FirstRead::Done {
+            return;
+        }
+        if progress == FirstRead::Done {
             self.proxy.tenants.rcu(|before| Tenants {
                 first_read: None,
                 ..self.rows.in_place_of(before)
             });
-            self.has_read.send_replace(true);
         }
+        self.first_read.send_replace(progress);
     }
 
     fn on_failure(&self, error: String) {
         self.reports.on_failure(error, self.rows.len());
         // With those of the cache, it can serve. A row that was looked up says nothing of the others.
         if self.has_cached {
-            self.end_first_read();
+            self.note_first_read(FirstRead::Later);
         }
     }
 
@@ -284,16 +292,19 @@ impl TableReader {
         contents.rows.iter_mut().for_each(|row| self.rows.check(row));
         let loss = self.rows.loss(&contents.rows);
         let listed: HashSet<&TenantId> = contents.rows.iter().map(|row| &row.id).collect();
+        self.rows.note_missing(&listed, read_at);
         match self.roster.on_read(&listed, loss, Instant::now()) {
             RosterDecision::Withhold {
                 new_loss,
                 read_again_at,
             } => {
+                self.rows.withhold(&contents.rows);
                 new_loss.iter().for_each(|loss| self.tenants.report_loss(loss));
                 Some(read_again_at)
             }
             RosterDecision::Apply { withdrawn, confirm_at } => {
                 drop(listed);
+                self.rows.confirm(read_at, &self.proxy.tenants.load().directory);
                 let mut read_again_at = confirm_at;
                 let mut new = Vec::new();
                 for row in contents.rows {

@@ -102,7 +102,7 @@ impl TenantVisits {
     fn finish(&mut self, Visited { id, report }: Visited) {
         self.tenants.change_open(&id, |row| row.is_visited = false);
         let tenants = self.proxy.tenants.load();
-        let is_active = |entry: &Arc<Entry<LazyTenant>>| entry.standing == Standing::Active;
+        let is_active = |entry: &Arc<Entry<LazyTenant>>| entry.standing != Standing::Inactive;
         if tenants.directory.find(id.as_str()).is_some_and(is_active) {
             let now = self.tenants.now();
             let policy = self.tenants.visit_policy();

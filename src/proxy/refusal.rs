@@ -214,7 +214,10 @@ impl Refusal {
 
     /// The tenant that it is about, or the first of two.
     pub(crate) const fn tenant(&self) -> Option<&TenantId> {
-        if let Self::Route(RouteError::Inactive(id) | RouteError::Disagreement { first: (_, id), .. }) = self {
+        if let Self::Route(
+            RouteError::Inactive(id) | RouteError::Former(id) | RouteError::Disagreement { first: (_, id), .. },
+        ) = self
+        {
             return Some(id);
         }
         None
@@ -235,7 +238,7 @@ impl Refusal {
         let (status, error, label, code, transient) = match self {
             Self::Draining => (S::SERVICE_UNAVAILABLE, DENIED, "refused_draining", 990_001, true),
             Self::Overloaded | Self::TenantShareInUse | Self::MemoryInUse => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
-            Self::NoCredential { permanent: false, .. } => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
+            Self::NoCredential { permanent: false, .. } | Self::Route(RouteError::Undecided) => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
             Self::NoCredential { permanent: true, .. } | Self::RefresherStopped => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
             Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
             Self::Trace | Self::TunnelNotPossible { .. } => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
@@ -264,7 +267,7 @@ impl Refusal {
             Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, false),
             Self::Route(RouteError::Unnamed) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_no_tenant", 990_024, false),
             Self::Route(RouteError::Unknown { .. } | RouteError::Token(_)) => (S::NOT_FOUND, DENIED, "refused_unknown_tenant", 990_025, false),
-            Self::Route(RouteError::Inactive(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
+            Self::Route(RouteError::Inactive(_) | RouteError::Former(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
             Self::Route(RouteError::Disagreement { .. }) => (S::FORBIDDEN, DENIED, "refused_tenants_disagree", 990_027, false),
             Self::NotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_not_allowed", 990_029, false),
             Self::UidNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_uid_not_allowed", 990_030, false),

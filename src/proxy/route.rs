@@ -7,7 +7,8 @@
 //! all of them. A process with one tenant looks for no signs: its app may use the same header for something of its own.
 //!
 //! Before a table has been read for the first time, an id that no tenant has may be that of any row. Such a request waits, since it
-//! would get the token of the default tenant, or be refused for good. Rejected: to serve nothing until then, which would stop the
+//! would get the token of the default tenant, or be refused for good. With the tenants of a cache that goes on while the table cannot be
+//! read, for the requests that no other sign leads anywhere: a row may be newer than the cache. Rejected: to serve nothing until then, which would stop the
 //! requests that name their tenant, too; and to look an id up alone, for which a table has no statement.
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use super::request_signs::{RequestSigns, signs_of};
 use super::settings::Settings;
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
-use crate::tenants::{Directory, Entry, Route, RouteError, Standing, route};
+use crate::tenants::{Directory, Entry, Route, RouteError, route};
 use crate::token::{BoxFuture, ObtainError, RefreshError};
 use crate::types::TenantId;
 
@@ -52,8 +53,19 @@ pub struct Tenants {
     pub removed: Vec<Arc<Entry<LazyTenant>>>,
     /// Finds the tenants that the directory does not list, if there is a place to look.
     pub lookup: Option<Arc<dyn TenantLookup>>,
-    /// What becomes true at the first read of that place, if its tenants have ids; `None` after it.
-    pub first_read: Option<watch::Receiver<bool>>,
+    /// The progress of the first read of that place, if its tenants have ids; `None` after it.
+    pub first_read: Option<watch::Receiver<FirstRead>>,
+}
+
+/// The progress of the first read of a place with tenants.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FirstRead {
+    /// It is going on: an id may be that of any tenant.
+    Pending,
+    /// It failed, or is not used yet. The tenants that were known before are served meanwhile, by any sign of theirs.
+    Later,
+    /// It is used.
+    Done,
 }
 
 /// The reason why a request is refused whose tenant may not have been read yet.
@@ -144,7 +156,7 @@ impl Tenants {
         signs: Option<&'a RequestSigns>,
         current: &'a ArcSwap<Self>,
     ) -> Result<(Option<R>, OptionFuture<LookedUp<'a>>), Refusal> {
-        let unlisted = routed.as_ref().err().and_then(|refusal| self.unlisted(refusal));
+        let unlisted = routed.as_ref().err().and_then(Self::unlisted);
         let has_awaited = signs.is_some_and(|signs| self.awaited_read(signs).is_some());
         let lookup = self.lookup.as_ref().filter(|_| unlisted.is_some() || has_awaited);
         let Some((lookup, signs)) = lookup.zip(signs) else {
@@ -159,7 +171,9 @@ impl Tenants {
             let Some(mut first_read) = found.awaited_read(signs).cloned() else {
                 return Ok(found);
             };
-            let first_read = timeout(found.settings.heal.token_wait, first_read.wait_for(|is_read| *is_read));
+            let is_named = found.is_named(signs);
+            let serves = |read: &FirstRead| *read == FirstRead::Done || (*read == FirstRead::Later && is_named);
+            let first_read = timeout(found.settings.heal.token_wait, first_read.wait_for(serves));
             let unread = || RefreshError::Failed(Arc::new(ObtainError::transient("unread", UNREAD)));
             // If graphward stops, it is not read any more.
             let is_read = first_read.await.is_ok_and(|read| read.is_ok());
@@ -169,16 +183,12 @@ impl Tenants {
     }
 
     /// The tenant that a request was refused for because the directory does not list it.
-    fn unlisted(&self, refusal: &Refusal) -> Option<TenantId> {
-        let is_removed = |entry: &Arc<Entry<LazyTenant>>| entry.tenant.opener().is_none();
+    fn unlisted(refusal: &Refusal) -> Option<TenantId> {
         if let Refusal::Route(RouteError::Unknown { name, .. }) = refusal {
             TenantId::new(name).ok()
         } else if let Refusal::Route(RouteError::Inactive(name)) = refusal {
-            // One that the configuration had may be in the place now.
-            self.directory
-                .find(name.as_str())
-                .filter(|entry| is_removed(entry))
-                .map(|entry| entry.id.clone())
+            // It may be in the place again, or one that the configuration had is there now.
+            Some(name.clone())
         } else {
             None
         }
@@ -186,15 +196,19 @@ impl Tenants {
 
     /// Returns the first read if a request with these signs waits for it: an id, or one that is still to arrive, may be that of a
     /// tenant that has not been read.
-    fn awaited_read(&self, signs: &RequestSigns) -> Option<&watch::Receiver<bool>> {
+    fn awaited_read(&self, signs: &RequestSigns) -> Option<&watch::Receiver<FirstRead>> {
         let first_read = self.first_read.as_ref();
-        let first_read = first_read.filter(|_| self.settings.heal.mode != HealMode::Observe);
-        let is_known = |id: &str| {
-            let owner = self.directory.owner_of(id);
-            // `me` is the owner of the token.
-            id == "me" || owner.is_some_and(|owner| owner.standing == Standing::Active)
-        };
-        first_read.filter(|_| signs.is_partial || !signs.parameters.object_ids.iter().all(|id| is_known(id)))
+        let first_read = first_read.filter(|_| self.settings.heal.mode != HealMode::Observe)?;
+        // `me` is the owner of the token.
+        let is_known = |id: &str| id == "me" || self.directory.owner_of(id).is_some();
+        let are_known = !signs.is_partial && signs.parameters.object_ids.iter().all(|id| is_known(id));
+        let is_served = are_known || (*first_read.borrow() == FirstRead::Later && self.is_named(signs));
+        (!is_served).then_some(first_read)
+    }
+
+    /// Returns whether signs that have been read name a tenant.
+    fn is_named(&self, signs: &RequestSigns) -> bool {
+        route(&self.directory, signs.all()).is_ok_and(|route| route.is_named)
     }
 
     /// Finds the tenant that the head names, or that of requests without a sign, for a process with this user id.
@@ -206,7 +220,7 @@ impl Tenants {
         let (entry, needs_body) = match signs.map(|signs| route(&self.directory, signs.all())) {
             None => (self.directory.fallback(), false),
             Some(Ok(Route { entry, is_named })) => (Some(entry), !is_named),
-            Some(Err(RouteError::Unnamed)) => (None, true),
+            Some(Err(RouteError::Unnamed | RouteError::Undecided | RouteError::Former(_))) => (None, true),
             Some(Err(error)) => return Err(Refusal::Route(error)),
         };
         let admits = !needs_body || entry.is_some_and(|entry| entry.tenant.get().allows_uid(uid));
@@ -240,7 +254,7 @@ impl Tenants {
         by_head: Option<&'tenants Arc<Entry<LazyTenant>>>,
         signs: Option<&RequestSigns>,
     ) -> Result<&'tenants Arc<Entry<LazyTenant>>, Refusal> {
-        let entry = match signs.filter(|signs| signs.has_body) {
+        let entry = match signs.filter(|signs| signs.has_body || by_head.is_none()) {
             Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
             None => by_head.ok_or(RouteError::Unnamed),
         };

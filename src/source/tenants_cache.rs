@@ -3,9 +3,11 @@
 //! # Why
 //!
 //! The file names the table by a hash of its configuration: if the operator names another table, a start at which that cannot be
-//! read must not use the tenants of the old one. A token that no key decrypts any more is left out, and the rest is used. The reason
+//! read must not use the tenants of the old one. The ids that tenants had before they were withdrawn are kept as well: an id without a
+//! tenant is no sign, so its requests would be those of the default tenant after a restart. A token that no key decrypts any more is left out, and the rest is used. The reason
 //! why a token cannot be used decides how requests are refused, and whether the operator has been told, so it is kept as well.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +25,18 @@ use super::token_file::{TokenFile, TokenFileError};
 use crate::token::{ErrorKind, ObtainError, Token};
 use crate::types::TenantId;
 
+/// The ids that tenants had and no tenant has now, with their names.
+pub type FormerIds = BTreeMap<Arc<str>, TenantId>;
+
+/// What a restart needs to know of a table.
+#[derive(Clone, Debug, Default)]
+pub struct CachedTable {
+    /// The tenants.
+    pub rows: Vec<TenantRow>,
+    /// The ids that are not to become those of the default tenant.
+    pub former: FormerIds,
+}
+
 /// The tenants of a table in a file.
 #[derive(Clone, Debug)]
 pub struct TenantsCache {
@@ -35,6 +49,7 @@ pub struct TenantsCache {
 struct TenantsJson<'a> {
     identity: &'a str,
     tenants: Vec<TenantJson<'a>>,
+    former: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +69,9 @@ struct TenantJson<'a> {
 struct CachedTenants {
     identity: String,
     tenants: Vec<CachedTenant>,
+    /// Empty if an earlier version wrote it.
+    #[serde(default)]
+    former: BTreeMap<Box<str>, TenantId>,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +114,7 @@ impl TenantsCache {
     /// # Errors
     ///
     /// [`ObtainError`] if the file cannot be read, or is damaged.
-    pub async fn load(&self) -> Result<Option<Vec<TenantRow>>, ObtainError> {
+    pub async fn load(&self) -> Result<Option<CachedTable>, ObtainError> {
         let cache = self.clone();
         let read = move || match cache.file.read_existing(MAX_BYTES)? {
             Some(bytes) => Ok(cache.decode(&bytes)),
@@ -117,9 +135,9 @@ impl TenantsCache {
     /// # Errors
     ///
     /// [`ObtainError`] if the file cannot be written, or would be larger than 64 MiB.
-    pub async fn replace(&self, rows: &[TenantRow]) -> Result<(), ObtainError> {
-        let (cache, rows) = (self.clone(), rows.to_vec());
-        let write = move || cache.file.replace(&cache.encode(&rows)?);
+    pub async fn replace(&self, table: Arc<CachedTable>) -> Result<(), ObtainError> {
+        let cache = self.clone();
+        let write = move || cache.file.replace(&cache.encode(&table)?);
         let written = self.file.run_under_lock(write).await;
         written.map_err(|error| cache_failed("write", &self.file, error))
     }
@@ -130,8 +148,8 @@ impl TenantsCache {
         format!("cache {}", self.file.path().display())
     }
 
-    fn encode(&self, rows: &[TenantRow]) -> Result<Vec<u8>, TokenFileError> {
-        let tenants = rows.iter().map(|row| {
+    fn encode(&self, table: &CachedTable) -> Result<Vec<u8>, TokenFileError> {
+        let tenants = table.rows.iter().map(|row| {
             let (token, fault) = (row.token.as_ref().ok(), row.token.as_ref().err());
             TenantJson {
                 id: row.id.as_str(),
@@ -146,6 +164,11 @@ impl TenantsCache {
         let document = TenantsJson {
             identity: &self.identity,
             tenants: tenants.collect(),
+            former: table
+                .former
+                .iter()
+                .map(|(id, tenant)| (&**id, tenant.as_str()))
+                .collect(),
         };
         let bytes = serde_json::to_vec(&document).map_err(|error| TokenFileError::Write(error.into()))?;
         if !u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES) {
@@ -154,7 +177,7 @@ impl TenantsCache {
         Ok(bytes)
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<Option<Vec<TenantRow>>, EncodingError> {
+    fn decode(&self, bytes: &[u8]) -> Result<Option<CachedTable>, EncodingError> {
         let cached: CachedTenants = serde_json::from_slice(bytes).map_err(|_content| EncodingError::Damaged)?;
         if *cached.identity != *self.identity {
             let cache = self.describe();
@@ -177,7 +200,12 @@ impl TenantsCache {
                 "tenants of the {cache} are left out: no key decrypts their tokens; add the key that was used before"
             );
         }
-        Ok(Some(rows))
+        let former = cached
+            .former
+            .into_iter()
+            .map(|(id, tenant)| (id.into(), tenant))
+            .collect();
+        Ok(Some(CachedTable { rows, former }))
     }
 }
 

@@ -1,11 +1,21 @@
 //! The tenants at one moment: found by name, and by the ids that belong to them.
+//!
+//! # Why
+//!
+//! An id without a tenant is no sign, so its requests would be those of the default tenant. Rows change one by one: an id is taken
+//! out of one row and put into another later, a row is renamed, or is gone for a moment. So an id that a tenant had stays reserved
+//! until another one has it: refused for now until a second read of the table finds the same, and for good after that. What a read
+//! shows once may be the moment between two statements, and an app that is refused for good drops its message. Rejected: to let an
+//! id go after a while, because the app that has it may send at any time.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use tokio::time::Instant;
 
+use super::roster::CONFIRMATION_INTERVAL;
 use crate::types::TenantId;
 
 /// The tenants at one moment. It does not change: another one replaces it as a whole. `T` is what a tenant has besides its
@@ -19,11 +29,9 @@ use crate::types::TenantId;
 #[derive(Debug)]
 pub struct Directory<T> {
     by_name: HashMap<TenantId, Arc<Entry<T>>, RandomState>,
-    by_object: HashMap<Arc<str>, Owner<T>, RandomState>,
+    by_object: HashMap<Arc<str>, Holder<T>, RandomState>,
     /// The tenant of requests without a sign.
     fallback: Option<Arc<Entry<T>>>,
-    /// The ids that two tenants claim, with their names.
-    claimants: HashMap<Arc<str>, Vec<TenantId>>,
 }
 
 /// A tenant.
@@ -31,7 +39,7 @@ pub struct Directory<T> {
 pub struct Entry<T> {
     /// Its name.
     pub id: TenantId,
-    /// The ids of the objects that belong to it.
+    /// The ids of the objects that belong to it; none if it is inactive.
     pub object_ids: Box<[Arc<str>]>,
     /// Whether it may be used.
     pub standing: Standing,
@@ -44,6 +52,8 @@ pub struct Entry<T> {
 pub enum Standing {
     /// It may.
     Active,
+    /// It may, but the last read of the table lacked it, so that an id is that of another tenant if that has it, too.
+    Missing,
     /// It was deactivated, withdrawn or removed: its requests are refused.
     Inactive,
 }
@@ -52,14 +62,38 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct DirectoryBuilder<T> {
     directory: Directory<T>,
+    missing: Vec<Arc<Entry<T>>>,
 }
 
-/// The owner of an id.
+/// Who has an id.
 #[derive(Debug)]
-enum Owner<T> {
-    One(Arc<Entry<T>>),
-    /// Two tenants claim it, so it belongs to neither.
-    Disputed,
+pub enum Holder<T> {
+    /// One tenant.
+    Tenant(Arc<Entry<T>>),
+    /// No tenant has it alone.
+    Unowned(Box<Unowned>),
+}
+
+/// An id that no tenant has alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unowned {
+    /// The reason.
+    pub reason: UnownedReason,
+    /// The tenants that claim it.
+    pub claimants: Vec<TenantId>,
+    /// Since when, until a second read of the table has found the same.
+    pub since: Option<Instant>,
+}
+
+/// The reason why no tenant has an id alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnownedReason {
+    /// Several tenants have it, so it belongs to none of them.
+    Shared,
+    /// The claimants had it last.
+    Former,
+    /// A row has it that was read and is not used yet.
+    Withheld,
 }
 
 // === impl Directory ===
@@ -73,8 +107,8 @@ impl<T> Directory<T> {
                 by_name: HashMap::default(),
                 by_object: HashMap::default(),
                 fallback: None,
-                claimants: HashMap::new(),
             },
+            missing: Vec::new(),
         }
     }
 
@@ -84,12 +118,26 @@ impl<T> Directory<T> {
         self.by_name.get(name)
     }
 
-    /// Finds the tenant to which an object belongs: a phone number, a business account, a page.
+    /// Returns whether there is a tenant of this name that may be used.
+    #[must_use]
+    pub fn has_usable(&self, name: &TenantId) -> bool {
+        self.by_name
+            .get(name)
+            .is_some_and(|entry| entry.standing != Standing::Inactive)
+    }
+
+    /// Finds out who has an object: a phone number, a business account, a page.
+    #[must_use]
+    pub fn holder_of(&self, object_id: &str) -> Option<&Holder<T>> {
+        self.by_object.get(object_id)
+    }
+
+    /// Finds the tenant to which an object belongs.
     #[must_use]
     pub fn owner_of(&self, object_id: &str) -> Option<&Arc<Entry<T>>> {
-        match self.by_object.get(object_id)? {
-            Owner::One(entry) => Some(entry),
-            Owner::Disputed => None,
+        match self.holder_of(object_id)? {
+            Holder::Tenant(entry) => Some(entry),
+            Holder::Unowned(_) => None,
         }
     }
 
@@ -99,22 +147,123 @@ impl<T> Directory<T> {
         self.fallback.as_ref()
     }
 
-    /// The ids that two or more tenants claim, with their names.
-    #[must_use]
-    pub const fn claimants(&self) -> &HashMap<Arc<str>, Vec<TenantId>> {
-        &self.claimants
+    /// The ids that no tenant has alone, in no order.
+    pub fn unowned(&self) -> impl Iterator<Item = (&Arc<str>, &Unowned)> {
+        self.by_object.iter().filter_map(|(id, holder)| match holder {
+            Holder::Tenant(_) => None,
+            Holder::Unowned(unowned) => Some((id, &**unowned)),
+        })
     }
 
     /// All tenants, in no order.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &Arc<Entry<T>>> {
         self.by_name.values()
     }
+
+    /// Reserves an id that no tenant has.
+    pub fn reserve(&mut self, object_id: &Arc<str>, unowned: Unowned) {
+        let holder = self.by_object.entry(Arc::clone(object_id));
+        holder.or_insert_with(|| Holder::Unowned(Box::new(unowned)));
+    }
+
+    /// Takes the place of the directory `before`: reserves the ids that tenants had there and no tenant has now, unless they are
+    /// released. What is new about an id of a table is undecided since `now`, if there is one that is read again.
+    pub fn replace(
+        &mut self,
+        before: &Self,
+        now: Option<Instant>,
+        is_released: impl Fn(&Entry<T>) -> bool,
+        is_of_table: impl Fn(&Entry<T>) -> bool,
+    ) {
+        for (object_id, holder) in &mut self.by_object {
+            if let Holder::Unowned(shared) = holder {
+                shared.since = match before.holder_of(object_id) {
+                    Some(Holder::Unowned(other)) if other.reason == shared.reason => other.since,
+                    Some(Holder::Tenant(_) | Holder::Unowned(_)) | None => now,
+                };
+            }
+        }
+        for (object_id, holder) in &before.by_object {
+            if self.by_object.contains_key(object_id) {
+                continue;
+            }
+            let (claimants, since) = match holder {
+                Holder::Tenant(entry) if is_released(entry) => continue,
+                Holder::Tenant(entry) => {
+                    let may_move = is_of_table(entry) && self.has_usable(&entry.id);
+                    (vec![entry.id.clone()], now.filter(|_| may_move))
+                }
+                Holder::Unowned(unowned) => match unowned.reason {
+                    UnownedReason::Former => (unowned.claimants.clone(), unowned.since),
+                    UnownedReason::Shared => (unowned.claimants.clone(), now),
+                    UnownedReason::Withheld => {
+                        self.reserve(object_id, (**unowned).clone());
+                        continue;
+                    }
+                },
+            };
+            self.reserve(object_id, Unowned::former(claimants, since));
+        }
+    }
+
+    /// Forgets the ids of rows that were not used.
+    pub fn forget_withheld(&mut self) {
+        self.by_object.retain(
+            |_, holder| !matches!(holder, Holder::Unowned(unowned) if unowned.reason == UnownedReason::Withheld),
+        );
+    }
+
+    /// Decides what a read of the table that began at `read_at` has confirmed.
+    pub fn confirm(&mut self, read_at: Instant) {
+        for holder in self.by_object.values_mut() {
+            if let Holder::Unowned(unowned) = holder {
+                unowned.since = unowned.since.filter(|since| read_at < *since + CONFIRMATION_INTERVAL);
+            }
+        }
+    }
+
+    /// Returns when a read of the table decides what is undecided.
+    #[must_use]
+    pub fn confirm_at(&self) -> Option<Instant> {
+        let since = self.unowned().filter_map(|(_, unowned)| unowned.since).max()?;
+        Some(since + CONFIRMATION_INTERVAL)
+    }
+}
+
+// === impl Unowned ===
+
+impl Unowned {
+    /// An id that these tenants had.
+    #[must_use]
+    pub const fn former(claimants: Vec<TenantId>, since: Option<Instant>) -> Self {
+        Self {
+            reason: UnownedReason::Former,
+            claimants,
+            since,
+        }
+    }
+
+    /// An id in a row that was read and is not used yet.
+    #[must_use]
+    pub fn withheld(claimant: TenantId) -> Self {
+        Self {
+            reason: UnownedReason::Withheld,
+            claimants: vec![claimant],
+            since: None,
+        }
+    }
+
+    /// Returns whether it is soon found out who has it.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.since.is_some() || self.reason == UnownedReason::Withheld
+    }
 }
 
 // === impl DirectoryBuilder ===
 
 impl<T> DirectoryBuilder<T> {
-    /// Adds a tenant. Of two with the same name, the first stays: the second is returned. An id that an inactive tenant had is that of the active one that has it now.
+    /// Adds a tenant. Of two with the same name, the first stays: the second is returned.
     ///
     /// # Errors
     ///
@@ -124,40 +273,35 @@ impl<T> DirectoryBuilder<T> {
             return Err(entry);
         };
         vacant.insert(Arc::clone(&entry));
-        self.add_objects(&entry);
+        if entry.standing == Standing::Missing {
+            self.missing.push(entry);
+        } else {
+            self.add_objects(&entry);
+        }
         Ok(())
-    }
-
-    /// Adds a tenant that was removed, after all others. Another one may have its name now; its ids stay its own, unless another one
-    /// has them.
-    pub fn add_removed(&mut self, entry: &Arc<Entry<T>>) {
-        let by_name = self.directory.by_name.entry(entry.id.clone());
-        by_name.or_insert_with(|| Arc::clone(entry));
-        self.add_objects(entry);
     }
 
     fn add_objects(&mut self, entry: &Arc<Entry<T>>) {
         for object_id in &entry.object_ids {
-            let owner = self.directory.by_object.entry(Arc::clone(object_id));
-            let owner = owner.or_insert_with(|| Owner::One(Arc::clone(entry)));
-            let Owner::One(other) = owner else {
-                if let Some(claimants) = self.directory.claimants.get_mut(object_id)
-                    && entry.standing == Standing::Active
-                {
-                    claimants.push(entry.id.clone());
+            let holder = match self.directory.by_object.entry(Arc::clone(object_id)) {
+                hash_map::Entry::Vacant(vacant) => {
+                    vacant.insert(Holder::Tenant(Arc::clone(entry)));
+                    continue;
                 }
-                continue;
+                hash_map::Entry::Occupied(occupied) => occupied.into_mut(),
             };
-            match (other.standing, entry.standing) {
-                _ if other.id == entry.id => {}
-                // Of inactive ones, any will do: their requests are refused.
-                (Standing::Active | Standing::Inactive, Standing::Inactive) => {}
-                (Standing::Inactive, Standing::Active) => *owner = Owner::One(Arc::clone(entry)),
-                (Standing::Active, Standing::Active) => {
-                    let claimants = vec![other.id.clone(), entry.id.clone()];
-                    self.directory.claimants.insert(Arc::clone(object_id), claimants);
-                    *owner = Owner::Disputed;
+            match holder {
+                Holder::Tenant(other) if other.id == entry.id => {}
+                // Those that are missing come after all others.
+                Holder::Tenant(other) if other.standing != entry.standing => {}
+                Holder::Tenant(other) => {
+                    *holder = Holder::Unowned(Box::new(Unowned {
+                        reason: UnownedReason::Shared,
+                        claimants: vec![other.id.clone(), entry.id.clone()],
+                        since: None,
+                    }));
                 }
+                Holder::Unowned(shared) => shared.claimants.push(entry.id.clone()),
             }
         }
     }
@@ -169,99 +313,13 @@ impl<T> DirectoryBuilder<T> {
 
     /// Returns the directory.
     #[must_use]
-    pub fn build(self) -> Directory<T> {
+    pub fn build(mut self) -> Directory<T> {
+        for entry in std::mem::take(&mut self.missing) {
+            self.add_objects(&entry);
+        }
         self.directory
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(name: &str, object_ids: &[&str]) -> Arc<Entry<()>> {
-        Arc::new(Entry {
-            id: TenantId::new(name).unwrap(),
-            object_ids: object_ids.iter().copied().map(Arc::from).collect(),
-            standing: Standing::Active,
-            tenant: (),
-        })
-    }
-
-    #[test]
-    fn an_id_that_two_tenants_claim_belongs_to_neither_and_is_named() {
-        let mut builder = Directory::builder();
-        builder.add(entry("acme", &["1", "2", "1"])).unwrap();
-        builder.add(entry("shop", &["2", "3"])).unwrap();
-        builder.add(entry("third", &["2"])).unwrap();
-        let directory = builder.build();
-        let [(object, claimants)] = *directory.claimants().iter().collect::<Vec<_>>() else {
-            panic!("{directory:?}");
-        };
-        let names: Vec<_> = claimants.iter().map(TenantId::as_str).collect();
-        assert_eq!((&**object, &*names), ("2", &["acme", "shop", "third"][..]));
-        let owner = |id| directory.owner_of(id).map(|entry| entry.id.as_str());
-        assert_eq!(
-            (owner("1"), owner("2"), owner("3"), owner("4")),
-            (Some("acme"), None, Some("shop"), None)
-        );
-    }
-
-    #[test]
-    fn an_id_that_an_inactive_tenant_had_is_that_of_the_active_one_that_has_it_now() {
-        let inactive = |name| {
-            let mut gone = entry(name, &["1", "2"]);
-            Arc::get_mut(&mut gone).unwrap().standing = Standing::Inactive;
-            gone
-        };
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let mut builder = Directory::builder();
-            let entries = [inactive("gone"), inactive("gone-too"), entry("shop", &["1"])];
-            order
-                .into_iter()
-                .for_each(|at| builder.add(Arc::clone(&entries[at])).unwrap());
-            let directory = builder.build();
-            assert!(directory.claimants().is_empty(), "{order:?}");
-            let owner = |id| directory.owner_of(id).unwrap();
-            assert_eq!(owner("1").id.as_str(), "shop", "{order:?}");
-            assert_eq!(owner("2").standing, Standing::Inactive, "{order:?}");
-        }
-    }
-
-    #[test]
-    fn a_removed_tenant_gives_its_name_and_its_ids_to_those_that_have_them_now_and_keeps_the_others() {
-        let mut builder = Directory::builder();
-        builder.add(entry("acme", &["1"])).unwrap();
-        builder.add(entry("shop", &["2"])).unwrap();
-        for name in ["acme", "gone"] {
-            let mut removed = entry(name, &["1", "2", name]);
-            Arc::get_mut(&mut removed).unwrap().standing = Standing::Inactive;
-            builder.add_removed(&removed);
-        }
-        let directory = builder.build();
-        let owner = |id| directory.owner_of(id).map(|entry| (entry.id.as_str(), entry.standing));
-        let name = |name| directory.find(name).map(|entry| (entry.id.as_str(), entry.standing));
-        assert_eq!(owner("1"), Some(("acme", Standing::Active)));
-        assert_eq!(owner("2"), Some(("shop", Standing::Active)));
-        assert_eq!(owner("acme"), Some(("acme", Standing::Inactive)));
-        assert_eq!(owner("gone"), Some(("gone", Standing::Inactive)));
-        assert_eq!(name("acme"), Some(("acme", Standing::Active)));
-        assert_eq!(name("gone"), Some(("gone", Standing::Inactive)));
-        assert!(directory.claimants().is_empty());
-    }
-
-    #[test]
-    fn a_name_is_taken_once_and_a_tenant_serves_requests_without_a_sign_if_it_is_told_to() {
-        let mut builder = Directory::builder();
-        builder.add(entry("acme", &["1"])).unwrap();
-        assert_eq!(builder.add(entry("acme", &["2"])).unwrap_err().id.as_str(), "acme");
-        assert!(builder.directory.fallback.is_none());
-        builder.add(entry("default", &[])).unwrap();
-        assert!(builder.directory.fallback.is_none(), "its name alone makes it nothing");
-        builder.serve_unnamed(&TenantId::default());
-        let directory = builder.build();
-        assert_eq!(directory.fallback().unwrap().id, TenantId::default());
-        assert!(directory.find("Acme").is_none(), "case counts");
-        assert!(directory.owner_of("2").is_none());
-        assert_eq!(directory.entries().len(), 2);
-    }
-}
+mod tests;

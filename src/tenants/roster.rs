@@ -45,7 +45,7 @@ pub enum RosterDecision {
 }
 
 /// The time between the two reads that withdraw a tenant.
-const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a loss of many lasts before it is believed.
 const LOSS_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// The time between two reads while a loss is not believed.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
-use super::directory::{Directory, Entry, Standing};
+use super::directory::{Directory, Entry, Holder, Standing, Unowned, UnownedReason};
 use crate::types::{TenantId, has_token};
 
 /// A sign of the tenant that a request is for.
@@ -68,6 +68,18 @@ pub enum RouteError {
         /// Another one.
         second: (SignKind, TenantId),
     },
+    /// Who has an id in the request is found out soon.
+    #[error(
+        "an id in the request is that of no tenant at the moment, or of two, because tenants_from has changed: it is read again. \
+         Retry the request"
+    )]
+    Undecided,
+    /// An id in the request was this tenant's, and no tenant has it now.
+    #[error(
+        "an id in the request was that of the tenant {0}, and no tenant has it now: add it to one, or name the tenant in another \
+         way, too"
+    )]
+    Former(TenantId),
     /// The tenant was deactivated, withdrawn or removed.
     #[error("the tenant {0} was deactivated, withdrawn, or removed from the configuration")]
     Inactive(TenantId),
@@ -82,9 +94,9 @@ fn second_place(first: SignKind, second: SignKind) -> String {
     }
 }
 
-/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. One that several tenants claim names none of
-/// them, but the tenant must be among them: it may be any of these, and it is not that of requests without a sign. The result does not
-/// depend on the order of the signs.
+/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. One that several tenants claim, or that one had,
+/// names none of them, but the tenant must be among them: it may be any of these, and it is not that of requests without a sign. The
+/// result does not depend on the order of the signs.
 ///
 /// # Errors
 ///
@@ -95,16 +107,20 @@ pub fn route<'directory, 'request, T>(
 ) -> Result<Route<'directory, T>, RouteError> {
     let mut unknown: Option<Sign<'request>> = None;
     let mut named: Option<&Arc<Entry<T>>> = None;
-    let mut claimed = Vec::new();
+    let mut unowned: Vec<&Unowned> = Vec::new();
     // By their names, and of two signs of a tenant that whose kind comes first.
     let mut first: Option<(&TenantId, SignKind)> = None;
     let mut last: Option<(&TenantId, Reverse<SignKind>)> = None;
     signs.for_each(|sign| {
         let found = match sign.kind {
-            SignKind::Object => {
-                claimed.extend(directory.claimants().get(sign.value));
-                directory.owner_of(sign.value)
-            }
+            SignKind::Object => match directory.holder_of(sign.value) {
+                Some(Holder::Tenant(entry)) => Some(entry),
+                Some(Holder::Unowned(found)) => {
+                    unowned.push(found);
+                    None
+                }
+                None => None,
+            },
             SignKind::Listener | SignKind::Prefix | SignKind::Header | SignKind::TokenSlot => {
                 let found = directory.find(sign.value);
                 if found.is_none() {
@@ -137,24 +153,50 @@ pub fn route<'directory, 'request, T>(
             second: (second_kind, second.clone()),
         });
     }
-    if let (Some(entry), Some((_, kind))) = (named, first) {
-        let foreign = claimed.iter().filter(|claimants| !claimants.contains(&entry.id));
-        if let Some(claimant) = foreign.flat_map(|claimants| claimants.iter()).min() {
+    let is_undecided = |foreign: &[&Unowned]| foreign.iter().any(|unowned| unowned.is_undecided());
+    let entry = if let (Some(entry), Some((_, kind))) = (named, first) {
+        unowned.retain(|unowned| is_foreign(unowned, &entry.id, directory));
+        if is_undecided(&unowned) {
+            return Err(RouteError::Undecided);
+        }
+        if let Some(claimant) = unowned.iter().flat_map(|unowned| &unowned.claimants).min() {
             return Err(RouteError::Disagreement {
                 first: (kind, entry.id.clone()),
                 second: (SignKind::Object, claimant.clone()),
             });
         }
-    }
-    let fallback = directory.fallback().filter(|_| claimed.is_empty());
-    let entry = named.or(fallback).ok_or(RouteError::Unnamed)?;
+        entry
+    } else if is_undecided(&unowned) {
+        return Err(RouteError::Undecided);
+    } else {
+        let former = unowned.iter().filter(|unowned| unowned.reason == UnownedReason::Former);
+        if let Some(former) = former.flat_map(|unowned| &unowned.claimants).min() {
+            let is_usable = directory.has_usable(former);
+            let error = if is_usable {
+                RouteError::Former
+            } else {
+                RouteError::Inactive
+            };
+            return Err(error(former.clone()));
+        }
+        let fallback = directory.fallback().filter(|_| unowned.is_empty());
+        fallback.ok_or(RouteError::Unnamed)?
+    };
     match entry.standing {
-        Standing::Active => Ok(Route {
+        Standing::Active | Standing::Missing => Ok(Route {
             entry,
             is_named: named.is_some(),
         }),
         Standing::Inactive => Err(RouteError::Inactive(entry.id.clone())),
     }
+}
+
+/// Returns whether an id that no tenant has alone contradicts that the request is for this tenant. One that a tenant had that is
+/// still there does not: nothing says any more whose it is.
+fn is_foreign<T>(unowned: &Unowned, named: &TenantId, directory: &Directory<T>) -> bool {
+    let is_settled = unowned.reason == UnownedReason::Former && !unowned.is_undecided();
+    let is_free = is_settled && unowned.claimants.iter().all(|claimant| directory.has_usable(claimant));
+    !is_free && !unowned.claimants.contains(named)
 }
 
 // === impl SignKind ===

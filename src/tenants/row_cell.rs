@@ -226,7 +226,8 @@ impl RowSource {
     /// this tenant does not have.
     fn with_own_ids(&self, read: TenantRow) -> Result<TenantRow, ObtainError> {
         let Some(own) = &*self.cell.row() else {
-            return Ok(read);
+            // It is in use again when the directory has it, with a cell of its own.
+            return Err(Self::missing(&self.describe()));
         };
         let lost = own.object_ids.iter().find(|id| !read.object_ids.contains(id));
         let lost = lost.map(|id| format!("no longer has the id {id}"));

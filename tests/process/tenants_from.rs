@@ -7,6 +7,7 @@ mod known_ends;
 mod outages;
 mod places;
 mod replicas;
+mod reserved_ids;
 pub(crate) mod support;
 mod table;
 mod unread;

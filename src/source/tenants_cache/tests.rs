@@ -28,6 +28,13 @@ fn row(name: &str, token: &str) -> TenantRow {
     }
 }
 
+fn table(rows: &[TenantRow]) -> Arc<CachedTable> {
+    Arc::new(CachedTable {
+        rows: rows.to_vec(),
+        former: FormerIds::new(),
+    })
+}
+
 #[tokio::test]
 async fn tenants_outlive_the_process_encrypted_and_for_its_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
@@ -36,12 +43,12 @@ async fn tenants_outlive_the_process_encrypted_and_for_its_owner_alone() {
     assert!(writer.load().await.unwrap().is_none());
     let mut bad = row("bad", "EAAGx");
     bad.token = Err(Arc::new(ObtainError::absent("empty", "the token column is NULL")));
-    writer.replace(&[row("acme", "EAAGsecret"), bad]).await.unwrap();
+    writer.replace(table(&[row("acme", "EAAGsecret"), bad])).await.unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert!(!text.contains("EAAGsecret") && text.contains("gAAAA"), "{text}");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
-    let found = cache(&path, KEY, "the table").load().await.unwrap().unwrap();
+    let found = cache(&path, KEY, "the table").load().await.unwrap().unwrap().rows;
     let [acme, bad] = &found[..] else {
         panic!("{found:?}");
     };
@@ -55,8 +62,8 @@ async fn tenants_outlive_the_process_encrypted_and_for_its_owner_alone() {
         "{fault:?}"
     );
 
-    writer.replace(&[]).await.unwrap();
-    assert_eq!(writer.load().await.unwrap().unwrap().len(), 0);
+    writer.replace(table(&[])).await.unwrap();
+    assert_eq!(writer.load().await.unwrap().unwrap().rows.len(), 0);
     // Nothing else is left behind.
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
@@ -66,7 +73,7 @@ async fn the_tenants_of_another_table_are_ignored_and_a_damaged_file_is_refused(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tenants");
     cache(&path, KEY, "the table")
-        .replace(&[row("acme", "EAAGsecret")])
+        .replace(table(&[row("acme", "EAAGsecret")]))
         .await
         .unwrap();
     assert!(cache(&path, KEY, "another table").load().await.unwrap().is_none());
@@ -89,12 +96,12 @@ async fn a_token_that_no_key_decrypts_is_left_out_and_the_others_are_used() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tenants");
     cache(&path, OTHER_KEY, "the table")
-        .replace(&[row("old", "EAAGold")])
+        .replace(table(&[row("old", "EAAGold")]))
         .await
         .unwrap();
     let old = fs::read_to_string(&path).unwrap();
     cache(&path, KEY, "the table")
-        .replace(&[row("new", "EAAGnew")])
+        .replace(table(&[row("new", "EAAGnew")]))
         .await
         .unwrap();
     let new = fs::read_to_string(&path).unwrap();
@@ -102,19 +109,36 @@ async fn a_token_that_no_key_decrypts_is_left_out_and_the_others_are_used() {
         text.split_once("\"tenants\":[")
             .unwrap()
             .1
-            .trim_end_matches("]}")
+            .split_once("],\"former\"")
+            .unwrap()
+            .0
             .to_owned()
     };
     let plain = tenants(&new).replace("gAAAA", "EAAGplain");
     let all = [tenants(&old), tenants(&new), plain].join(",");
     fs::write(&path, format!("{{\"identity\":\"the table\",\"tenants\":[{all}]}}")).unwrap();
-    let found = cache(&path, KEY, "the table").load().await.unwrap().unwrap();
+    let found = cache(&path, KEY, "the table").load().await.unwrap().unwrap().rows;
     let names: Vec<_> = found.iter().map(|row| row.id.as_str()).collect();
     assert_eq!(names, ["new"]);
 
     // A new key goes before the old one.
     let both = TenantsCache::new(path, keys(&[OTHER_KEY, KEY]), "the table".to_owned());
-    assert_eq!(both.load().await.unwrap().unwrap().len(), 2);
+    assert_eq!(both.load().await.unwrap().unwrap().rows.len(), 2);
+}
+
+#[tokio::test]
+async fn the_ids_that_tenants_had_outlive_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(&directory.path().join("tenants"), KEY, "the table");
+    let gone = TenantId::new("gone").unwrap();
+    let former = FormerIds::from([("107".into(), gone.clone()), ("108".into(), gone)]);
+    let written = CachedTable {
+        rows: vec![row("acme", "EAAGsecret")],
+        former: former.clone(),
+    };
+    cache.replace(Arc::new(written)).await.unwrap();
+    let found = cache.load().await.unwrap().unwrap();
+    assert_eq!((found.rows.len(), found.former), (1, former));
 }
 
 /// The kind after this one, until all were there.
@@ -141,8 +165,8 @@ async fn the_reason_why_a_token_cannot_be_used_outlives_the_process() {
             TenantRow::of_token(TenantId::new(&format!("t{number}")).unwrap(), Err(fault))
         })
         .collect();
-    cache.replace(&rows).await.unwrap();
-    let found = cache.load().await.unwrap().unwrap();
+    cache.replace(table(&rows)).await.unwrap();
+    let found = cache.load().await.unwrap().unwrap().rows;
     assert_eq!(found.len(), rows.len());
     for (found, row) in found.iter().zip(&rows) {
         let (found, fault) = (found.token.as_ref().unwrap_err(), row.token.as_ref().unwrap_err());
@@ -163,7 +187,7 @@ async fn a_reason_of_another_version_is_permanent() {
     ] {
         let row = format!(r#"{{"id":"acme","object_ids":[],"app":null,"problem":"no key decrypts it"{members}}}"#);
         fs::write(&path, format!(r#"{{"identity":"the table","tenants":[{row}]}}"#)).unwrap();
-        let found = cache.load().await.unwrap().unwrap();
+        let found = cache.load().await.unwrap().unwrap().rows;
         let fault = found[0].token.as_ref().unwrap_err();
         assert_eq!(
             (fault.kind(), fault.reason()),
@@ -210,8 +234,8 @@ async fn thousands_of_tenants_are_written_and_read() {
     let cache = cache(&directory.path().join("tenants"), KEY, "the table");
     let token = format!("EAAG{}", "m0PX4ZCps".repeat(22));
     let rows: Vec<_> = (0..2_000).map(|number| row(&format!("t{number}"), &token)).collect();
-    cache.replace(&rows).await.unwrap();
-    let found = cache.load().await.unwrap().unwrap();
+    cache.replace(table(&rows)).await.unwrap();
+    let found = cache.load().await.unwrap().unwrap().rows;
     assert_eq!(found.len(), rows.len());
     assert!(found.iter().all(|row| row.token.is_ok()));
 }
@@ -223,7 +247,7 @@ async fn a_file_that_would_be_too_large_is_not_written() {
     let cache = cache(&path, KEY, "the table");
     let mut large = row("acme", "EAAGx");
     large.token = Err(Arc::new(ObtainError::permanent("empty", "x".repeat(64 * 1024 * 1024))));
-    let error = cache.replace(&[large]).await.unwrap_err();
+    let error = cache.replace(table(&[large])).await.unwrap_err();
     assert_eq!(error.reason(), "cache_failed");
     assert!(!path.exists());
 }

@@ -19,7 +19,7 @@ use crate::postgres::server::Server;
 use crate::support::{Client, Graph, Sidecar, get, together, wait_until};
 
 /// A section with a token for the requests without a sign, which may act on no object of these tests.
-fn default_section(graph: &Graph, dir: &Path) -> String {
+pub(super) fn default_section(graph: &Graph, dir: &Path) -> String {
     fs::write(dir.join("default"), issue(graph, "default", &["999"])).unwrap();
     "[token]\nsource = { file = \"default\" }\n".to_owned()
 }
