@@ -6,9 +6,22 @@
 ///
 /// The query becomes a subquery. There, a semicolon at its end is an error of syntax, and it may be followed by a comment. So
 /// the query is read as PostgreSQL reads it, to tell where its last word ends.
+///
+/// A column may take `Shop` for `shop`, if its collation ignores case. The first condition can use an index of the column, the
+/// second one compares the bytes.
 pub(super) fn narrowed(query: &str) -> String {
-    let query = query.get(..end_of_statement(query)).unwrap_or(query);
-    format!("SELECT t.* FROM (\n{query}\n) AS t WHERE t.tenant::text = $1")
+    let condition = "t.tenant::text = $1 AND t.tenant::text COLLATE \"C\" = $1";
+    format!("SELECT t.* FROM (\n{}\n) AS t WHERE {condition}", without_end(query))
+}
+
+/// Returns the query of a row without columns for each row of other tenants: its `$1` is the tenant's name.
+pub(super) fn others(query: &str) -> String {
+    let condition = "t.tenant::text COLLATE \"C\" <> $1";
+    format!("SELECT FROM (\n{}\n) AS t WHERE {condition}", without_end(query))
+}
+
+fn without_end(query: &str) -> &str {
+    query.get(..end_of_statement(query)).unwrap_or(query)
 }
 
 /// Returns where the last word, string or sign of a query ends that is no semicolon.
@@ -116,7 +129,7 @@ mod tests {
         let narrowed = narrowed("SELECT 1 -- one;");
         assert_eq!(
             narrowed,
-            "SELECT t.* FROM (\nSELECT 1\n) AS t WHERE t.tenant::text = $1"
+            "SELECT t.* FROM (\nSELECT 1\n) AS t WHERE t.tenant::text = $1 AND t.tenant::text COLLATE \"C\" = $1"
         );
     }
 }

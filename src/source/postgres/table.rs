@@ -39,7 +39,7 @@ use super::deliveries::PostgresDeliveries;
 use super::endpoint::{PgEndpoint, PostgresError};
 use super::error::into_read_error;
 use super::listener::Listener;
-use super::narrowed::narrowed;
+use super::narrowed::{narrowed, others};
 use super::settings::PostgresTableSettings;
 use super::tenant_changes::TableStatements;
 use super::tenant_rows::PostgresRows;
@@ -97,6 +97,7 @@ impl PostgresTable {
         encoding.encrypt_with(keys, plain);
         let statements = TableStatements {
             narrowed: narrowed(&settings.query),
+            others: others(&settings.query),
             query: settings.query,
             update: settings.update,
             upsert: settings.upsert,

@@ -21,6 +21,8 @@ pub(super) struct TableStatements {
     pub(super) query: String,
     /// The query of one tenant's rows.
     pub(super) narrowed: String,
+    /// The query of the rows of all others.
+    pub(super) others: String,
     pub(super) update: Option<String>,
     pub(super) upsert: Option<String>,
     pub(super) withdraw: Option<String>,
@@ -104,8 +106,13 @@ impl TenantChanges<'_> {
             if self.read(&connection).await?.is_none() {
                 return Ok(Removal::NotFound);
             }
+            let others = self.count_others(&connection).await?;
             self.execute(&connection, withdraw, &[Some(self.tenant.as_str())])
                 .await?;
+            if self.count_others(&connection).await? < others {
+                let problem = "withdraws other tenants, too: compare their names as they are, case included";
+                return Err(self.statement_error(withdraw, problem));
+            }
             if self.read(&connection).await?.is_some() {
                 return Err(self.statement_error(withdraw, "does not withdraw it: `query` returns the tenant after it"));
             }
@@ -162,6 +169,13 @@ impl TenantChanges<'_> {
             encoding: self.encoding,
         };
         Ok(decoder.decode(&rows)?.rows.into_iter().next())
+    }
+
+    /// Returns the number of rows of other tenants.
+    async fn count_others(&self, connection: &PgConnection) -> Result<u64, ObtainError> {
+        let name = [Some(self.tenant.as_str())];
+        let count = connection.execute(&self.statements.others, &name).await;
+        count.map_err(|failed| self.failed(failed))
     }
 
     async fn commit(&self, connection: &PgConnection) -> Result<(), ObtainError> {

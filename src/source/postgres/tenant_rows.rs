@@ -127,8 +127,7 @@ impl PostgresRows {
             source: &self.endpoint.display_name,
             encoding: &self.encoding,
         };
-        // The collation of the column may take other names for this one.
-        Ok(decoder.decode(&rows)?.rows.into_iter().find(|row| row.id == *tenant))
+        Ok(decoder.decode(&rows)?.rows.into_iter().next())
     }
 
     async fn acquire_lock(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use graphward::net::Tasks;
-use graphward::source::{PostgresTableSettings, StoredToken, TenantRow, TenantRows, TenantTable as _};
+use graphward::source::{PostgresTableSettings, Removal, StoredToken, TenantRow, TenantRows, TenantTable as _};
 use graphward::token::{ObtainError, StoreOutcome};
 use tokio::time::timeout;
 
 use super::server::Database;
 use super::support::{secret, token};
-use super::tenant_table::{MINUTE, QUERY, TABLE, connections, id, open, read, reason, row, settings, text};
+use super::tenant_table::{MINUTE, QUERY, TABLE, UPDATE, connections, id, open, read, reason, row, settings, text};
 use crate::support::wait_until;
 
 async fn read_row(rows: &dyn TenantRows, name: &str) -> Option<TenantRow> {
@@ -57,18 +57,61 @@ async fn single_rows_are_read_over_one_connection() {
     assert!(error.to_string().contains(", tenant shop"), "{error}");
 }
 
+/// Lets the names ignore case, and adds a tenant whose name is another one only by its case.
+const IGNORE_CASE: &str = "
+    CREATE EXTENSION citext;
+    CREATE COLLATION ignoring_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    ALTER TABLE tenant_whatsapp_config DROP CONSTRAINT tenant_whatsapp_config_tenant_id_key;
+    ALTER TABLE tenant_whatsapp_config ALTER COLUMN tenant_id TYPE";
+
 #[tokio::test]
-async fn a_column_that_ignores_case_leads_to_no_row_of_another_name() {
-    let database = Database::with(TABLE);
-    database.psql(
-        "CREATE COLLATION ignoring_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-         ALTER TABLE tenant_whatsapp_config ALTER COLUMN tenant_id TYPE text COLLATE ignoring_case",
-    );
-    let found = database.psql("SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = 'ACME'");
-    assert_eq!(found, "EAAGacme", "the database takes it for the same name");
-    let rows = open(&database, settings(QUERY)).rows();
-    assert!(read_row(&*rows, "ACME").await.is_none());
-    assert_eq!(text(&read_row(&*rows, "acme").await.unwrap()), "EAAGacme");
+async fn names_that_a_column_takes_for_the_same_are_two_tenants() {
+    for column_type in ["text COLLATE ignoring_case", "citext"] {
+        let database = Database::with(TABLE);
+        database.psql(&format!("{IGNORE_CASE} {column_type}"));
+        let tokens = "SELECT string_agg(access_token, ' ' ORDER BY id) FROM tenant_whatsapp_config";
+        let is_same = "SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = 'SHOP'";
+        assert_eq!(
+            database.psql(is_same),
+            "EAAGshop",
+            "the database takes it for the same name"
+        );
+        let changes = || PostgresTableSettings {
+            withdraw: Some("DELETE FROM tenant_whatsapp_config WHERE tenant_id = $1".to_owned()),
+            ..settings(QUERY)
+        };
+        let rows = open(&database, changes()).rows();
+        // There is only `shop`: what is for `SHOP` must not find it.
+        assert!(read_row(&*rows, "SHOP").await.is_none());
+        let error = store(&*rows, "SHOP", "EAAGnew", "EAAGshop").await.unwrap_err();
+        assert_eq!(error.reason(), "missing", "{error}");
+        assert_eq!(rows.remove(&id("SHOP")).await.unwrap(), Removal::NotFound);
+        assert_eq!(database.psql(tokens), "EAAGacme EAAGshop");
+
+        database.psql("INSERT INTO tenant_whatsapp_config (tenant_id, access_token) VALUES ('SHOP', 'EAAGupper')");
+        assert_eq!(text(&read_row(&*rows, "shop").await.unwrap()), "EAAGshop");
+        assert_eq!(text(&read_row(&*rows, "SHOP").await.unwrap()), "EAAGupper");
+        let (shop, upper) = (id("shop"), id("SHOP"));
+        let (one, other) = tokio::join!(rows.lock(&shop), rows.lock(&upper));
+        assert!(one.is_ok() && other.is_ok(), "each has a lock of its own");
+        // Statements that ignore case, too, would change both.
+        let error = store(&*rows, "shop", "EAAGnew", "EAAGshop").await.unwrap_err();
+        assert!(error.to_string().contains("several rows (2)"), "{error}");
+        let error = rows.remove(&shop).await.unwrap_err();
+        assert!(error.to_string().contains("withdraws other tenants, too"), "{error}");
+        assert_eq!(database.psql(tokens), "EAAGacme EAAGshop EAAGupper");
+        let exact = PostgresTableSettings {
+            update: Some(UPDATE.replace("tenant_id = $2", "tenant_id::text COLLATE \"C\" = $2")),
+            withdraw: Some("DELETE FROM tenant_whatsapp_config WHERE tenant_id::text COLLATE \"C\" = $1".to_owned()),
+            ..changes()
+        };
+        let rows = open(&database, exact).rows();
+        let stored = store(&*rows, "shop", "EAAGnew", "EAAGshop").await.unwrap();
+        assert_eq!(stored, StoreOutcome::Stored);
+        assert_eq!(database.psql(tokens), "EAAGacme EAAGnew EAAGupper");
+        assert!(matches!(rows.remove(&upper).await.unwrap(), Removal::Done(_)));
+        assert_eq!(database.psql(tokens), "EAAGacme EAAGnew");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
