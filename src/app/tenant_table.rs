@@ -39,7 +39,7 @@ impl BuildContext {
                 let client = self.internal_client.with_timeout(call.timeout);
                 Box::new(TenantTemplate::http(&service.place, headers, client, self.clock)?)
             }
-            TenantsFrom::Exec(command) => Box::new(TenantTemplate::exec(&command.place, self.clock)?),
+            TenantsFrom::Exec(command) => Box::new(TenantTemplate::exec(&command.place, self.clock)),
         })
     }
 

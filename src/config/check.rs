@@ -273,7 +273,8 @@ impl Checker<'_> {
             (Value::Integer(number), "time-span") => format!("must be {expected} with a unit, such as \"{number}s\""),
             (_, "size") => "must be a quoted string with a unit, such as \"64KiB\" or \"1MiB\"".to_owned(),
             (Value::Integer(number), _) if let Some(range) = kinds.iter().find_map(|kind| range(kind)) => {
-                format!("must be between {} and {}, not {number}", range.start(), range.end())
+                let (min, max) = (range.start(), range.end());
+                format!("must be {expected} between {min} and {max}, not {number}")
             }
             (Value::Variable(_), _) if kinds.iter().any(|kind| free_keys(kind).is_some()) => {
                 "has keys of its own, which are set in the file only".to_owned()

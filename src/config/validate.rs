@@ -9,7 +9,7 @@ use super::tree::Node;
 use crate::graph::ProofMode;
 use crate::net::{ListenAddr, TlsFiles};
 use crate::renew::RenewerConfig;
-use crate::source::TokenSource;
+use crate::source::{TenantsFrom, TokenSource};
 use crate::types::{SIZES, TenantId};
 
 /// The message for `uids` where no listener knows the user id of a process.
@@ -177,6 +177,17 @@ impl<'a> Validator<'a> {
             self.report(["tenants.default", "token.source"], message);
         }
         let is_only = config.tenants.is_empty() && config.tenants_from.is_none();
+        let place = match &config.tenants_from {
+            Some(TenantsFrom::Exec(command)) => Some(("tenants_from.exec", command.place.check())),
+            // Otherwise, a header may have it, which is read later.
+            Some(TenantsFrom::Http(service)) if service.place.call.headers.is_empty() => {
+                Some(("tenants_from.http", service.place.call.url.check()))
+            }
+            Some(_) | None => None,
+        };
+        if let Some((key, Err(error))) = place {
+            self.report([key; 2], error.to_string());
+        }
         config.serves_unnamed = is_only || is_token_set || config.tenants.contains_key(&default);
         let written = |token: &TokenConfig| {
             let renewed = token

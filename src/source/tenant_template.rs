@@ -43,6 +43,35 @@ pub enum TenantTemplateError {
     InProgram,
 }
 
+impl TenantUrl {
+    /// Checks that `{tenant}` is a part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantTemplateError`] if it is not.
+    pub fn check(&self) -> Result<(), TenantTemplateError> {
+        self.names_tenant()
+            .then_some(())
+            .ok_or(TenantTemplateError::NoPlaceholder)
+    }
+}
+
+impl TenantExecConfig {
+    /// Checks that `{tenant}` stands in an argument, and not in the program.
+    ///
+    /// # Errors
+    ///
+    /// [`TenantTemplateError`] if it does not.
+    pub fn check(&self) -> Result<(), TenantTemplateError> {
+        let mut places = self.command.argv.iter().map(|part| part.contains(PLACEHOLDER));
+        if places.next() == Some(true) {
+            return Err(TenantTemplateError::InProgram);
+        }
+        let has_place = places.any(|is_place| is_place);
+        has_place.then_some(()).ok_or(TenantTemplateError::NoPlaceholder)
+    }
+}
+
 /// A service or a command that is asked for one tenant at a time.
 #[derive(Debug)]
 pub struct TenantTemplate {
@@ -65,28 +94,18 @@ impl TenantTemplate {
         clock: Clock,
     ) -> Result<Self, TenantTemplateError> {
         let is_in_header = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains(PLACEHOLDER));
-        if !config.call.url.names_tenant() && !headers.values().any(is_in_header) {
-            return Err(TenantTemplateError::NoPlaceholder);
+        if !headers.values().any(is_in_header) {
+            config.call.url.check()?;
         }
         let rows = Arc::new(TenantService::new(config, headers, client, clock));
         Ok(Self { rows })
     }
 
     /// Creates the template of a command.
-    ///
-    /// # Errors
-    ///
-    /// [`TenantTemplateError`] if `{tenant}` stands in no argument, or in the program.
-    pub fn exec(config: &TenantExecConfig, clock: Clock) -> Result<Self, TenantTemplateError> {
-        let mut places = config.command.argv.iter().map(|part| part.contains(PLACEHOLDER));
-        if places.next() == Some(true) {
-            return Err(TenantTemplateError::InProgram);
-        }
-        if !places.any(|is_place| is_place) {
-            return Err(TenantTemplateError::NoPlaceholder);
-        }
+    #[must_use]
+    pub fn exec(config: &TenantExecConfig, clock: Clock) -> Self {
         let rows = Arc::new(TenantCommand::new(config, clock));
-        Ok(Self { rows })
+        Self { rows }
     }
 }
 

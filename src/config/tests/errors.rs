@@ -123,7 +123,11 @@ fn a_log_has_a_known_shape_and_level() {
             "[metrics]\ntenant_label = \"some\"",
             "must be true or false or an integer",
         ),
-        ("[metrics]\ntenant_label = -1", "must be"),
+        (
+            "[metrics]\ntenant_label = -1",
+            "must be true or false or an integer (unquoted) between 0 and 4294967295, not -1",
+        ),
+        ("[metrics]\ntenant_label = 4294967296", "between 0 and 4294967295"),
     ]);
 }
 

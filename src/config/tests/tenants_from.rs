@@ -52,6 +52,18 @@ fn what_is_wrong_with_the_place_is_said_where_it_stands() {
         ("[tenants_from]\nhttp = \"http://{tenant}:1/\"", "outside of the path"),
         ("[tenants_from]\nidle = \"5m\"", "must be"),
         (
+            "[tenants_from]\nexec = [\"{tenant}\"]",
+            "`/etc/g.toml:2`: tenants_from.exec: the program must not contain {tenant}; write it in an argument",
+        ),
+        (
+            "[tenants_from]\nexec = [\"vault\", \"acme\"]",
+            "/etc/g.toml:2`: tenants_from.exec: {tenant} is missing",
+        ),
+        (
+            "[tenants_from]\nhttp = \"http://a/b\"",
+            "/etc/g.toml:2`: tenants_from.http: {tenant} is missing",
+        ),
+        (
             "[tenants_from]\nfile = \"/t/{tenant}\"\nquery = \"SELECT 1\"",
             "remove one",
         ),

@@ -41,7 +41,7 @@ fn exec_config(argv: &[&str]) -> TenantExecConfig {
 
 fn command(script: &str) -> Arc<dyn TenantRows> {
     let config = exec_config(&["sh", "-c", script, "sh", "{tenant}"]);
-    TenantTemplate::exec(&config, Clock::system()).unwrap().rows()
+    TenantTemplate::exec(&config, Clock::system()).rows()
 }
 
 fn shown(row: Result<Option<TenantRow>, ObtainError>) -> Option<String> {
@@ -81,7 +81,7 @@ fn the_name_of_the_tenant_must_stand_somewhere_and_not_in_the_program() {
     );
     headers.insert("x-tenant-id", HeaderValue::from_static("{tenant}"));
     assert_eq!(build("https://tenants/token", headers), None);
-    let exec = |argv: &[&str]| TenantTemplate::exec(&exec_config(argv), Clock::system()).err();
+    let exec = |argv: &[&str]| exec_config(argv).check().err();
     assert_eq!(exec(&["vault-token", "--", "{tenant}"]), None);
     assert_eq!(exec(&["vault-token", "path={tenant}/meta"]), None);
     assert_eq!(exec(&["vault-token", "acme"]), Some(TenantTemplateError::NoPlaceholder));
@@ -99,7 +99,7 @@ fn the_name_of_the_tenant_must_stand_somewhere_and_not_in_the_program() {
 
 #[tokio::test]
 async fn a_template_lists_nothing_and_reads_again_from_time_to_time() {
-    let mut template = TenantTemplate::exec(&exec_config(&["cat", "{tenant}"]), Clock::system()).unwrap();
+    let mut template = TenantTemplate::exec(&exec_config(&["cat", "{tenant}"]), Clock::system());
     assert!(template.read().await.unwrap().is_none());
     assert!(timeout(Duration::from_millis(20), template.changed()).await.is_err());
     let rows = template.rows();
@@ -253,7 +253,7 @@ async fn a_command_gets_the_name_as_an_argument_and_prints_the_token() {
         );
     }
     let part = exec_config(&["printf", "%s", "EAAof{tenant}x{tenant}"]);
-    let rows = TenantTemplate::exec(&part, Clock::system()).unwrap().rows();
+    let rows = TenantTemplate::exec(&part, Clock::system()).rows();
     assert_eq!(
         shown(rows.read_row(&tenant("Acme.7_")).await).unwrap(),
         "Acme.7_=EAAofAcme.7_xAcme.7_"
@@ -275,7 +275,7 @@ async fn a_command_that_fails_says_nothing_about_the_tenant_and_shows_no_secret(
     }
     let mut config = exec_config(&["printf", "%s", r#"{"of":"{tenant}","token":null}"#]);
     config.command.format = Format::Pointer("/token".to_owned());
-    let rows = TenantTemplate::exec(&config, Clock::system()).unwrap().rows();
+    let rows = TenantTemplate::exec(&config, Clock::system()).rows();
     assert_eq!(shown(rows.read_row(&tenant("acme")).await).unwrap(), "acme=null");
 }
 

@@ -18,6 +18,7 @@ pub enum TenantLabel {
     /// All, or none.
     Whether(bool),
     /// As many as that.
+    #[schemars(extend("maximum" = u32::MAX))]
     MostActive(u32),
 }
 
