@@ -216,3 +216,71 @@ proptest! {
         prop_assert_eq!(in_use, last.into_iter().collect());
     }
 }
+
+#[test]
+fn a_loss_in_small_steps_is_doubted_when_a_tenth_of_the_tenants_is_gone_within_five_minutes() {
+    let (mut roster, start) = (Roster::default(), Instant::now());
+    let all = 1_000;
+    read(&mut roster, &ids(0..all), start);
+    let mut left = all;
+    for step in 1..60_u32 {
+        left -= 10;
+        match read(&mut roster, &ids(0..left), start + step * 3 * SECOND) {
+            RosterDecision::Apply { .. } => {}
+            RosterDecision::Withhold { new_loss, .. } => {
+                let loss = new_loss.expect("it is told");
+                assert_eq!((loss.known, loss.tenants), (all, 110));
+                // It goes on, and is one loss.
+                let decision = read(&mut roster, &ids(0..left - 10), start + (step + 1) * 3 * SECOND);
+                assert!(
+                    matches!(decision, RosterDecision::Withhold { new_loss: None, .. }),
+                    "{decision:?}"
+                );
+                return;
+            }
+        }
+    }
+    panic!("{left} of {all} tenants are left");
+}
+
+#[test]
+fn rows_that_lose_their_tokens_in_small_steps_are_a_loss_too_and_what_was_believed_is_not_counted_again() {
+    let (mut roster, start) = (Roster::default(), Instant::now());
+    let all = ids(0..100);
+    let lose = |roster: &mut Roster, rows, seconds: u32| {
+        let loss = Loss {
+            tokens: rows,
+            rows,
+            ..Loss::default()
+        };
+        roster.on_read(&all.iter().collect(), loss, start + seconds * SECOND)
+    };
+    for seconds in [0, 10, 20] {
+        assert_eq!(lose(&mut roster, 3, seconds), applied(&[]));
+    }
+    // The first ones are older than five minutes by then.
+    assert_eq!(lose(&mut roster, 6, 315), applied(&[]));
+    let RosterDecision::Withhold {
+        new_loss: Some(loss), ..
+    } = lose(&mut roster, 2, 318)
+    else {
+        panic!("11 of 100 have lost their tokens");
+    };
+    assert_eq!((loss.known, loss.tokens), (100, 11));
+    roster.accept_loss();
+    assert_eq!(lose(&mut roster, 2, 319), applied(&[]));
+    assert_eq!(lose(&mut roster, 9, 320), applied(&[]));
+}
+
+#[test]
+fn a_few_tenants_that_leave_one_after_the_other_are_no_loss() {
+    let (mut roster, start) = (Roster::default(), Instant::now());
+    read(&mut roster, &ids(0..10), start);
+    for (left, minute) in [(9, 1), (8, 2), (7, 3), (6, 4), (5, 7), (4, 8), (3, 9)] {
+        let now = start + minute * 60 * SECOND;
+        for now in [now, now + 2 * SECOND] {
+            let decision = read(&mut roster, &ids(0..left), now);
+            assert!(matches!(decision, RosterDecision::Apply { .. }), "{left}: {decision:?}");
+        }
+    }
+}
