@@ -60,6 +60,12 @@ impl TenantStatus {
 // === impl AdminTenant ===
 
 impl AdminTenant {
+    /// Returns the time at which the token expires, if that is known.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.history.last_events().status.expires_at
+    }
+
     /// Returns the state of the token.
     pub(super) fn token_state(&self, now: SystemTime) -> TokenState {
         if self.tokens.is_usable() {

@@ -11,7 +11,6 @@ use super::row_tenants::{RowOpener, RowTenants};
 use crate::proxy::{LazyTenant, Tenant, TenantOpener, Tenants};
 use crate::source::{FormerIds, TenantRow};
 use crate::tenants::{Directory, Entry, Loss, RowCell, RowChange, Standing, Unowned};
-use crate::token::ObtainError;
 use crate::types::TenantId;
 
 /// The rows of the table, withdrawn ones included.
@@ -65,19 +64,6 @@ impl KnownRows {
         self.rows.get(id).is_some_and(|known| known.cell.row().is_some())
     }
 
-    /// Notes in a row if its app is not configured.
-    pub(super) fn check(&self, row: &mut TenantRow) {
-        if let Some(app) = &row.app
-            && self.tenants.settings().app(Some(app)).is_none()
-        {
-            let message = format!(
-                "the row of {} names the app {app}, which is neither that of [app] nor of one of [tenants]; add it",
-                row.id
-            );
-            row.token = Err(Arc::new(ObtainError::permanent(TenantRow::UNKNOWN_APP, message)));
-        }
-    }
-
     /// Compares the rows of a read with those in use. What a reload of the configuration has ended is no loss.
     pub(super) fn loss(&self, read: &[TenantRow]) -> Loss {
         let (rows, settings): (Vec<_>, _) = (self.current().collect(), self.tenants.settings());
@@ -89,7 +75,7 @@ impl KnownRows {
 
     /// Uses a row of a read that began at `read_at`.
     pub(super) fn put(&mut self, mut row: TenantRow, read_at: Instant) -> ReadRow {
-        self.check(&mut row);
+        self.tenants.settings().check(&mut row);
         if let Ok(token) = &mut row.token {
             token.modified_at.get_or_insert_with(|| self.tenants.now());
         }
@@ -102,7 +88,7 @@ impl KnownRows {
         let keeps_app = |before: &TenantRow| before.app == row.app && before.has_unknown_app() == row.has_unknown_app();
         match &*cell.row() {
             Some(before) if keeps_app(before) && before.object_ids == row.object_ids => {
-                match cell.replace(Some(row), read_at) {
+                match cell.update(Some(row), read_at) {
                     RowChange::Changed => ReadRow::Changed(cell),
                     RowChange::Same => ReadRow::Same,
                     RowChange::Outdated => ReadRow::Outdated,
@@ -131,7 +117,7 @@ impl KnownRows {
     pub(super) fn withdraw(&mut self, id: &TenantId) -> Option<TenantRow> {
         let cell = &self.rows.get(id)?.cell;
         let before = cell.row();
-        cell.replace(None, Instant::now());
+        cell.update(None, Instant::now());
         self.is_changed = true;
         (*before).clone()
     }
@@ -176,8 +162,10 @@ impl KnownRows {
     /// Replaces a tenant that is open by a closed one.
     pub(super) fn close(&mut self, id: &TenantId) {
         let cell = self.rows.get(id).map(|known| &known.cell);
-        if let Some((Some(row), known_at)) = cell.map(|cell| ((*cell.row()).clone(), cell.known_at())) {
-            drop(self.insert(RowCell::new(row, known_at)));
+        if let Some(cell) = cell.map(Arc::clone)
+            && let Some(row) = (*cell.row()).clone()
+        {
+            drop(self.insert(cell.successor(row, cell.known_at())));
         }
     }
 

@@ -105,6 +105,7 @@ impl OpenRows {
     pub(super) fn close(&mut self, ids: &[TenantId], now: Instant) {
         for id in ids {
             if let Some(mut row) = self.by_name.remove(id) {
+                row.keep_expiry();
                 row.used_at = now;
                 self.closing.push(*row);
             }
@@ -121,6 +122,13 @@ impl OpenRows {
 // === impl OpenRow ===
 
 impl OpenRow {
+    /// Lets the tenant at rest know when its token expires.
+    fn keep_expiry(&self) {
+        if let (Some(current), Some(at)) = (self.running.tokens.current(), self.running.admin.expires_at()) {
+            self.cell.keep_reported_expiry(current.fingerprint(), at);
+        }
+    }
+
     /// Whether it is visited, has a request in flight, or renews its token.
     fn is_busy(&self) -> bool {
         self.is_visited || self.share.inflight() > 0 || self.running.tokens.is_renewing()

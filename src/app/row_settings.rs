@@ -7,8 +7,9 @@ use super::error::StartError;
 use super::secrets;
 use crate::config::{AppConfig, Config};
 use crate::proxy::Settings;
-use crate::tenants::VisitPolicy;
-use crate::token::{ProofSettings, RefreshPolicy};
+use crate::source::TenantRow;
+use crate::tenants::{RowCell, VisitPolicy};
+use crate::token::{ObtainError, ProofSettings, RefreshPolicy};
 use crate::types::Secret;
 
 /// What the tenants of a table have in common. A reload replaces it.
@@ -61,6 +62,33 @@ impl RowSettings {
     /// The same, or that of `[app]` if it is not configured: the token in such a row cannot be used anyway.
     pub(super) fn app_or_own(&self, id: Option<&str>) -> &RowApp {
         self.app(id).unwrap_or(&self.own_app)
+    }
+
+    /// Notes in a row if its app is not configured.
+    pub(super) fn check(&self, row: &mut TenantRow) {
+        if let Some(app) = &row.app
+            && self.app(Some(app)).is_none()
+        {
+            let message = format!(
+                "the row of {} names the app {app}, which is neither that of [app] nor of one of [tenants]; add it",
+                row.id
+            );
+            row.token = Err(Arc::new(ObtainError::permanent(TenantRow::UNKNOWN_APP, message)));
+        }
+    }
+
+    /// The cell with which a tenant is opened: one without the token if a reload has removed the app since the row was read. The
+    /// tenant's own cell keeps it, for another reload.
+    pub(super) fn cell_to_open(&self, cell: &Arc<RowCell>) -> Arc<RowCell> {
+        let Some(mut row) = (*cell.row()).clone() else {
+            return Arc::clone(cell);
+        };
+        self.check(&mut row);
+        if row.has_unknown_app() {
+            Arc::new(RowCell::new(row, cell.known_at()))
+        } else {
+            Arc::clone(cell)
+        }
     }
 
     /// What visits are for.

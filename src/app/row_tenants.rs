@@ -207,13 +207,16 @@ impl RowTenants {
         let app_id = row.as_ref().as_ref().and_then(|row| row.app.as_deref());
         // The token in a row whose app is not configured is an error already.
         let app = settings.app_or_own(app_id);
-        let (token_side, config) = (self.token_side(app, cell), Arc::clone(&app.config));
+        let (token_side, config) = (
+            self.token_side(app, &settings.cell_to_open(cell)),
+            Arc::clone(&app.config),
+        );
         let tenant = NewTenant::with(&self.context, cell.id().clone(), config, token_side, &self.alert_sender);
         let running = tenant.start(&self.context);
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
         let opened_tenant = of_requests(&running, share.clone());
         let now = Instant::now();
-        let opened = OpenRow {
+        let mut opened = OpenRow {
             cell: Arc::clone(cell),
             running,
             share,
@@ -224,6 +227,8 @@ impl RowTenants {
             is_outdated: false,
         };
         let mut open = self.open_rows();
+        // A reload that has begun meanwhile may have marked those that were open.
+        opened.is_outdated = !Arc::ptr_eq(&settings, &self.settings());
         // A directory shows its rows before requests can have it.
         if open.by_name.contains_key(cell.id()) && !self.cells.load().iter().any(|shown| Arc::ptr_eq(shown, cell)) {
             open.insert_closing(opened);

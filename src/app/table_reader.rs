@@ -289,7 +289,8 @@ impl TableReader {
 
     fn use_contents(&mut self, mut contents: TableContents, read_at: Instant) -> Option<Instant> {
         self.reports.on_faults(contents.faults);
-        contents.rows.iter_mut().for_each(|row| self.rows.check(row));
+        let settings = self.tenants.settings();
+        contents.rows.iter_mut().for_each(|row| settings.check(row));
         let loss = self.rows.loss(&contents.rows);
         let listed: HashSet<&TenantId> = contents.rows.iter().map(|row| &row.id).collect();
         self.rows.note_missing(&listed, read_at);

@@ -23,7 +23,7 @@ impl TenantRegistry for RowTenants {
                 (Some(tenant), Some(_)) => ListedToken::Open(Arc::clone(tenant)),
                 (None, Some(row)) => match &row.token {
                     Ok(token) => ListedToken::InRow {
-                        expires_at: token.expires_at,
+                        expires_at: token.expires_at.or(row.reported_expires_at),
                         first_seen_at: token.modified_at,
                     },
                     Err(error) => ListedToken::Faulty(Arc::clone(error)),

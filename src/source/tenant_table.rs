@@ -9,7 +9,7 @@
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome, Token};
 use crate::types::{Fingerprint, TenantId};
@@ -25,6 +25,8 @@ pub struct TenantRow {
     pub app: Option<Box<str>>,
     /// Its token, or the reason why it cannot be used.
     pub token: Result<Token, Arc<ObtainError>>,
+    /// The time at which its token expires, as Graph has reported while the tenant was open.
+    pub reported_expires_at: Option<SystemTime>,
 }
 
 /// All tenants of a table at one moment.
@@ -208,6 +210,7 @@ impl TenantRow {
             object_ids: Vec::new(),
             app: None,
             token: token.map_err(Arc::new),
+            reported_expires_at: None,
         }
     }
 }

@@ -237,6 +237,7 @@ impl CachedTenant {
             object_ids: self.object_ids.into_iter().map(Arc::from).collect(),
             app: self.app,
             token,
+            reported_expires_at: None,
         })
     }
 }

@@ -10,8 +10,8 @@
 //! what the cell has, and would bring a token back that was replaced. So each write has a time, and an older one changes nothing.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -31,6 +31,8 @@ pub struct RowCell {
     known_at: Mutex<Instant>,
     /// The token in it has changed.
     changed: Notify,
+    /// The cell whose place it took. Requests that began with that one may be held until there is another token.
+    predecessor: Weak<Self>,
 }
 
 /// What a row that was read means for its cell.
@@ -68,13 +70,22 @@ impl RowCell {
             row: ArcSwap::from_pointee(Some(row)),
             known_at: Mutex::new(read_at),
             changed: Notify::new(),
+            predecessor: Weak::new(),
         }
     }
 
-    /// Creates the cell that takes the place of this one. What has begun with this one goes on with its row.
+    /// Creates the cell that takes the place of this one. What has begun with this one goes on with its row, and is told if the
+    /// token is another one, now or later: then it reads the row itself.
     #[must_use]
-    pub fn successor(&self, row: TenantRow, read_at: Instant) -> Self {
-        Self::new(with_age_of(&self.row(), row), read_at)
+    pub fn successor(self: &Arc<Self>, row: TenantRow, read_at: Instant) -> Self {
+        let successor = Self {
+            predecessor: Arc::downgrade(self),
+            ..Self::new(with_age_of(&self.row(), row), read_at)
+        };
+        if !has_same_token(&self.row(), &successor.row()) {
+            self.notify();
+        }
+        successor
     }
 
     /// The tenant's name.
@@ -97,15 +108,34 @@ impl RowCell {
 
     /// Replaces the row by that of a read that began at `read_at`; `None` withdraws the tenant. If the token is another one, its
     /// refresher is told.
-    pub fn replace(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
-        let change = self.write(row, read_at);
+    pub fn update(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
+        let change = self.update_quietly(row, read_at);
         if change == RowChange::Changed {
-            self.changed.notify_one();
+            self.notify();
         }
         change
     }
 
-    fn write(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
+    fn notify(&self) {
+        self.changed.notify_one();
+        if let Some(predecessor) = self.predecessor.upgrade() {
+            predecessor.notify();
+        }
+    }
+
+    /// Keeps the time at which the token of its row expires, as Graph reported it while the tenant was open.
+    pub fn keep_reported_expiry(&self, token: Fingerprint, expires_at: SystemTime) {
+        let _known_at = self.lock();
+        let mut row = (*self.row()).clone();
+        if let Some(row) = &mut row
+            && row.token.as_ref().is_ok_and(|own| own.secret.fingerprint() == token)
+        {
+            row.reported_expires_at = Some(expires_at);
+        }
+        self.row.store(Arc::new(row));
+    }
+
+    fn update_quietly(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
         let mut known_at = self.lock();
         let before = self.row();
         let is_same = has_same_token(&before, &row);
@@ -123,13 +153,16 @@ impl RowCell {
     }
 }
 
-/// Returns a row that was read, with the time at which its token was first seen. A token is renewed by its age, and its tenant may
-/// be closed and opened many times before that.
+/// Returns a row that was read, with the time at which its token was first seen, and the end that Graph has reported. A token is
+/// renewed by its age, and its tenant may be closed and opened many times before that.
 fn with_age_of(before: &Option<TenantRow>, mut row: TenantRow) -> TenantRow {
-    if let (Some(TenantRow { token: Ok(before), .. }), Ok(token)) = (before, &mut row.token)
-        && is_same(before, token)
+    row.reported_expires_at = None;
+    if let (Some(before), Ok(token)) = (before, &mut row.token)
+        && let Ok(token_before) = &before.token
+        && is_same(token_before, token)
     {
-        token.modified_at = before.modified_at.or(token.modified_at);
+        token.modified_at = token_before.modified_at.or(token.modified_at);
+        row.reported_expires_at = before.reported_expires_at;
     }
     row
 }
@@ -191,8 +224,8 @@ impl RowSource {
         if self.returned.as_ref().is_some_and(has_reason) {
             let read_at = Instant::now();
             let read = match (self.rows.read_row(&self.cell.id).await, &*row) {
-                // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use. Whether the app
-                // is configured is found out with a read of the table, which then opens the tenant with its secret.
+                // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use. Only a read of the
+                // table, or a reload, finds an app that is configured by now, and opens the tenant with its secret.
                 (read, Some(TenantRow { token: Err(fault), .. }))
                     if fault.reason() == TenantRow::UNKNOWN_APP || (read.is_err() && !self.has_returned_token) =>
                 {
@@ -203,7 +236,7 @@ impl RowSource {
             // A row that is gone is withdrawn by the reads of the whole table, or by the second load in a row that says so.
             row = match read {
                 Some(read) => {
-                    self.cell.write(Some(self.with_own_ids(read)?), read_at);
+                    self.cell.update_quietly(Some(self.with_own_ids(read)?), read_at);
                     self.cell.row()
                 }
                 None => Arc::new(None),
@@ -295,7 +328,7 @@ impl Source for RowSource {
             {
                 let token = Ok(token.clone());
                 self.cell
-                    .write(Some(TenantRow { token, ..row.clone() }), Instant::now());
+                    .update_quietly(Some(TenantRow { token, ..row.clone() }), Instant::now());
                 self.returned = Some(self.cell.row());
             }
             Ok(outcome)

@@ -94,6 +94,7 @@ impl ContentsDecoder<'_> {
                 id,
                 object_ids,
                 app: app.filter(|app| !app.is_empty()).map(|app| app.as_ref().into()),
+                reported_expires_at: None,
             });
         }
         Ok(collector.finish())

@@ -21,6 +21,7 @@ fn row(name: &str, token: &str) -> TenantRow {
         id: TenantId::new(name).unwrap(),
         object_ids: vec!["106".into(), "107".into()],
         app: Some("9".into()),
+        reported_expires_at: None,
         token: Ok(Token {
             expires_at: Some(UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
             ..Token::without_expiry(Secret::new(token).unwrap())

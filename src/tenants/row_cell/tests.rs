@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::token::ErrorKind;
 use crate::types::Secret;
@@ -64,11 +66,11 @@ async fn a_read_that_began_before_a_token_was_stored_changes_nothing() {
     let expected = token("EAAGold").secret.fingerprint();
     let stored = source.store(&token("EAAGnew"), expected).await.unwrap();
     assert_eq!(stored, StoreOutcome::Stored);
-    assert_eq!(cell.replace(Some(row("EAAGold")), read_at), RowChange::Outdated);
+    assert_eq!(cell.update(Some(row("EAAGold")), read_at), RowChange::Outdated);
     assert_eq!(load(&mut source).await, "EAAGnew");
     // One that began later counts.
-    assert_eq!(cell.replace(Some(row("EAAGnew")), Instant::now()), RowChange::Same);
-    assert_eq!(cell.replace(Some(row("EAAGnext")), Instant::now()), RowChange::Changed);
+    assert_eq!(cell.update(Some(row("EAAGnew")), Instant::now()), RowChange::Same);
+    assert_eq!(cell.update(Some(row("EAAGnext")), Instant::now()), RowChange::Changed);
     assert_eq!(load(&mut source).await, "EAAGnext");
 }
 
@@ -77,7 +79,7 @@ async fn a_slow_read_of_one_row_does_not_undo_a_later_read_of_the_table() {
     let (cell, _rows, mut source) = cell_with("EAAGold").await;
     let table_read = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let change = cell.replace(Some(row("EAAGnew")), Instant::now());
+        let change = cell.update(Some(row("EAAGnew")), Instant::now());
         assert_eq!(change, RowChange::Changed);
     };
     let (loaded, ()) = tokio::join!(load(&mut source), table_read);
@@ -112,7 +114,7 @@ async fn a_row_that_cannot_be_read_has_the_fault_that_it_had_which_takes_no_toke
             assert_eq!(at_rest.load().await.unwrap_err().kind(), kind);
         }
         let (cell, rows, mut in_use) = cell_with("EAAGold").await;
-        assert_eq!(cell.replace(Some(fault(kind)), Instant::now()), RowChange::Changed);
+        assert_eq!(cell.update(Some(fault(kind)), Instant::now()), RowChange::Changed);
         rows.1.store(true, Ordering::Relaxed);
         assert_eq!(in_use.load().await.unwrap_err().kind(), kind);
         for _ in 0..3 {
@@ -128,6 +130,7 @@ fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {
             id: TenantId::new("acme").unwrap(),
             object_ids: Vec::new(),
             app: None,
+            reported_expires_at: None,
             token: Ok(Token {
                 modified_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seen)),
                 ..Token::without_expiry(Secret::new(token).unwrap())
@@ -146,4 +149,24 @@ fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {
     assert_eq!(age_after(row("EAAGone", 1), row("EAAGone", 2)), 1);
     assert_eq!(age_after(row("EAAGone", 1), row("EAAGtwo", 2)), 2);
     assert_eq!(age_after(None, row("EAAGone", 2)), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_an_earlier_cell_reads_the_row_as_soon_as_the_latest_one_has_another_token() {
+    let (first, rows, mut source) = cell_with("EAAGold").await;
+    let second = Arc::new(first.successor(row("EAAGold"), Instant::now()));
+    let third = Arc::new(second.successor(row("EAAGold"), Instant::now()));
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert!(timeout(day, source.changed()).await.is_err(), "nothing has changed");
+    *rows.0.lock().unwrap() = Some(row("EAAGnew"));
+    assert_eq!(third.update(Some(row("EAAGnew")), Instant::now()), RowChange::Changed);
+    assert!(timeout(day, source.changed()).await.is_ok());
+    assert_eq!(load(&mut source).await, "EAAGnew");
+    *rows.0.lock().unwrap() = Some(row("EAAGnext"));
+    let fourth = Arc::new(third.successor(row("EAAGnext"), Instant::now()));
+    assert!(timeout(day, source.changed()).await.is_ok());
+    assert_eq!(load(&mut source).await, "EAAGnext");
+    // That of a cell that is not used any more is forgotten.
+    drop((first, second, third, source));
+    fourth.update(Some(row("EAAGlater")), Instant::now());
 }

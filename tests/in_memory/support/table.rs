@@ -85,6 +85,7 @@ impl ScriptedTable {
             id: TenantId::new(tenant).unwrap(),
             object_ids: object_ids.iter().copied().map(Arc::from).collect(),
             app: None,
+            reported_expires_at: None,
             token,
         };
         lock(&self.0.rows).insert(tenant.to_owned(), row);

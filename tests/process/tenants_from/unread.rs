@@ -217,3 +217,36 @@ async fn a_tenant_takes_new_tokens_after_a_request_that_began_before_a_reload_ha
     assert_is(&me(&mut client, "acme").await, "acme");
     assert_eq!(service.graph.sim.violations(), []);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_table_cannot_be_read_a_tenant_of_an_app_that_a_reload_removes_is_refused_until_it_is_there_again() {
+    let _turn = together().await;
+    let (graph, server, dir) = (Graph::start().await, Server::new(), tempfile::tempdir().unwrap());
+    let rows = ["acme", "shop"].map(|name| insertion(name, "106", "206", &issue(&graph, name, &["106", "206"])));
+    server.psql("postgres", &format!("{TABLE}{NOTIFY}{};", rows.join(";")));
+    let app = "UPDATE tenant_whatsapp_config SET business_id = '2222' WHERE tenant_id = 'acme'";
+    server.psql("postgres", app);
+    let table = table_settings(dir.path(), &server.url_of("postgres", "postgres"));
+    let table = table.replace(", expires_at\n", ", expires_at, business_id AS app\n");
+    let without = config(&graph, dir.path(), &table);
+    let other = default_section(&graph, dir.path()).replace("[token]", "[tenants.other]");
+    let with = format!("{without}{other}app = {{ id = \"2222\", secret = {{ file = \"secret\" }} }}\n");
+    let sidecar = Sidecar::start(dir.path(), &with).await;
+    wait_until_started(&sidecar).await;
+    block_in_place(|| server.stop());
+    let reload = async |config: &str, count| {
+        fs::write(dir.path().join("graphward.toml"), config).unwrap();
+        sidecar.signal(Signal::HUP);
+        wait_until_logged(&sidecar, "reloaded the configuration", count).await;
+    };
+    reload(&without, 1).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let refused = me(&mut client, "acme").await;
+    assert_eq!(refusal(&refused), (503, 990_003), "{}", refused.json());
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("names the app 2222"), "{message}");
+    assert_is(&me(&mut client, "shop").await, "shop");
+    reload(&with, 2).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    assert_eq!((graph.sim.violations(), graph.sim.rejected()), (vec![], 0));
+}

@@ -11,6 +11,7 @@ fn row(name: &str, token: Result<&str, &'static str>, ids: &[&str]) -> TenantRow
         id: TenantId::new(name).unwrap(),
         object_ids: ids.iter().map(|id| Arc::from(*id)).collect(),
         app: None,
+        reported_expires_at: None,
         token: token.map_err(|reason| Arc::new(ObtainError::permanent(reason, reason))),
     }
 }
