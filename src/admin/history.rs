@@ -61,6 +61,7 @@ impl TokenHistory {
                     last.forget_alert(AlertCause::ExpiryUnknown);
                 }
             }
+            TokenEvent::SourceFailed(_) | TokenEvent::SourceRecovered => {}
             TokenEvent::Withdrawn(withdrawal) => {
                 (last.source, last.status) = (None, TokenStatus::default());
                 last.alert = Some(withdrawal.alert());

@@ -71,7 +71,8 @@ pub(super) fn readiness(admin: &Admin) -> AdminResponse {
     if tenants.len() > MAX_LISTED {
         listed.retain(|tenant| !is_usable(tenant.token.state(now)));
     }
-    listed.sort_unstable_by_key(|tenant| &tenant.id);
+    // A withdrawn tenant may be meant so, and stays until the process ends: it hides no other one.
+    listed.sort_unstable_by_key(|tenant| (tenant.token.state(now) == TokenState::Withdrawn, &tenant.id));
     let listed = listed.into_iter().take(MAX_LISTED);
     let status = if process.ready {
         StatusCode::OK

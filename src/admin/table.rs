@@ -142,7 +142,9 @@ impl ListedToken {
             Self::Open(tenant) => tenant.status(),
             Self::InRow { .. } => TenantStatus::usable("token available; no request for it lately".to_owned()),
             Self::Faulty(error) => TenantStatus::unusable(format!("no token: {error}")),
-            Self::Withdrawn => TenantStatus::unusable("the tenant was withdrawn".to_owned()),
+            Self::Withdrawn => TenantStatus::unusable(
+                "its place no longer has the tenant; add it there again if it is to be served".to_owned(),
+            ),
         }
     }
 }

@@ -29,6 +29,8 @@ impl EventReceivers {
             TokenEvent::Used(token_use) => reports.used(&self.tenant, token_use),
             TokenEvent::OperationFinished(report) => record_attempt(metrics, report),
             TokenEvent::StatusChanged(status) => record_status(metrics, status),
+            TokenEvent::SourceFailed(error) => reports.unreadable(&self.tenant, error),
+            TokenEvent::SourceRecovered => reports.readable(&self.tenant, "The source of the token can be read again."),
             TokenEvent::Withdrawn(withdrawal) => {
                 metrics.forget_current_token();
                 metrics.count_alert(AlertCause::Withdrawn.label());

@@ -243,11 +243,10 @@ impl TableReader {
     /// Uses what a read found; returns when the table is to be read again, if that is before it announces a change.
     fn on_read(&mut self, contents: Result<Option<TableContents>, ObtainError>, read_at: Instant) -> Option<Instant> {
         let contents = contents.inspect_err(|error| self.on_failure(error_chain(error))).ok()?;
-        if self.tenants.table_state().failure.is_some() {
-            tracing::info!("the tenants can be read again");
-        }
+        let is_listed = contents.is_some();
+        self.reports.on_success();
         self.tenants.set_table_state(TableState {
-            is_listed: contents.is_some(),
+            is_listed,
             failure: None,
         });
         let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
@@ -257,7 +256,10 @@ impl TableReader {
             return read_again_at;
         }
         let tenants = self.proxy.tenants.load();
-        if let Some(cache) = &mut self.cache {
+        // What a place that cannot list its tenants has not said replaces nothing.
+        if let Some(cache) = &mut self.cache
+            && is_listed
+        {
             cache.save(&self.rows, &tenants);
         }
         self.note_first_read(FirstRead::Done);

@@ -50,8 +50,12 @@ impl TableReports {
     pub(super) fn on_failure(&self, error: String, known: usize) {
         let before = self.tenants.table_state();
         let failure = before.failure.as_ref();
+        let is_new = failure.is_none_or(|failure| failure.error != error);
+        if is_new {
+            self.tenants.reports.unreadable(&TenantId::unnamed(), &error);
+        }
         match known {
-            _ if failure.is_some_and(|failure| failure.error == error) => {}
+            _ if !is_new => {}
             0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
             known => tracing::error!(
                 error,
@@ -65,6 +69,15 @@ impl TableReports {
             failure: Some(ReadFailure { error, since }),
             ..*before
         });
+    }
+
+    /// Reports that the table was read, if it could not be read before.
+    pub(super) fn on_success(&self) {
+        if self.tenants.table_state().failure.is_some() {
+            tracing::info!("the tenants can be read again");
+            let reports = &self.tenants.reports;
+            reports.readable(&TenantId::unnamed(), "The tenants can be read again.");
+        }
     }
 
     /// Reports the rows of a read that are no tenants, if they are others than before.

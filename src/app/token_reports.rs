@@ -71,6 +71,16 @@ impl TokenReports {
         self.events.add(tenant, action.label(), reason);
     }
 
+    /// Reports that a place could not be read: that of a tenant's token, or of all tenants.
+    pub(super) fn unreadable(&self, tenant: &TenantId, error: &str) {
+        self.events.add(tenant, "unreadable", error);
+    }
+
+    /// Reports that it could be read again.
+    pub(super) fn readable(&self, tenant: &TenantId, reason: &str) {
+        self.events.add(tenant, "readable", reason);
+    }
+
     /// Reports tokens that were withdrawn: an audit record for each, and one alert of all. A refresher has logged and counted its own.
     pub(super) fn withdrawn(&self, withdrawals: &[Withdrawal], in_log: InLog) {
         for withdrawal in withdrawals {

@@ -58,6 +58,10 @@ pub enum TokenEvent<'a> {
     OperationFinished(OperationReport<'a>),
     /// The status of the current token has changed.
     StatusChanged(TokenStatus),
+    /// The sources cannot be read, for this reason. It is no alert: the current token stays in use, and they are read again.
+    SourceFailed(&'a str),
+    /// They can be read again.
+    SourceRecovered,
     /// The source withdrew the current token.
     Withdrawn(&'a Withdrawal),
     /// The token was used outside requests.
@@ -85,6 +89,8 @@ pub(super) struct Reporter {
     last_error: Option<String>,
     /// The content that it was about.
     last_content: Option<u64>,
+    /// The sources could not be read, which was reported.
+    is_unreadable: bool,
 }
 
 // === impl Operation ===
@@ -146,6 +152,7 @@ impl Reporter {
             renewer,
             last_error: None,
             last_content: None,
+            is_unreadable: false,
         }
     }
 
@@ -159,11 +166,17 @@ impl Reporter {
         self.operation = (operation, Instant::now());
     }
 
-    /// Reports the end of the operation. Once the sources are in order again, content that was refused before is reported again.
+    /// Reports the end of the operation. Once the sources are in order again, what was wrong with them before is reported again.
     pub(super) fn operation_finished(&mut self, outcome: OperationOutcome<'_>) {
         let (operation, started_at) = self.operation;
         if matches!(outcome, OperationOutcome::Unchanged) && self.last_content.take().is_some() {
             self.last_error = None;
+        }
+        if matches!(outcome, OperationOutcome::Unchanged | OperationOutcome::Found(_))
+            && std::mem::take(&mut self.is_unreadable)
+        {
+            self.last_error = None;
+            (self.event_sink)(&TokenEvent::SourceRecovered);
         }
         (self.event_sink)(&TokenEvent::OperationFinished(OperationReport {
             operation,
@@ -303,10 +316,14 @@ impl Reporter {
             let summary = format!("The token could not be renewed: {message}{suffix}.");
             let remediation = format!("{advice}, or {}", self.replace_token_hint());
             self.send_alert(AlertCause::RenewalFailed, &error.alert_reason(), &summary, &remediation);
-        } else if current.is_some() {
-            tracing::warn!(%tenant, reason, error = message, cause, "no newer token; the current token stays in use");
         } else {
-            tracing::warn!(%tenant, reason, error = message, cause, "no token is available yet");
+            if current.is_some() {
+                tracing::warn!(%tenant, reason, error = message, cause, "no newer token; the current token stays in use");
+            } else {
+                tracing::warn!(%tenant, reason, error = message, cause, "no token is available yet");
+            }
+            self.is_unreadable = true;
+            (self.event_sink)(&TokenEvent::SourceFailed(&format!("{message}{suffix}")));
         }
         (self.last_error, self.last_content) = (Some(identity), content);
     }

@@ -160,3 +160,30 @@ async fn the_removal_of_a_tenant_that_is_not_there_says_where_it_was_looked_for(
     assert_eq!(lines.len(), 1, "{}", log.text());
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_statement_that_a_tenant_is_gone_changes_nothing_however_often_it_is_made() {
+    let table = table();
+    table.hide_list();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    for _ in 0..4 {
+        table.remove("acme");
+        let reads = table.row_reads();
+        while table.row_reads() == reads {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // Longer than another read right after it would take.
+        sleep(Duration::from_secs(1)).await;
+        table.set("acme", ACME_TOKEN, &["111"]);
+        // Until the next poll, and longer than the time after which a statement that is repeated counts.
+        for _ in 0..20 {
+            assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+            sleep(Duration::from_secs(2)).await;
+        }
+    }
+    table.remove("acme");
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(get_for(&proxy, "acme").await.code(), 990_026);
+    proxy.shutdown().await;
+}

@@ -103,3 +103,33 @@ async fn the_last_error_of_reading_the_table_is_shown_with_the_time_of_the_first
     assert!(place("/readyz").await.is_null());
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_many_tenants_those_without_a_token_are_listed_before_the_withdrawn_ones() {
+    let table = table();
+    let names: Vec<_> = (100..400).map(|number| format!("t{number}")).collect();
+    names.iter().for_each(|name| table.set(name, NEW_TOKEN, &[]));
+    table.set_faulty("zz-dead", "no configured Fernet key decrypts it");
+    let proxy = start(&table).await;
+    names[..25].iter().for_each(|name| table.remove(name));
+    table.announce();
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(proxy.metric(r#"graphward_tokens{state="withdrawn"}"#).await, 25);
+    let ready = proxy.admin_get("/readyz").await;
+    let ready: serde_json::Value = serde_json::from_str(ready.text()).unwrap();
+    let listed = ready["tenants"].as_object().unwrap();
+    assert_eq!(listed.len(), 20);
+    assert!(listed.contains_key("zz-dead"), "{listed:?}");
+    let withdrawn = listed["t100"]["reason"].as_str().unwrap();
+    assert!(withdrawn.contains("add it there again"), "{withdrawn}");
+    let status = proxy.admin_get("/admin/token-status?tenant=t100").await;
+    let status: serde_json::Value = serde_json::from_str(status.text()).unwrap();
+    let advice = &status["tenants"][0]["advice"];
+    assert!(
+        advice
+            .as_str()
+            .is_some_and(|advice| advice.starts_with("Add the tenant")),
+        "{advice}"
+    );
+    proxy.shutdown().await;
+}

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
-use super::support::{NOTIFY, TABLE, config, insertion, issue, me, refusal, seal, table_settings, wait_until_started};
+use super::support::{
+    KEY, NOTIFY, TABLE, config, insertion, issue, me, refusal, seal, table_settings, wait_until_started,
+};
 use crate::admin_changes::{LOCAL, send};
 use crate::postgres::server::Server;
 use crate::support::{Client, Graph, Sidecar, fact, together, wait_until};
@@ -209,4 +211,49 @@ async fn a_column_that_was_emptied_refuses_no_request_and_empties_no_cache() {
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     sidecar.assert_reveals_none_of(&tokens).await;
     assert_eq!((graph.sim.violations(), graph.sim.rejected()), (vec![], 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_that_no_key_decrypts_is_reported_and_kept_until_the_database_is_read() {
+    const OTHER_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let _turn = together().await;
+    let (graph, server, dir) = (Graph::start().await, Server::new(), tempfile::tempdir().unwrap());
+    let row = insertion("acme", "106", "206", &issue(&graph, "acme", &["106", "206"]));
+    server.psql("postgres", &format!("{TABLE}{NOTIFY}{row}"));
+    let (cache, key) = (dir.path().join("tenants-cache"), dir.path().join("cache-key"));
+    let settings = table_settings(dir.path(), &server.url_of("postgres", "postgres"));
+    let settings = format!("{settings}{}", CACHE.replace("\"key\"", "\"cache-key\""));
+    let settings = config(&graph, dir.path(), &settings);
+    fs::write(&key, KEY).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    wait_until("the tenant is cached", async || cache.exists()).await;
+    drop(sidecar);
+    block_in_place(|| server.stop());
+    let cached = fs::read(&cache).unwrap();
+    fs::write(&key, OTHER_KEY).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    wait_until("the database was asked", async || {
+        sidecar.stdout().contains("cannot read the tenants")
+    })
+    .await;
+    assert!(
+        sidecar.stdout().contains("add the key that was used before"),
+        "{}",
+        sidecar.stdout()
+    );
+    assert_eq!(me(&mut client, "acme").await.status, 503);
+    drop(sidecar);
+    assert_eq!(fs::read(&cache).unwrap(), cached);
+    // With the key, they are there again; with the database, they are cached with the new one.
+    fs::write(&key, KEY).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    wait_until_started(&sidecar).await;
+    assert_eq!(me(&mut Client::connect(sidecar.proxy).await, "acme").await.status, 200);
+    drop(sidecar);
+    fs::write(&key, OTHER_KEY).unwrap();
+    block_in_place(|| server.start());
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    wait_until("it is cached anew", async || fs::read(&cache).unwrap() != cached).await;
+    wait_until_started(&sidecar).await;
 }

@@ -330,6 +330,7 @@ fn start_refresher(provider: TokenProvider, writer: TokenPublisher) -> RecordedA
             TokenEvent::Alert(alert) => (*alert).clone(),
             TokenEvent::Withdrawn(withdrawal) => withdrawal.alert(),
             TokenEvent::OperationFinished(_) | TokenEvent::StatusChanged(_) | TokenEvent::Used(_) => return,
+            TokenEvent::SourceFailed(_) | TokenEvent::SourceRecovered => return,
         };
         recorded.lock().unwrap().push(alert);
     });
