@@ -144,8 +144,8 @@ impl AppConnection {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let tenants = self.proxy.tenants.load_full();
         let telemetry = &tenants
-            .only()
-            .map_or(&tenants.unnamed, |only| only.tenant.get())
+            .sole_tenant()
+            .map_or(&tenants.unnamed, |sole| sole.tenant.get())
             .telemetry;
         let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
         record.peer_uid = self.info.peer_uid;
@@ -167,7 +167,7 @@ impl AppConnection {
                 refusal.into_response(version).map(Body::from)
             }
         };
-        if tenants.only().is_none()
+        if tenants.sole_tenant().is_none()
             && let Some(delay) = record.answer_delay()
         {
             Box::pin(sleep(delay)).await;

@@ -24,7 +24,7 @@ pub(crate) struct RequestSigns {
     /// What stands in the place of a token, and among the parameters.
     pub(crate) parameters: TenantSigns,
     /// Whether some of them stand in the body.
-    pub(super) has_body: bool,
+    pub(super) includes_body: bool,
     /// Whether there may be more in the rest of the body, which is still to arrive.
     pub(super) is_partial: bool,
 }
@@ -32,8 +32,8 @@ pub(crate) struct RequestSigns {
 // === impl RequestSigns ===
 
 impl RequestSigns {
-    /// Takes them out of the head of a request: what names a tenant and is not Graph's. `listener` is the tenant whose own listener
-    /// received it, and `headers` are those that name a tenant.
+    /// Removes the tenant headers and the prefix of the path from the head of a request, since Graph knows neither, and returns the
+    /// names in them. `listener` is the tenant whose own listener received the request, and `headers` are the tenant headers.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl RequestSigns {
     /// Adds what was found in the body.
     pub(crate) fn add_found(&mut self, in_body: TenantSigns) {
         self.parameters.add(in_body);
-        self.has_body = true;
+        self.includes_body = true;
     }
 
     /// The first name that they have of a tenant, which need not exist.
@@ -87,7 +87,7 @@ impl RequestSigns {
     }
 }
 
-/// The signs among parameters, names before ids.
+/// The signs in the parameters of a request, names before ids.
 pub(super) fn signs_of(parameters: &TenantSigns) -> impl Iterator<Item = Sign<'_>> {
     let names = parameters.token_slots.iter();
     let names = names.map(|value| Sign {
@@ -101,7 +101,7 @@ pub(super) fn signs_of(parameters: &TenantSigns) -> impl Iterator<Item = Sign<'_
     }))
 }
 
-/// The name in a header. One that is no text is that of no tenant.
+/// The name in a tenant header. A value that is not UTF-8 becomes a name that no tenant has, so that the request is refused.
 fn header_text(value: &HeaderValue) -> &str {
     std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}").trim()
 }

@@ -121,7 +121,7 @@ impl<'tenants> HeadRoute<'tenants> {
 
 impl Tenants {
     /// The tenant of all requests, if no sign is read.
-    pub(crate) fn only(&self) -> Option<&Arc<Entry<LazyTenant>>> {
+    pub(crate) fn sole_tenant(&self) -> Option<&Arc<Entry<LazyTenant>>> {
         self.directory.fallback().filter(|_| !self.reads_signs)
     }
 
@@ -135,7 +135,7 @@ impl Tenants {
         head: &mut Parts,
         listener: Option<&TenantId>,
     ) -> Result<Option<Box<RequestSigns>>, Refusal> {
-        if self.only().is_some() {
+        if self.sole_tenant().is_some() {
             return Ok(None);
         }
         let signs = RequestSigns::take(head, listener, &self.headers)?;
@@ -254,7 +254,7 @@ impl Tenants {
         by_head: Option<&'tenants Arc<Entry<LazyTenant>>>,
         signs: Option<&RequestSigns>,
     ) -> Result<&'tenants Arc<Entry<LazyTenant>>, Refusal> {
-        let entry = match signs.filter(|signs| signs.has_body || by_head.is_none()) {
+        let entry = match signs.filter(|signs| signs.includes_body || by_head.is_none()) {
             Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
             None => by_head.ok_or(RouteError::Unnamed),
         };

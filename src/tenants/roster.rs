@@ -19,7 +19,7 @@ use crate::types::TenantId;
 /// The tenants that a table has.
 #[derive(Debug, Default)]
 pub struct Roster {
-    /// Since when the reads lack those that are missing.
+    /// Each tenant, with the time of the first of the reads in a row that lack it; `None` if the last read listed it.
     known: HashMap<TenantId, Option<Instant>>,
     /// The time of the first of the reads in a row that were withheld.
     withheld_since: Option<Instant>,

@@ -94,9 +94,9 @@ fn second_place(first: SignKind, second: SignKind) -> String {
     }
 }
 
-/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. One that several tenants claim, or that one had,
-/// names none of them, but the tenant must be among them: it may be any of these, and it is not that of requests without a sign. The
-/// result does not depend on the order of the signs.
+/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. An id that several tenants claim, or that one
+/// had, does not say which of them is meant: another sign has to name one of them, and the tenant of requests without a sign does not
+/// get the request. The result does not depend on the order of the signs.
 ///
 /// # Errors
 ///
