@@ -3,12 +3,12 @@
 //! # Why
 //!
 //! hyper accepts much that a proxy with a credential must not: no `Host` or two of them, one with user info,
-//! `chunked, chunked`, an authority instead of a path. A sidecar on loopback is no exception: the client may be a web page
+//! `chunked, chunked`, two types of a body, which two parsers read in two ways, an authority instead of a path. A sidecar on loopback is no exception: the client may be a web page
 //! whose own name resolves to 127.0.0.1.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::header::{ACCEPT, HOST, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
@@ -41,6 +41,11 @@ pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal
         return Err(Refusal::HeadTooLarge);
     }
     check_framing(&headers)?;
+    if let Field::Repeated = headers.content_type {
+        return Err(Refusal::MalformedRequest(
+            "the request has more than one Content-Type header",
+        ));
+    }
     check_target(head)?;
     check_host(head, &headers, hosts)?;
     if headers.has_browser_headers || head.uri.query().is_some() {
@@ -56,6 +61,7 @@ struct CheckedHeaders<'head> {
     size: usize,
     host: Field<'head>,
     transfer_encoding: Field<'head>,
+    content_type: Field<'head>,
     /// Whether there is one that browsers send and [`check_origin`] reads.
     has_browser_headers: bool,
 }
@@ -78,6 +84,7 @@ impl<'head> CheckedHeaders<'head> {
             match *name {
                 HOST => checked.host.add(value),
                 TRANSFER_ENCODING => checked.transfer_encoding.add(value),
+                CONTENT_TYPE => checked.content_type.add(value),
                 ORIGIN | REFERER => checked.has_browser_headers = true,
                 _ => checked.has_browser_headers |= text.starts_with("sec-fetch-"),
             }

@@ -56,6 +56,10 @@ async fn a_request_that_must_not_be_forwarded_is_refused_and_never_reaches_graph
             "POST /me HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2",
             400,
         ),
+        (
+            "POST /me HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/xml\r\ncontent-type: application/json",
+            400,
+        ),
     ] {
         let mut line = proxy.app.raw().await;
         line.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes())
