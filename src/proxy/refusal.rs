@@ -127,6 +127,9 @@ pub(crate) enum Refusal {
     /// The signs of the request name no tenant, or not one.
     #[error("{0}; the request was not sent")]
     Route(RouteError),
+    /// No sign names a tenant. With the ways to name one.
+    #[error("{error}: {0}; the request was not sent", error = RouteError::Unnamed)]
+    Unnamed(String),
     /// The rules of the tenant do not allow a call that the request makes.
     #[error("graphward does not forward this request because of the rules of `{place}`: {error}")]
     NotAllowed {
@@ -158,7 +161,8 @@ pub(crate) enum Refusal {
     /// Only the body can name the tenant, and it is too large to be searched.
     #[error(
         "graphward does not know which tenant this request is for, and its body is too large to be searched for a name. Name \
-         the tenant in the header of routing.header, in the Authorization header as tenant:NAME, or in the path as /-/NAME/…"
+         the tenant in the Authorization header as tenant:NAME, in the path as /-/NAME/…, or in the header of routing.header if there \
+         is one"
     )]
     Unsearchable,
     /// There is no connection to the host.
@@ -265,7 +269,7 @@ impl Refusal {
             Self::FamilyMismatch { .. } => (S::MISDIRECTED_REQUEST, CONFIGURATION_ERROR, "refused_token_family", 990_019, false),
             Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
             Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, false),
-            Self::Route(RouteError::Unnamed) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_no_tenant", 990_024, false),
+            Self::Unnamed(_) | Self::Route(RouteError::Unnamed) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_no_tenant", 990_024, false),
             Self::Route(RouteError::Unknown { .. } | RouteError::Token(_)) => (S::NOT_FOUND, DENIED, "refused_unknown_tenant", 990_025, false),
             Self::Route(RouteError::Inactive(_) | RouteError::Former(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
             Self::Route(RouteError::Disagreement { .. }) => (S::FORBIDDEN, DENIED, "refused_tenants_disagree", 990_027, false),

@@ -248,7 +248,7 @@ impl Tenants {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Route`]
+    /// [`Refusal::Route`], or [`Refusal::Unnamed`]
     pub(crate) fn route_with_body<'tenants>(
         &'tenants self,
         by_head: Option<&'tenants Arc<Entry<LazyTenant>>>,
@@ -258,7 +258,23 @@ impl Tenants {
             Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
             None => by_head.ok_or(RouteError::Unnamed),
         };
-        entry.map_err(Refusal::Route)
+        entry.map_err(|error| {
+            if error == RouteError::Unnamed {
+                Refusal::Unnamed(self.ways())
+            } else {
+                Refusal::Route(error)
+            }
+        })
+    }
+
+    /// The ways to name a tenant.
+    fn ways(&self) -> String {
+        let header = self.headers.last().map(|header| format!("in the header {header}, "));
+        format!(
+            "name it {}as tenant:NAME in the place of the token or in the path as /-/NAME/…, add an id in it to the ids of its tenant, \
+             or give that a listener of its own",
+            header.unwrap_or_default()
+        )
     }
 
     /// Compares what is still to arrive of the body with the signs of the request.

@@ -44,10 +44,7 @@ pub struct Route<'directory, T> {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RouteError {
     /// No sign names a tenant.
-    #[error(
-        "the request does not say which tenant it is for: name it in the header of routing.header, as tenant:NAME in the place \
-         of the token, or in the path as /-/NAME/…"
-    )]
+    #[error("the request does not say which tenant it is for")]
     Unnamed,
     /// A token stands where the name of a tenant belongs. It is not repeated.
     #[error("{0} names no tenant, but has a token in it, which is not shown: put the name of the tenant there")]

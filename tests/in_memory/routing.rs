@@ -184,3 +184,25 @@ async fn so_they_do_without_a_tenant_for_requests_that_have_no_sign() {
     assert_eq!(outcomes, expected.collect());
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_names_no_tenant_is_told_the_ways_to_name_one_that_there_are() {
+    let header = "in the header x-tenant-id, ";
+    let others = "as tenant:NAME in the place of the token or in the path as /-/NAME/…, add an id in it to the ids of its tenant, or give";
+    for with_header in [true, false] {
+        let table = ScriptedTable::default();
+        table.set("acme", ACME_TOKEN, &["1001"]);
+        let builder = TestProxyBuilder::new().with(|config| {
+            config.serves_unnamed = false;
+            config.routing.header = with_header.then(|| "X-Tenant-Id".to_owned());
+        });
+        let proxy = builder.with_table(table).start().await;
+        let unnamed = proxy.app.get("/v25.0/77/messages").await;
+        assert_eq!((unnamed.status, unnamed.code()), UNNAMED);
+        let told = unnamed.text();
+        assert!(told.contains(others), "{told}");
+        assert_eq!(told.contains(header), with_header, "{told}");
+        assert_eq!(told.contains("header"), with_header, "{told}");
+        proxy.shutdown().await;
+    }
+}

@@ -1,18 +1,41 @@
 //! The file of a configuration, and the places of secrets in it that could be safer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::exposure::exposed_files;
 use super::report::{Finding, Level};
 use crate::config::{Config, DEFAULT_CONFIG_PATHS};
 use crate::source::TokenSource;
-use crate::types::{MaybeSecret, might_be_secret, shown_path};
+use crate::types::{MaybeSecret, TenantId, might_be_secret, shown_path};
 
 /// The findings about the file that was read, if there was one, and about where secrets are.
 pub(super) fn settings_findings(config: &Config, file: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![file_finding(file)];
     findings.extend(secret_findings(config));
+    findings.extend(shared_ids(config));
     findings
+}
+
+/// The ids that several sections have.
+fn shared_ids(config: &Config) -> Vec<Finding> {
+    let mut sections: BTreeMap<&str, BTreeSet<&TenantId>> = BTreeMap::new();
+    for (id, tenant) in &config.tenants {
+        for object_id in &tenant.ids {
+            sections.entry(object_id).or_default().insert(id);
+        }
+    }
+    let shared = sections.into_iter().filter(|(_, tenants)| tenants.len() > 1);
+    let findings = shared.map(|(object_id, tenants)| {
+        let sections: Vec<_> = tenants.into_iter().map(|id| format!("[tenants.{id}]")).collect();
+        let message = format!(
+            "{} have the id {object_id}, so it names neither",
+            sections.join(" and ")
+        );
+        let finding = Finding::new(Level::Warning, "ids", "shared_id", message);
+        finding.advise("Remove it from all but one of them; until then, its requests need another sign.")
+    });
+    findings.collect()
 }
 
 fn file_finding(file: Option<&Path>) -> Finding {

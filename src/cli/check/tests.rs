@@ -4,6 +4,7 @@ use super::compare::{compare, decide};
 use super::diagnose::diagnose;
 use super::facts::{AccountFacts, Facts, FoundObject, NO_ID, NumberFacts, TokenFacts};
 use super::report::{Finding, Level};
+use super::settings::settings_findings;
 use crate::config::{Config, EnvVars, Overrides};
 use crate::graph::{Expiry, Inspection, PhoneNumber, TokenKind};
 use crate::token::{ObtainError, ProofAnswer, Token};
@@ -353,5 +354,28 @@ fn what_is_not_compared_is_said() {
         lost[4].message.starts_with("none (current: whatsapp_"),
         "{}",
         lost[4].message
+    );
+}
+
+#[test]
+fn an_id_that_two_sections_have_is_a_warning_that_names_both() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let section = |name: &str, ids: &str| format!("[tenants.{name}]\nids = [{ids}]\nsource = {{ env = \"TOKEN\" }}\n");
+    let sections = section("b", r#""106""#) + &section("a", r#""106", "106", "107""#) + &section("c", r#""108""#);
+    std::fs::write(file.path(), sections).unwrap();
+    let flags = Overrides {
+        config: Some(file.path().to_owned()),
+        ..Overrides::default()
+    };
+    let config = Config::load(flags, &EnvVars::new()).unwrap().config;
+    let findings = settings_findings(&config, None);
+    let shared: Vec<_> = findings.iter().filter(|finding| finding.code == "shared_id").collect();
+    let [finding] = *shared else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(finding.level, Level::Warning);
+    assert_eq!(
+        finding.message,
+        "[tenants.a] and [tenants.b] have the id 106, so it names neither"
     );
 }
