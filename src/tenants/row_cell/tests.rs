@@ -99,6 +99,21 @@ async fn a_row_that_is_gone_is_gone_at_each_load_until_it_is_there_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_of_another_app_or_of_a_tenant_that_was_withdrawn_is_not_used_with_the_cell_that_was_there() {
+    let (cell, rows, mut source) = cell_with("EAAGold").await;
+    *rows.0.lock().unwrap() = Some(TenantRow {
+        app: Some("another".into()),
+        ..row("EAAGnew")
+    });
+    assert_eq!(source.load().await.unwrap_err().reason(), "row_changed");
+    assert_eq!(cell.replace(None, Instant::now()), RowChange::Changed);
+    for _ in 0..3 {
+        assert!(source.load().await.unwrap_err().is_absence());
+        assert!(cell.row().is_none(), "its row may have another app");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_that_cannot_be_read_has_the_fault_that_it_had_which_takes_no_token_out_of_use() {
     let fault = |kind| {
         TenantRow::of_token(

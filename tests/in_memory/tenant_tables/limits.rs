@@ -1,7 +1,7 @@
 //! How many tenants are open, how soon a table that was gone is read again, and what the log says once.
 
 use super::*;
-use crate::support::ScriptedResponse;
+use crate::support::{ScriptedResponse, chunked_with_delay};
 
 /// A proxy whose table can be asked for single tenants only, of which this many may be open.
 async fn start_template(table: &ScriptedTable, max_open: usize) -> TestProxy {
@@ -230,5 +230,65 @@ async fn what_is_told_of_a_directory_speaks_of_its_files() {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(!told.contains("their table") && !told.contains(" row"), "{told}");
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_192_names_that_are_looked_up_at_the_same_time_another_one_is_refused_for_now_and_the_same_ones_wait() {
+    let table = table();
+    let proxy = start(&table).await;
+    table.delay_rows(Duration::from_secs(2));
+    let names: Vec<_> = (0..192).map(|number| format!("made-up-{number}")).collect();
+    let looked_up = join_all(names.iter().map(|name| get_for(&proxy, name)));
+    let others = async {
+        sleep(Duration::from_secs(1)).await;
+        let same = get_for(&proxy, "made-up-7");
+        let (other, same) = tokio::join!(get_for(&proxy, "one-more"), same);
+        assert_eq!((other.status, other.code()), (503, 990_003), "{other:?}");
+        assert!(other.text().contains("too many names are being looked up"), "{other:?}");
+        assert_eq!(same.code(), 990_025, "{same:?}");
+    };
+    let (looked_up, ()) = tokio::join!(looked_up, others);
+    assert!(looked_up.iter().all(|answer| answer.code() == 990_025), "{looked_up:?}");
+    assert_eq!(table.row_reads(), 192);
+    table.delay_rows(Duration::ZERO);
+    assert_eq!(
+        get_for(&proxy, "one-more").await.code(),
+        990_025,
+        "there is place again"
+    );
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_began_before_its_tenant_was_closed_and_names_it_later_is_healed() {
+    let table = table();
+    let proxy = start(&table).await;
+    assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
+    sleep(Duration::from_secs(10 * 60 - 5)).await;
+    // Its body says whose it is when the tenant has been idle for more than ten minutes.
+    let body = chunked_with_delay(
+        r#"{"to":"15550100200","access_token":"tenant:acme"}"#,
+        5,
+        Duration::from_secs(3),
+    );
+    let late = with(
+        request("POST", "/v25.0/me/messages", body),
+        &[("content-type", "application/json")],
+    );
+    let renewing = async {
+        sleep(Duration::from_secs(28)).await;
+        let state = readiness(&proxy).await;
+        assert_eq!(
+            state["tenants"]["acme"]["reason"], "token available; no request for it lately",
+            "{state}"
+        );
+        proxy.graph.expire_all();
+        proxy.graph.accept(NEW_TOKEN);
+        table.set("acme", NEW_TOKEN, &["111"]);
+    };
+    let (late, ()) = tokio::join!(proxy.app.fetch(late), renewing);
+    assert_eq!(late.status, 200, "{late:?}");
+    proxy.graph.last_request().assert_bearer(NEW_TOKEN);
     proxy.shutdown().await;
 }
