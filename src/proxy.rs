@@ -37,7 +37,6 @@ mod headers;
 mod heal;
 mod heal_config;
 mod lazy_tenant;
-mod line_limit;
 mod link_rewrite;
 mod max_forwards;
 mod notices;

@@ -3,7 +3,9 @@
 //! # Why
 //!
 //! At the limit, the connection that has been idle for the longest makes room: a client keeps connections open in case it
-//! needs them, and can open another. Only if none is idle is a new one refused. Idle connections are not kept in order, which
+//! needs them, and can open another. If none is idle, the one that has waited for the head of its request for the longest does: nothing
+//! of that request has been done, and clients that never end their heads would keep all others out. Only if every connection has a
+//! request is a new one refused. Idle connections are not kept in order, which
 //! would cost every request: each notes a number when it falls idle, and they are compared when room is needed.
 
 use std::collections::BTreeMap;
@@ -55,8 +57,8 @@ impl OpenConnections {
         })
     }
 
-    /// Returns a place for a new connection. At the limit, the one that has been idle for the longest is closed; `None` if
-    /// none is idle.
+    /// Returns a place for a new connection. At the limit, the one that has been idle for the longest is closed, or else the one
+    /// whose request has been incomplete for the longest; `None` if all of them have requests.
     pub(super) fn admit(self: &Arc<Self>) -> Option<OpenConnection> {
         let opened = self.next_turn();
         let activity = Arc::new(Activity {
@@ -70,8 +72,11 @@ impl OpenConnections {
         });
         let mut open = self.lock();
         if open.len() >= self.limit {
-            let idle = open.values().filter(|activity| activity.is_idle());
-            let oldest = idle.min_by_key(|activity| activity.idle_since())?;
+            let longest = |is_chosen: fn(&Activity) -> bool| {
+                let chosen = open.values().filter(|activity| is_chosen(activity));
+                chosen.min_by_key(|activity| activity.idle_since())
+            };
+            let oldest = longest(Activity::is_idle).or_else(|| longest(Activity::is_receiving_head))?;
             oldest.make_room.notify_one();
             let opened = oldest.opened;
             // It does not count while it closes.
@@ -190,14 +195,18 @@ mod tests {
             [false, false, true, false]
         );
         let _busy = fifth.0.begin_request();
+        // A response is written, a head arrives, two serve requests, one closes.
+        let sixth = connections.admit().unwrap();
+        assert!(has_to_close(&open[3]), "its request has not begun");
+        let _other = sixth.0.begin_request();
         assert!(
             connections.admit().is_none(),
-            "a response is written, a head arrives, two serve requests, one closes"
+            "a response is written, three serve requests"
         );
         open[0].0.end_write();
-        let sixth = connections.admit().unwrap();
+        let seventh = connections.admit().unwrap();
         assert!(has_to_close(&open[0]));
-        drop((open, sixth));
+        drop((open, sixth, seventh));
         assert_eq!(connections.lock().len(), 1);
     }
 }

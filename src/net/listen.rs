@@ -30,7 +30,7 @@ pub struct ListenConfig {
     /// The permissions of Unix sockets, in octal.
     pub socket_mode: SocketMode,
     /// The most connections of the app at a time, on each of its addresses, 1 to 1000000. Past it, the oldest idle one is
-    /// closed; if none is idle, the new one is refused.
+    /// closed, or else one that waits for the head of a request; if all have requests, the new one is refused.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: NonZeroU32,
     /// How long a client may read nothing of a response before it is given up, 1ms to 1d.

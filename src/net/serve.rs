@@ -27,6 +27,7 @@ use super::server_http::{ConnectionLife, HttpServer};
 use super::shutdown::{Shutdown, ShutdownPhase};
 use super::tasks::Tasks;
 use super::tunnel::{AcceptedTunnel, TunnelSender};
+use crate::telemetry::LineLimit;
 use crate::types::error_chain;
 
 /// The parameters of [`serve`] besides a listener and services.
@@ -38,9 +39,10 @@ pub struct ServeConfig {
     pub shutdown: Shutdown,
     /// With a certificate, connections may be TLS and may become tunnels.
     pub server_cert: Option<Arc<ServerCert>>,
-    /// The most open connections at a time. Then the one that has been idle for the longest makes room for a new one.
+    /// The most open connections at a time. Then the one that has been idle for the longest makes room for a new one, or else one
+    /// that still waits for the head of its request.
     pub max_connections: NonZeroU32,
-    /// What helps if that many are open and none is idle, for the log and the client.
+    /// What helps if that many are open and all have requests, for the log and the client.
     pub connections_advice: &'static str,
     /// How long a client may read nothing of a response.
     pub send_timeout: Duration,
@@ -61,6 +63,7 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
     let (open, mut force_closed) = mpsc::unbounded_channel();
     let mut open = Some(open);
     let not_http = Arc::new(NotHttpWarning::default());
+    let refusals = LineLimit::default();
     let tunnel_channel = config.server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
     let (mut accepting, mut force_closed_tunnels) = (true, 0);
@@ -94,7 +97,15 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
             },
         };
         let Some(place) = connections.admit() else {
-            drop(tasks.spawn(refuse(accepted, config.connections_advice)));
+            let advice = config.connections_advice;
+            if let Some(not_logged) = refusals.admit() {
+                tracing::warn!(
+                    advice,
+                    not_logged,
+                    "a connection was refused: as many as the listener takes are open, and all of them have requests"
+                );
+            }
+            drop(tasks.spawn(refuse(accepted, advice)));
             continue;
         };
         let connection = ConnectionServer {
@@ -126,10 +137,6 @@ async fn accept_next(listener: &mut Listener) -> Accepted {
 
 /// Answers a connection that is one too many, and closes it.
 async fn refuse(mut accepted: Accepted, advice: &str) {
-    tracing::warn!(
-        advice,
-        "a connection was refused: as many as the listener takes are open, and none of them is idle"
-    );
     let response = too_many_connections(advice);
     let write = accepted.transport.write_all(response.as_bytes());
     // Whether the client is there to read it makes no difference.

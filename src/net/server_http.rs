@@ -228,6 +228,10 @@ impl ConnectionLife {
         if let Some(result) = self.before_end(connection.as_mut()).await {
             return result;
         }
+        // Another connection needs the place of this one.
+        if self.shutdown.current() == ShutdownPhase::Running && self.activity.is_receiving_head() {
+            return Ok(());
+        }
         // hyper closes an idle connection now, but waits for the rest of a head, and over HTTP/2 for the answer to a PING.
         close(connection.as_mut());
         let brings_no_request = async {

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::line_limit::LineLimit;
+use crate::telemetry::LineLimit;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::types::TenantId;
 

@@ -50,12 +50,12 @@ const LOCKS: [Locks; 21] = {
         locks("src/net/lazy_timer.rs", 1, ByEachRequest),
         locks("src/net/resolve.rs", 1, Beside),
         locks("src/net/server_connection.rs", 1, Beside),
-        locks("src/proxy/line_limit.rs", 1, ByFewRequests),
         locks("src/proxy/outage.rs", 1, ByFewRequests),
         // Never locked.
         locks("src/proxy/spool.rs", 1, Beside),
         locks("src/telemetry/audit.rs", 1, Beside),
         locks("src/telemetry/events.rs", 1, Beside),
+        locks("src/telemetry/line_limit.rs", 1, ByFewRequests),
         locks("src/telemetry/metrics/places.rs", 2, Beside),
         locks("src/telemetry/metrics/series.rs", 1, ByFewRequests),
         locks("src/telemetry/metrics/usage.rs", 1, ByEachRequest),

@@ -80,3 +80,33 @@ fn an_http2_connection_and_a_silent_one_make_room_and_a_request_that_has_arrived
     assert_eq!(get(graphward.proxy, "/r").status, 200);
     assert!(silent.is_closed());
 }
+
+#[test]
+fn a_connection_whose_request_is_incomplete_makes_room_if_none_is_idle() {
+    let (origin, _) = origin_with_slow_path();
+    let graphward = TestProxy::start_with(origin.port, ProxyConfig::listen("max_connections = 2"));
+    let mut busy = Client::connect(graphward.proxy);
+    busy.send(get_request("/slow"));
+    assert!(wait_until(|| origin.count() == 1));
+    let mut half = Client::connect(graphward.proxy);
+    half.send("GET /r HTTP/1.1\r\nHost: loc");
+    // Whether the half has been read by then or not: it is incomplete, or has brought nothing.
+    for _ in 0..3 {
+        assert_eq!(get(graphward.proxy, "/r").status, 200);
+    }
+    assert!(half.is_closed());
+}
+
+#[test]
+fn probes_are_answered_beside_any_number_of_incomplete_requests() {
+    let (origin, _) = origin_with_slow_path();
+    let graphward = TestProxy::start_with(origin.port, ProxyConfig::default());
+    let mut halves = Vec::new();
+    for _ in 0..300 {
+        let mut half = Client::connect(graphward.admin);
+        half.send("GET /livez HTTP/1.1\r\nHost: loc");
+        halves.push(half);
+    }
+    assert_eq!(get(graphward.admin, "/livez").status, 200);
+    assert!(halves[0].is_closed(), "the oldest made room");
+}

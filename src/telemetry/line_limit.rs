@@ -1,9 +1,9 @@
-//! Bounds the lines of the log about requests for tenants that do not exist.
+//! Bounds the lines of the log about what is refused.
 //!
 //! # Why
 //!
-//! An app that makes names up, or that is ahead of the table of the tenants, has each of its requests refused. A line for each
-//! would bury the log. The metric `graphward_requests_total` counts all of them.
+//! An app that makes names of tenants up, or a client that opens ever more connections, is refused each time. A line for each
+//! would bury the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
