@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::telemetry::AuditAction;
 use crate::token::{Alert, AlertCause, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
 use crate::types::Rfc3339Timestamp;
 
@@ -50,7 +49,7 @@ impl TokenHistory {
         let mut last = self.last();
         match event {
             TokenEvent::Used(token_use) => {
-                if matches!(token_use.action, AuditAction::Loaded | AuditAction::Renewed) {
+                if token_use.is_obtained() {
                     last.source = Some(token_use.source.to_owned());
                 }
             }

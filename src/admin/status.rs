@@ -198,10 +198,10 @@ fn advice(tenant: &ListedTenant, process: &ProcessStatus, last: &LastEvents) -> 
         return Some(alert.remediation.clone());
     }
     let start = match &tenant.token {
-        ListedToken::Open(open) if !open.tokens.is_usable() => "Put a valid token into its source",
-        ListedToken::Faulty(_) => "Replace the token in its row",
+        ListedToken::Open(open) if open.tokens.is_usable() => return None,
+        ListedToken::InRow { .. } => return None,
         ListedToken::Withdrawn => return Some("Add the tenant to its place again if it is to be served.".to_owned()),
-        ListedToken::Open(_) | ListedToken::InRow { .. } => return None,
+        ListedToken::Open(_) | ListedToken::Faulty(_) => "Put a valid token into its source",
     };
     // A name has no character that a query encodes.
     let put = format!(", or send one with PUT /admin/token?tenant={}", tenant.id);

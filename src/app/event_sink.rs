@@ -8,7 +8,8 @@ use super::token_reports::TokenReports;
 use crate::admin::TokenHistory;
 use crate::telemetry::InLog;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::token::{AlertCause, ErrorKind, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
+use crate::tenants::RowCell;
+use crate::token::{AlertCause, ErrorKind, OperationOutcome, OperationReport, TokenEvent, TokenStatus, TokenUse};
 use crate::types::{Clock, TenantId};
 
 /// Where the events of a tenant's refresher go.
@@ -17,6 +18,8 @@ pub(super) struct EventReceivers {
     pub(super) metrics: TokenMetrics,
     pub(super) reports: TokenReports,
     pub(super) history: Arc<TokenHistory>,
+    /// The row of the tenant, if it is one of a table.
+    pub(super) row: Option<Arc<RowCell>>,
     pub(super) clock: Clock,
 }
 
@@ -26,7 +29,12 @@ impl EventReceivers {
         let Self { metrics, reports, .. } = self;
         self.history.observe(event, self.clock.now());
         match event {
-            TokenEvent::Used(token_use) => reports.used(&self.tenant, token_use),
+            TokenEvent::Used(token_use) => {
+                reports.audit(&self.tenant, token_use);
+                if self.is_change(token_use) {
+                    reports.show(&self.tenant, token_use);
+                }
+            }
             TokenEvent::OperationFinished(report) => record_attempt(metrics, report),
             TokenEvent::StatusChanged(status) => record_status(metrics, status),
             TokenEvent::SourceFailed(error) => reports.unreadable(&self.tenant, error),
@@ -41,6 +49,16 @@ impl EventReceivers {
                 reports.send(alert);
             }
         }
+    }
+
+    /// Returns whether the operators have to see it. A tenant of a table is opened and closed as requests come, mostly with the
+    /// token that it had before.
+    fn is_change(&self, token_use: &TokenUse<'_>) -> bool {
+        let Some(row) = self.row.as_ref().filter(|_| token_use.is_obtained()) else {
+            return true;
+        };
+        let before = row.note_use(token_use.token);
+        token_use.generation.get() > 1 || before.is_some_and(|before| before != token_use.token)
     }
 }
 

@@ -211,7 +211,8 @@ impl RowTenants {
             self.token_side(app, &settings.cell_to_open(cell)),
             Arc::clone(&app.config),
         );
-        let tenant = NewTenant::with(&self.context, cell.id().clone(), config, token_side, &self.alert_sender);
+        let (id, row) = (cell.id().clone(), Some(Arc::clone(cell)));
+        let tenant = NewTenant::with(&self.context, id, config, token_side, &self.alert_sender, row);
         let running = tenant.start(&self.context);
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
         let opened_tenant = of_requests(&running, share.clone());
@@ -291,7 +292,7 @@ impl RowTenants {
                 expires_at,
                 ..token.clone()
             },
-            expected: token.secret.fingerprint(),
+            expected: Some(token.secret.fingerprint()),
         };
         rows.store(id, stored).await.map(drop)
     }

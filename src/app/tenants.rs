@@ -11,6 +11,7 @@ use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AdminTenant, TokenHistory};
 use crate::alert::NoticeMemory;
 use crate::config::Config;
+use crate::tenants::RowCell;
 use crate::token::{
     EventSink, ObtainError, OperatorHandle, Reconfiguration, RefreshPolicy, Refresher, TokenHandle, TokenProvider,
     Withdrawal, channel,
@@ -57,16 +58,24 @@ impl NewTenant {
         if let Some(provider) = provider {
             token_side.provider = provider;
         }
-        Ok(Self::with(context, id, Arc::new(config), token_side, alert_sender))
+        Ok(Self::with(
+            context,
+            id,
+            Arc::new(config),
+            token_side,
+            alert_sender,
+            None,
+        ))
     }
 
-    /// Builds a tenant with this token's side.
+    /// Builds a tenant with this token's side; that of a table has a row.
     pub(super) fn with(
         context: &BuildContext,
         id: TenantId,
         config: Arc<Config>,
         token_side: Reconfiguration,
         alert_sender: &SharedAlertSender,
+        row: Option<Arc<RowCell>>,
     ) -> Self {
         let provider = token_side.provider;
         let (publisher, tokens) = channel();
@@ -78,6 +87,7 @@ impl NewTenant {
             metrics: metrics.clone(),
             reports: TokenReports::new(context, alert_sender),
             history: Arc::clone(&history),
+            row,
             clock: context.clock,
         };
         let sink: EventSink = Box::new(move |event| receivers.receive(event));

@@ -41,8 +41,8 @@ impl TokenReports {
         }
     }
 
-    /// Reports a use of a token by a refresher, which has logged it unless the token was stored.
-    pub(super) fn used(&self, tenant: &TenantId, token_use: &TokenUse<'_>) {
+    /// Records a use of a token by a refresher, which has logged it unless the token was stored.
+    pub(super) fn audit(&self, tenant: &TenantId, token_use: &TokenUse<'_>) {
         let TokenUse {
             action,
             source,
@@ -60,6 +60,13 @@ impl TokenReports {
             peer: None,
         };
         self.audit.record(&record, in_log);
+    }
+
+    /// Shows a use of a token to the operators.
+    pub(super) fn show(&self, tenant: &TenantId, token_use: &TokenUse<'_>) {
+        let TokenUse {
+            action, source, token, ..
+        } = *token_use;
         let reason = match action {
             AuditAction::Loaded => format!("The token {token} from {source} is in use."),
             AuditAction::Renewed => format!("The token was renewed by {source}; {token} is in use."),

@@ -142,14 +142,9 @@ impl Source for FileSource {
     fn store<'a>(
         &'a mut self,
         token: &'a Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         Box::pin(self.store.store(token, expected))
-    }
-
-    fn replace<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<(), ObtainError>> {
-        let token = token.clone();
-        Box::pin(self.run_under_lock(move |store| store.overwrite(&token)))
     }
 
     fn roll_back(&mut self) -> BoxFuture<'_, Result<(), ObtainError>> {
@@ -169,16 +164,17 @@ impl TokenStore {
     }
 
     /// Stores a token as [`Source::store`] does. The work is completed even if this future is dropped.
-    pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
+    pub(super) async fn store(
+        &self,
+        token: &Token,
+        expected: Option<Fingerprint>,
+    ) -> Result<StoreOutcome, ObtainError> {
         let token = token.clone();
-        self.run_blocking(move |store| store.compare_and_store(&token, expected))
-            .await
-    }
-
-    /// Stores a token of the operator, whatever is in the file. The work is completed even if this future is dropped.
-    pub(super) async fn put(&self, token: &Token) -> Result<(), ObtainError> {
-        let token = token.clone();
-        self.run_blocking(move |store| store.overwrite(&token)).await
+        self.run_blocking(move |store| match expected {
+            Some(expected) => store.compare_and_store(&token, expected),
+            None => store.overwrite(&token).map(|()| StoreOutcome::Stored),
+        })
+        .await
     }
 
     /// Removes the file.

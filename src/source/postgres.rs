@@ -191,7 +191,7 @@ impl Source for PostgresSource {
     fn store<'a>(
         &'a mut self,
         token: &'a Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         Box::pin(async move {
             let once = Mutex::new(KeptConnection::new(self.row.endpoint.clone(), None));

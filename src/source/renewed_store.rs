@@ -129,18 +129,33 @@ impl RenewedTokenStore {
         }
     }
 
-    async fn store_if_unchanged(&mut self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
+    async fn store_if_unchanged(
+        &mut self,
+        token: &Token,
+        expected: Option<Fingerprint>,
+    ) -> Result<StoreOutcome, ObtainError> {
         let lineage = match (self.current().await, self.last_seen.clone()) {
             (Ok(lineage), _) => lineage,
             // The source is unreachable. It was not a moment ago, and the token that was renewed since must not be lost.
             (Err(_unreachable), Some(last_seen)) => Lineage::from_source(last_seen),
+            // It has no token that can be used, or cannot be read. The operator's is used until it has one.
+            (Err(error), None) if expected.is_none() && !error.is_absence() => {
+                self.write_record(RenewalRecord {
+                    token: token.clone(),
+                    renewed_from: String::new(),
+                    source: self.inner.describe(),
+                    previous: None,
+                })
+                .await?;
+                return Ok(StoreOutcome::Stored);
+            }
             (Err(error), None) => return Err(error),
         };
         let is_same = same_secret(&lineage.token.secret, &token.secret);
         if is_same && !expiries_differ(lineage.token.expires_at, token.expires_at) {
             return Ok(StoreOutcome::Stored);
         }
-        if !is_same && lineage.token.secret.fingerprint() != expected {
+        if !is_same && expected.is_some_and(|expected| lineage.token.secret.fingerprint() != expected) {
             return Ok(StoreOutcome::Conflict);
         }
         // The previous token stays if only the expiry changes.
@@ -214,7 +229,7 @@ impl Source for RenewedTokenStore {
     fn store<'a>(
         &'a mut self,
         token: &'a Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         Box::pin(self.store_if_unchanged(token, expected))
     }

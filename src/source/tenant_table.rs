@@ -94,7 +94,7 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
         Box::pin(ready(Ok(RefreshLock::uncontended())))
     }
 
-    /// Stores a renewed token in a row that still has the `expected` one, as [`crate::token::Source::store`] does.
+    /// Stores a token in a row that still has the `expected` one, as [`crate::token::Source::store`] does.
     fn store<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -111,6 +111,23 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     /// The reason why not.
     fn check_put(&self, tenant: &TenantId) -> Result<(), ObtainError> {
         Err(self.takes_no_change(tenant))
+    }
+
+    /// Checks whether the ids of a tenant of the operator can be stored here. Cheap. Default: a place has none.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    fn check_ids(&self, tenant: &TenantId, new: &NewTenant<'_>) -> Result<(), ObtainError> {
+        if new.waba_id.or(new.phone_number_id).is_none() {
+            return Ok(());
+        }
+        self.check_put(tenant)?;
+        let what = format!(
+            "{} has no place for ids; leave `wabaId` and `phoneNumberId` out, and let the app name the tenant",
+            self.describe(tenant)
+        );
+        Err(ObtainError::permanent("ids_not_stored", what))
     }
 
     /// Puts a tenant of the operator here, or replaces its token and its ids. Bounded in time. Default: it cannot.
@@ -169,8 +186,8 @@ pub enum Removal {
 pub struct StoredToken<'a> {
     /// The token.
     pub token: &'a Token,
-    /// The fingerprint of the token that it replaces.
-    pub expected: Fingerprint,
+    /// The fingerprint of the token that it replaces; `None` replaces whatever is there.
+    pub expected: Option<Fingerprint>,
 }
 
 // === impl PlaceWords ===

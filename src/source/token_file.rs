@@ -260,8 +260,8 @@ impl TokenFileError {
     /// Explains the error, and what to do.
     pub(super) fn describe(&self, file: &TokenFile) -> String {
         format!(
-            "a renewed token cannot be stored in `{}`: {self}; alternatively set token.store = {{ file = PATH }} to a path \
-             in a persistent, writable directory",
+            "no token can be stored in `{}`: {self}; set token.store = {{ file = PATH }} to a path in a persistent, writable \
+             directory",
             file.path.display()
         )
     }

@@ -27,12 +27,20 @@ pub struct RowCell {
     id: TenantId,
     /// `None` if the tenant was withdrawn.
     row: ArcSwap<Option<TenantRow>>,
-    /// When the read began that returned the row, or when graphward had stored its token.
-    known_at: Mutex<Instant>,
+    known: Mutex<Known>,
     /// The token in it has changed.
     changed: Notify,
     /// The cell whose place it took. Requests that began with that one may be held until there is another token.
     predecessor: Weak<Self>,
+}
+
+/// What is known of a row besides what was read.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When the read began that returned the row, or when graphward had stored its token.
+    at: Instant,
+    /// The token with which the tenant was last in use.
+    last_used: Option<Fingerprint>,
 }
 
 /// What a row that was read means for its cell.
@@ -68,7 +76,10 @@ impl RowCell {
         Self {
             id: row.id.clone(),
             row: ArcSwap::from_pointee(Some(row)),
-            known_at: Mutex::new(read_at),
+            known: Mutex::new(Known {
+                at: read_at,
+                last_used: None,
+            }),
             changed: Notify::new(),
             predecessor: Weak::new(),
         }
@@ -85,7 +96,13 @@ impl RowCell {
         if !has_same_token(&self.row(), &successor.row()) {
             self.notify();
         }
+        successor.lock().last_used = self.lock().last_used;
         successor
+    }
+
+    /// Notes the token with which the tenant is in use; returns the one before, if it was in use before.
+    pub fn note_use(&self, token: Fingerprint) -> Option<Fingerprint> {
+        self.lock().last_used.replace(token)
     }
 
     /// The tenant's name.
@@ -103,7 +120,7 @@ impl RowCell {
     /// When the read began that returned the row, or when graphward had stored its token.
     #[must_use]
     pub fn known_at(&self) -> Instant {
-        *self.lock()
+        self.lock().at
     }
 
     /// Replaces the row by that of a read that began at `read_at`; `None` withdraws the tenant. If the token is another one, its
@@ -125,7 +142,7 @@ impl RowCell {
 
     /// Keeps the time at which the token of its row expires, as Graph reported it while the tenant was open.
     pub fn keep_reported_expiry(&self, token: Fingerprint, expires_at: SystemTime) {
-        let _known_at = self.lock();
+        let _known = self.lock();
         let mut row = (*self.row()).clone();
         if let Some(row) = &mut row
             && row.token.as_ref().is_ok_and(|own| own.secret.fingerprint() == token)
@@ -136,11 +153,11 @@ impl RowCell {
     }
 
     fn update_quietly(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
-        let mut known_at = self.lock();
+        let mut known = self.lock();
         let before = self.row();
         let is_same = has_same_token(&before, &row);
-        if read_at >= *known_at {
-            *known_at = read_at;
+        if read_at >= known.at {
+            known.at = read_at;
             self.row.store(Arc::new(row.map(|row| with_age_of(&before, row))));
         } else if !is_same {
             return RowChange::Outdated;
@@ -148,8 +165,8 @@ impl RowCell {
         if is_same { RowChange::Same } else { RowChange::Changed }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Instant> {
-        self.known_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -319,9 +336,15 @@ impl Source for RowSource {
     fn store<'a>(
         &'a mut self,
         token: &'a Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         Box::pin(async move {
+            // Another token of an app that is not configured would be of no use.
+            if let Some(TenantRow { token: Err(fault), .. }) = &*self.cell.row()
+                && fault.reason() == TenantRow::UNKNOWN_APP
+            {
+                return Err(fault.repeat());
+            }
             let outcome = self.rows.store(&self.cell.id, StoredToken { token, expected }).await?;
             if outcome == StoreOutcome::Stored
                 && let Some(row) = &*self.cell.row()

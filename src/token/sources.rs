@@ -279,8 +279,7 @@ impl SourceList {
             candidates.find(|(index, tracked)| origin.has_priority(*index) && tracked.source.check_writable().is_ok());
         let Some((index, tracked)) = writable else {
             let reasons = self.read_only_reasons().join("; ");
-            let advice = "put it there yourself, or set token.store = { file = PATH }";
-            let what = format!("graphward cannot store it ({reasons}); {advice}");
+            let what = format!("graphward cannot store it: {reasons}");
             return Err(ObtainError::permanent("not_writable", what));
         };
         let source = tracked.describe();
@@ -317,7 +316,7 @@ impl SourceList {
         };
         let token = &stored.token;
         let expected = tracked.last_seen.unwrap_or_else(|| token.secret.fingerprint());
-        let Ok(outcome) = timeout(STORE_TIMEOUT, tracked.source.store(token, expected)).await else {
+        let Ok(outcome) = timeout(STORE_TIMEOUT, tracked.source.store(token, Some(expected))).await else {
             return Err(timed_out(&tracked.describe(), "store the token", STORE_TIMEOUT));
         };
         if let Ok(StoreOutcome::Stored) = outcome {

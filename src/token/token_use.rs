@@ -43,6 +43,12 @@ impl<'a> TokenUse<'a> {
             generation: credential.generation(),
         }
     }
+
+    /// Returns whether the token is in use from now on.
+    #[must_use]
+    pub const fn is_obtained(&self) -> bool {
+        matches!(self.action, AuditAction::Loaded | AuditAction::Renewed)
+    }
 }
 
 impl Withdrawal {

@@ -57,7 +57,10 @@ pub trait Source: Send + 'static {
     ///
     /// The reason why not, which ends in what to do.
     fn check_writable(&self) -> Result<(), String> {
-        Err(format!("{} is read-only", self.describe()))
+        Err(format!(
+            "{} is read-only; put the token there yourself, or set token.store = {{ file = PATH }}",
+            self.describe()
+        ))
     }
 
     /// Takes the renewal lock, which replicas that share this source use: the holder reads the source again before it
@@ -67,18 +70,19 @@ pub trait Source: Send + 'static {
         Box::pin(ready(Ok(RefreshLock::uncontended())))
     }
 
-    /// Stores a renewed token durably where the next start finds it, and keeps the previous one for a rollback; but only if
-    /// the source still has the `expected` token. If the token is the same, only its expiry is stored. Called under the lock.
+    /// Stores a token durably where the next start finds it, and keeps the previous one for a rollback; but only if the source
+    /// still has the `expected` token. `None` is the operator's change: it replaces whatever is here, also what is no token. If
+    /// the token is the same, only its expiry is stored. Called under the lock.
     fn store<'a>(
         &'a mut self,
         _token: &'a Token,
-        _expected: Fingerprint,
+        _expected: Option<Fingerprint>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         let what = format!("{} is read-only", self.describe());
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }
 
-    /// Stores a token of the operator under the lock, whatever is here. Default: it replaces the token that is here.
+    /// Stores a token of the operator under the lock, whatever is here.
     fn replace<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<(), ObtainError>> {
         Box::pin(async move {
             let _lock = loop {
@@ -87,14 +91,7 @@ pub trait Source: Send + 'static {
                     locked => break locked?,
                 }
             };
-            let replaced = self.load().await?.secret.fingerprint();
-            match self.store(token, replaced).await? {
-                StoreOutcome::Stored => Ok(()),
-                StoreOutcome::Conflict => {
-                    let what = format!("{} got another token at the same moment; try again", self.describe());
-                    Err(ObtainError::transient("conflict", what))
-                }
-            }
+            self.store(token, None).await.map(drop)
         })
     }
 

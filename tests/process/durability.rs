@@ -76,8 +76,8 @@ fn neither_of_two_tokens_is_lost_whenever_a_rollback_is_killed() {
     let dir = TokenDir::new("token");
     let mut source = file_source(dir.path());
     let (one, two) = (token(1), token(2));
-    block_on(source.store(&one, token(0).secret.fingerprint())).unwrap();
-    block_on(source.store(&two, one.secret.fingerprint())).unwrap();
+    block_on(source.store(&one, Some(token(0).secret.fingerprint()))).unwrap();
+    block_on(source.store(&two, Some(one.secret.fingerprint()))).unwrap();
     let mut seen = [0, 0];
     for kill in 0..OTHER_KILLS {
         dir.run_and_kill("rollback");
@@ -141,7 +141,7 @@ async fn store_tokens(mut source: impl Source, times: u64) -> u64 {
         let lock = source.lock().await.unwrap();
         let now = source.load().await.unwrap();
         let next = token(number_of(&now) + 1);
-        let outcome = source.store(&next, now.secret.fingerprint()).await;
+        let outcome = source.store(&next, Some(now.secret.fingerprint())).await;
         assert_eq!(outcome.unwrap(), StoreOutcome::Stored, "after {done}");
         drop(lock);
     }

@@ -54,5 +54,6 @@ mod token_comparison;
 mod token_files;
 mod token_sources;
 mod uids;
+mod unusable_tokens;
 mod uploads;
 mod withdrawals;

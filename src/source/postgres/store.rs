@@ -34,14 +34,14 @@ const BEGIN_SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE;
      SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 impl TokenRow {
-    /// Writes `token` if the query still returns `expected`, over this connection.
+    /// Writes `token` if the query still returns `expected`, or whatever one row has, over this connection.
     ///
     /// If the response to a commit is lost, the next attempt reads the row, and finds the token there or not.
     pub(super) async fn store(
         &self,
         over: &Mutex<KeptConnection>,
         token: &Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> Result<StoreOutcome, ObtainError> {
         let Some(update) = &self.statements.update else {
             return Err(ObtainError::permanent("not_writable", self.read_only_reason()));
@@ -70,7 +70,7 @@ impl TokenRow {
         over: &mut KeptConnection,
         update: &str,
         token: &Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> Result<StoreOutcome, StoreError> {
         let store_error = |failed| self.store_error(failed);
         let connection = over.take().await.map_err(store_error)?;
@@ -79,14 +79,21 @@ impl TokenRow {
             .await
             .map_err(store_error)?;
         let (current, count) = self.read_rows(&connection).await?;
+        // The operator replaces a value that is no token. Several rows have to be those of one token.
+        let current = match current {
+            Err(_) if expected.is_none() && count == 1 => None,
+            current => Some(current.map_err(StoreError::Permanent)?),
+        };
         // Dropping the connection rolls back what is not committed.
-        let is_same = same_secret(&current.secret, &token.secret);
-        let writes_expiry = uses_parameter(update, self.statements.params.len() + 2);
-        if is_same && !(writes_expiry && expiries_differ(current.expires_at, token.expires_at)) {
-            return Ok(StoreOutcome::Stored);
-        }
-        if !is_same && current.secret.fingerprint() != expected {
-            return Ok(StoreOutcome::Conflict);
+        if let Some(current) = &current {
+            let is_same = same_secret(&current.secret, &token.secret);
+            let writes_expiry = uses_parameter(update, self.statements.params.len() + 2);
+            if is_same && !(writes_expiry && expiries_differ(current.expires_at, token.expires_at)) {
+                return Ok(StoreOutcome::Stored);
+            }
+            if !is_same && expected.is_some_and(|expected| current.secret.fingerprint() != expected) {
+                return Ok(StoreOutcome::Conflict);
+            }
         }
         let changed = self.write_token(&connection, update, token).await?;
         if usize::try_from(changed).is_ok_and(|changed| changed > count) {
@@ -94,14 +101,14 @@ impl TokenRow {
                 "would change several rows ({changed}), and `query` returns {count}: narrow its WHERE clause"
             )));
         }
-        let (stored, _count) = self.read_rows(&connection).await?;
+        let stored = self.read_rows(&connection).await?.0.map_err(StoreError::Permanent)?;
         if !same_secret(&stored.secret, &token.secret) {
             return Err(self.update_error(
                 "does not change the row that `query` reads, or does not write $1: `query` returns another token after it",
             ));
         }
         if stored.expires_at.is_some()
-            && stored.expires_at == current.expires_at
+            && current.is_some_and(|current| stored.expires_at == current.expires_at)
             && expiries_differ(stored.expires_at, token.expires_at)
         {
             return Err(self.update_error(&format!(
@@ -121,13 +128,12 @@ impl TokenRow {
         Ok(StoreOutcome::Stored)
     }
 
-    /// Returns the token of the rows, and their number.
-    async fn read_rows(&self, connection: &PgConnection) -> Result<(Token, usize), StoreError> {
+    /// Returns the token of the rows, or why they have none, and their number.
+    async fn read_rows(&self, connection: &PgConnection) -> Result<(Result<Token, ObtainError>, usize), StoreError> {
         let RowStatements { query, params, .. } = &self.statements;
         let rows = connection.query(query, params, self.limits).await;
         let rows = rows.map_err(|failed| self.store_error(failed))?;
-        let token = self.decode(&rows).map_err(StoreError::Permanent)?;
-        Ok((token, rows.len()))
+        Ok((self.decode(&rows), rows.len()))
     }
 
     /// Returns the number of rows that it has changed.

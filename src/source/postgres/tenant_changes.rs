@@ -64,6 +64,18 @@ impl TenantChanges<'_> {
         self.statement("upsert", self.statements.upsert.as_deref()).map(drop)
     }
 
+    /// Checks whether that statement stores the ids that a tenant has.
+    pub(super) fn check_ids(&self, new: &NewTenant<'_>) -> Result<(), ObtainError> {
+        let upsert = self.statement("upsert", self.statements.upsert.as_deref())?;
+        for (id, name, number) in [(new.waba_id, "wabaId", 3), (new.phone_number_id, "phoneNumberId", 4)] {
+            if id.is_some() && !uses_parameter(upsert.sql, number) {
+                let problem = format!("does not store `{name}`: use ${number} in it, or leave `{name}` out");
+                return Err(self.statement_error(upsert, &problem));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the tenant into the table, or replaces its token and its ids.
     pub(super) async fn put(self, new: NewTenant<'_>) -> Result<(), ObtainError> {
         let upsert = self.statement("upsert", self.statements.upsert.as_deref())?;

@@ -170,6 +170,10 @@ impl TenantRows for PostgresRows {
         self.changes(tenant).check_put()
     }
 
+    fn check_ids(&self, tenant: &TenantId, new: &NewTenant<'_>) -> Result<(), ObtainError> {
+        self.changes(tenant).check_ids(new)
+    }
+
     fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<(), ObtainError>> {
         Box::pin(self.changes(tenant).put(new))
     }

@@ -14,7 +14,7 @@ use crate::types::unix_seconds;
 /// A renewed token, and the token from which it was renewed.
 pub(super) struct RenewalRecord {
     pub(super) token: Token,
-    /// The fingerprint of the source's token from which it was renewed, directly or not.
+    /// The fingerprint of the source's token from which it was renewed, directly or not. Empty if the source had no usable one.
     pub(super) renewed_from: String,
     /// The description of that source.
     pub(super) source: String,

@@ -73,7 +73,7 @@ impl Fixture {
 
     async fn store_token(&mut self, new: &str, expected: &str) -> StoreOutcome {
         let expected = token(expected).secret.fingerprint();
-        self.store.store(&token(new), expected).await.unwrap()
+        self.store.store(&token(new), Some(expected)).await.unwrap()
     }
 }
 
@@ -137,9 +137,9 @@ async fn a_concurrent_write_is_not_overwritten() {
     let mut other = store_over(&case.source, &case.directory);
     case.store_token("EAAsecond", "EAAfirst").await;
     let expected = token("EAAfirst").secret.fingerprint();
-    let conflict = other.store(&token("EAAconcurrent"), expected).await.unwrap();
+    let conflict = other.store(&token("EAAconcurrent"), Some(expected)).await.unwrap();
     assert_eq!(conflict, StoreOutcome::Conflict);
-    let outcome = other.store(&token("EAAsecond"), expected).await.unwrap();
+    let outcome = other.store(&token("EAAsecond"), Some(expected)).await.unwrap();
     assert_eq!(outcome, StoreOutcome::Stored);
     case.source.put(Some(token("EAAother")));
     assert_eq!(case.store_token("EAAthird", "EAAsecond").await, StoreOutcome::Conflict);
@@ -154,7 +154,10 @@ async fn the_expiry_is_stored_and_an_expired_record_is_loaded_before_the_fallbac
         ..token("EAAsecond")
     };
     let expected = token("EAAfirst").secret.fingerprint();
-    case.store.store(&expiring_at(4_000_000_000), expected).await.unwrap();
+    case.store
+        .store(&expiring_at(4_000_000_000), Some(expected))
+        .await
+        .unwrap();
     let loaded = store_over(&case.source, &case.directory).load().await.unwrap();
     assert_eq!(loaded.expires_at, expiring_at(4_000_000_000).expires_at);
     let text = fs::read_to_string(case.path()).unwrap();
@@ -201,7 +204,7 @@ async fn a_change_of_the_source_or_of_the_file_notifies() {
     assert_eq!(case.load_text().await, "EAAother");
     let mut replica = store_over(&case.source, &case.directory);
     let expected = token("EAAother").secret.fingerprint();
-    replica.store(&token("EAAsecond"), expected).await.unwrap();
+    replica.store(&token("EAAsecond"), Some(expected)).await.unwrap();
     timeout(soon, case.store.changed()).await.unwrap();
     assert_eq!(case.load_text().await, "EAAsecond");
 }
@@ -214,7 +217,7 @@ async fn an_encrypted_record_contains_no_token_and_an_unencrypted_one_is_still_r
     let mut encrypted = store_over(&case.source, &case.directory).encrypted_with(Some(keys.clone()));
     assert_eq!(load_text(&mut encrypted).await, "EAAsecond");
     let expected = token("EAAsecond").secret.fingerprint();
-    encrypted.store(&token("EAAthird"), expected).await.unwrap();
+    encrypted.store(&token("EAAthird"), Some(expected)).await.unwrap();
     let text = fs::read_to_string(case.path()).unwrap();
     assert!(
         !["EAAfirst", "EAAsecond", "EAAthird"]
@@ -259,7 +262,7 @@ async fn the_later_expiry_of_the_same_token_is_kept_and_so_is_the_previous_token
             assert_eq!(case.store_token(text, "EAAfirst").await, StoreOutcome::Stored);
         }
         let expected = token(text).secret.fingerprint();
-        let outcome = case.store.store(&later(text), expected).await;
+        let outcome = case.store.store(&later(text), Some(expected)).await;
         assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
         let found = store_over(&case.source, &case.directory).load().await.unwrap();
         assert_eq!(

@@ -125,7 +125,7 @@ impl TenantRows for FileRows {
         Box::pin(async move {
             self.place.check_name(tenant)?;
             let _lock = self.lock_file(tenant).await?;
-            self.store_of(tenant).put(new.token).await
+            self.store_of(tenant).store(new.token, None).await.map(drop)
         })
     }
 

@@ -161,7 +161,7 @@ async fn one_file_is_read_locked_and_stored_on_its_own() {
     rows.check_writable(&acme).unwrap();
     let row = rows.read_row(&acme).await.unwrap().unwrap();
     assert_eq!(shown(&row), "acme=EAAone");
-    let expected = row.token.unwrap().secret.fingerprint();
+    let expected = Some(row.token.unwrap().secret.fingerprint());
 
     let lock = rows.lock(&acme).await.unwrap();
     assert!(!lock.is_uncontended());

@@ -64,7 +64,7 @@ async fn a_read_that_began_before_a_token_was_stored_changes_nothing() {
     let read_at = Instant::now();
     tokio::time::advance(Duration::from_millis(10)).await;
     let expected = token("EAAGold").secret.fingerprint();
-    let stored = source.store(&token("EAAGnew"), expected).await.unwrap();
+    let stored = source.store(&token("EAAGnew"), Some(expected)).await.unwrap();
     assert_eq!(stored, StoreOutcome::Stored);
     assert_eq!(cell.update(Some(row("EAAGold")), read_at), RowChange::Outdated);
     assert_eq!(load(&mut source).await, "EAAGnew");

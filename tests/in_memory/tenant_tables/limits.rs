@@ -292,3 +292,37 @@ async fn a_request_that_began_before_its_tenant_was_closed_and_names_it_later_is
     proxy.graph.last_request().assert_bearer(NEW_TOKEN);
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_opened_again_is_an_event_only_with_another_token() {
+    let table = many(&["a"]);
+    let proxy = start(&table).await;
+    let loads = async || {
+        let answer = proxy.admin_get("/admin/events").await;
+        let events: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        let events = events["events"].as_array().unwrap().clone();
+        let of_tenant = events.into_iter().filter(|event| event["tenant"] == "a");
+        of_tenant.filter(|event| event["kind"] == "loaded").count()
+    };
+    for round in 0..3 {
+        assert_sent_with(&proxy, "a", NEW_TOKEN).await;
+        sleep(Duration::from_secs(20 * 60)).await;
+        let state = readiness(&proxy).await;
+        assert_eq!(
+            state["tenants"]["a"]["reason"],
+            "token available; no request for it lately"
+        );
+        assert_eq!(loads().await, 0, "{round}");
+    }
+    table.set("a", ACME_TOKEN, &[]);
+    table.announce();
+    sleep(Duration::from_secs(10)).await;
+    assert_sent_with(&proxy, "a", ACME_TOKEN).await;
+    assert_eq!(loads().await, 1);
+    table.set("a", NEW_TOKEN, &[]);
+    table.announce();
+    sleep(Duration::from_secs(10)).await;
+    assert_sent_with(&proxy, "a", NEW_TOKEN).await;
+    assert_eq!(loads().await, 2, "while it was open");
+    proxy.shutdown().await;
+}

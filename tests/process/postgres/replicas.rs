@@ -38,7 +38,7 @@ async fn renew_until_last(mut source: PostgresSource) -> u32 {
             renewals += 1;
             sleep(Duration::from_millis(30)).await;
             let next = token(&format!("EAAG{}", now + 1));
-            let outcome = source.store(&next, again.secret.fingerprint()).await;
+            let outcome = source.store(&next, Some(again.secret.fingerprint())).await;
             assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
         }
         drop(lock);
@@ -182,9 +182,9 @@ async fn a_replica_that_hangs_loses_its_lock_and_its_late_store_is_a_conflict() 
     let lock = other.lock().await.unwrap();
     let followed = started.elapsed();
     assert!(followed > Duration::from_secs(3), "{followed:?}");
-    let outcome = other.store(&token("EAAGrenewed"), before).await;
+    let outcome = other.store(&token("EAAGrenewed"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
-    let outcome = hanging.store(&token("EAAGlate"), before).await;
+    let outcome = hanging.store(&token("EAAGlate"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Conflict);
     assert_eq!(load_token(&mut hanging).await, "EAAGrenewed");
     drop((held, lock));

@@ -24,7 +24,7 @@ async fn store(rows: &dyn TenantRows, name: &str, new: &str, expected: &str) -> 
         &id(name),
         StoredToken {
             token: &token,
-            expected,
+            expected: Some(expected),
         },
     )
     .await

@@ -41,7 +41,7 @@ async fn a_stored_token_is_found_by_the_next_start_and_the_previous_one_is_kept(
     let mut configs = open(&url, writable_settings());
     assert_eq!(configs.check_writable(), Ok(()));
     let before = configs.load().await.unwrap().secret.fingerprint();
-    let outcome = configs.store(&token("EAAGrenewed"), before).await;
+    let outcome = configs.store(&token("EAAGrenewed"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGrenewed|EAAGlive");
     assert_eq!(database.psql(DISTINCT_TOKENS), "3", "another row was written");
@@ -50,7 +50,7 @@ async fn a_stored_token_is_found_by_the_next_start_and_the_previous_one_is_kept(
         "EAAGrenewed"
     );
     // The answer to a commit may be lost: a repeated store finds the token there.
-    let outcome = configs.store(&token("EAAGrenewed"), before).await;
+    let outcome = configs.store(&token("EAAGrenewed"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGrenewed|EAAGlive");
 
@@ -62,7 +62,7 @@ async fn a_stored_token_is_found_by_the_next_start_and_the_previous_one_is_kept(
         },
     );
     let before = numbers.load().await.unwrap().secret.fingerprint();
-    let outcome = numbers.store(&token("EAAGrenewed2"), before).await;
+    let outcome = numbers.store(&token("EAAGrenewed2"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let row = database.psql("SELECT api_token, previous_api_token FROM whatsapp_numbers");
     assert_eq!(row, "EAAGrenewed2|EAAGnumber");
@@ -79,7 +79,7 @@ async fn a_token_is_stored_encrypted_if_the_column_is() {
     ));
     let mut source = open(&database.url(), writable_settings()).encrypted_with(Some(keys.clone()), PlainTokens::Refuse);
     let before = source.load().await.unwrap().secret.fingerprint();
-    let outcome = source.store(&token("EAAGrenewed"), before).await;
+    let outcome = source.store(&token("EAAGrenewed"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let row = database.psql(TOKEN_AND_PREVIOUS);
     let (now, previous) = row.split_once('|').unwrap();
@@ -94,7 +94,7 @@ async fn a_token_that_another_process_put_there_is_not_overwritten() {
     let mut source = open(&database.url(), writable_settings());
     let before = source.load().await.unwrap().secret.fingerprint();
     database.psql("UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'");
-    let outcome = source.store(&token("EAAGrenewed"), before).await;
+    let outcome = source.store(&token("EAAGrenewed"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Conflict);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGdropped|");
 }
@@ -115,7 +115,7 @@ async fn a_concurrent_write_during_a_store_is_a_conflict() {
             })
             .await;
             // It reads the row as it was, and waits for the lock on it.
-            source.store(&token("EAAGrenewed"), before).await
+            source.store(&token("EAAGrenewed"), Some(before)).await
         },
         tokio::task::spawn_blocking(move || {
             database.psql(concurrent_write);
@@ -137,7 +137,7 @@ async fn a_store_whose_connection_breaks_is_repeated_and_happens_once() {
     let mut source = open(&database.url(), writable_settings());
     let before = source.load().await.unwrap().secret.fingerprint();
     let (outcome, database) = tokio::join!(
-        async { source.store(&token("EAAGrenewed"), before).await },
+        async { source.store(&token("EAAGrenewed"), Some(before)).await },
         tokio::task::spawn_blocking(move || {
             let terminate = format!(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -188,7 +188,7 @@ async fn an_update_that_does_not_fit_the_query_writes_nothing() {
     for (update, word) in &cases {
         let mut source = source_with_update(&url, CONFIG_QUERY, update);
         let before = source.load().await.unwrap().secret.fingerprint();
-        let error = source.store(&token("EAAGRenewed"), before).await;
+        let error = source.store(&token("EAAGRenewed"), Some(before)).await;
         let error = error.expect_err(update);
         let message = error_chain(&error);
         assert!(message.contains(word), "{update}: {message}");
@@ -198,7 +198,7 @@ async fn an_update_that_does_not_fit_the_query_writes_nothing() {
     }
     let mut reader = source_with_update(&database.url_of("app:hunter2"), CONFIG_QUERY, CONFIG_UPDATE);
     let before = reader.load().await.unwrap().secret.fingerprint();
-    let error = reader.store(&token("EAAGRenewed"), before).await;
+    let error = reader.store(&token("EAAGRenewed"), Some(before)).await;
     let message = error_chain(&error.unwrap_err());
     assert!(
         message.contains("permission denied") && message.contains("GRANT"),
@@ -207,7 +207,7 @@ async fn an_update_that_does_not_fit_the_query_writes_nothing() {
 
     let mut only_read = source(&url, CONFIG_QUERY, &[TENANT_ID]);
     assert!(only_read.check_writable().unwrap_err().contains("`update`"));
-    let error = only_read.store(&token("EAAGRenewed"), before).await;
+    let error = only_read.store(&token("EAAGRenewed"), Some(before)).await;
     assert_eq!(error.unwrap_err().reason(), "not_writable");
 }
 
@@ -224,7 +224,7 @@ async fn the_new_expiry_is_stored_with_the_token_or_the_store_fails() {
     };
     let mut forgetful = source_with_update(&url, query, CONFIG_UPDATE);
     let before = forgetful.load().await.unwrap().secret.fingerprint();
-    let error = forgetful.store(&renewed, before).await.unwrap_err();
+    let error = forgetful.store(&renewed, Some(before)).await.unwrap_err();
     assert!(
         error_chain(&error).contains("does not update the expiry column"),
         "{}",
@@ -235,12 +235,12 @@ async fn the_new_expiry_is_stored_with_the_token_or_the_store_fails() {
     let update = "UPDATE tenant_whatsapp_config SET access_token = $1, expires_at = to_timestamp($3) \
         WHERE tenant_id = $2 AND is_active";
     let mut careful = source_with_update(&url, query, update);
-    let outcome = careful.store(&renewed, before).await;
+    let outcome = careful.store(&renewed, Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let loaded = careful.load().await.unwrap();
     assert_eq!(loaded.expires_at, renewed.expires_at);
     let before = loaded.secret.fingerprint();
-    let outcome = careful.store(&token("EAAGlasting"), before).await;
+    let outcome = careful.store(&token("EAAGlasting"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     assert_eq!(careful.load().await.unwrap().expires_at, None);
 }
@@ -260,7 +260,7 @@ async fn the_later_expiry_of_the_same_token_is_stored_if_the_update_writes_it() 
         let mut source = source_with_update(&database.url(), query, update);
         let loaded = source.load().await.unwrap();
         assert_eq!(loaded.expiry_key.as_deref(), Some("expires_at"));
-        let outcome = source.store(&prolonged, loaded.secret.fingerprint()).await;
+        let outcome = source.store(&prolonged, Some(loaded.secret.fingerprint())).await;
         assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
         let expires_at = source.load().await.unwrap().expires_at;
         assert_eq!(expires_at == prolonged.expires_at, is_stored);
@@ -283,7 +283,7 @@ async fn a_store_notifies_the_other_replicas_at_once() {
     let (mut one, mut other) = (listening(), listening());
     let before = one.load().await.unwrap().secret.fingerprint();
     assert_eq!(load_token(&mut other).await, "EAAGlive");
-    let outcome = one.store(&token("EAAGrenewed"), before).await;
+    let outcome = one.store(&token("EAAGrenewed"), Some(before)).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let notified = timeout(Duration::from_secs(30), other.changed()).await;
     assert!(notified.is_ok());

@@ -15,7 +15,7 @@ fn fingerprint(text: &str) -> Fingerprint {
 }
 
 async fn store(source: &mut FileSource, new: &str, expected: &str) -> Result<StoreOutcome, ObtainError> {
-    source.store(&token(new), fingerprint(expected)).await
+    source.store(&token(new), Some(fingerprint(expected))).await
 }
 
 /// The directory for previous tokens, apart from the file's own.

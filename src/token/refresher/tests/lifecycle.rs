@@ -151,7 +151,7 @@ impl Source for FakeStore {
     fn store<'a>(
         &'a mut self,
         token: &'a Token,
-        expected: Fingerprint,
+        expected: Option<Fingerprint>,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         let outcome = self.with_state(|state| {
             if let Some(conflicting) = state.conflicting_token.take() {
@@ -163,7 +163,7 @@ impl Source for FakeStore {
                 return Err(ObtainError::transient("disk", "the disk is full"));
             }
             let current = state.current.as_ref().map(|token| token.secret.fingerprint());
-            if current.is_some_and(|current| current != expected) {
+            if expected.is_some() && current.is_some() && current != expected {
                 return Ok(StoreOutcome::Conflict);
             }
             state.current = Some(token.clone());
