@@ -26,6 +26,11 @@ pub(super) fn metrics(admin: &Admin, accepted: &HeaderMap) -> AdminResponse {
     admin
         .metrics
         .set_tokens(tenants.iter().map(|tenant| tenant.token.state(now)));
+    if let Some(table) = &admin.table {
+        admin
+            .metrics
+            .set_tenants_readable(i64::from(table.state().failure.is_none()));
+    }
     let open_metrics = quality(accepted, ACCEPT, "application/openmetrics-text");
     let format = if open_metrics > 0.0 && open_metrics >= quality(accepted, ACCEPT, "text/plain") {
         ExpositionFormat::OpenMetrics

@@ -67,6 +67,7 @@ struct Families {
     dropped_log_lines: Counter,
     cut_floods: Counter,
     tokens: Family<Labels<1>, Gauge>,
+    tenants_readable: Family<Labels<0>, Gauge>,
     alerts: Family<Labels<1>, Counter>,
 }
 
@@ -99,6 +100,10 @@ impl Metrics {
                 "HTTP/2 connections closed because the client flooded them",
             ),
             tokens: all.register("tokens", "Tokens of all tenants by state"),
+            tenants_readable: all.register(
+                "tenants_readable",
+                "1 if the last read of the tenants of tenants_from succeeded, otherwise 0",
+            ),
             alerts: all.register("alerts", "Alerts by delivery result"),
             places,
             registry,
@@ -141,6 +146,11 @@ impl Metrics {
             let gauge = self.0.tokens.get_or_create(&Labels([("state", label)]));
             gauge.set(count);
         }
+    }
+
+    /// Sets whether the place of the tenants could be read: 1 or 0.
+    pub fn set_tenants_readable(&self, is_readable: i64) {
+        self.0.tenants_readable.get_or_create(&Labels([])).set(is_readable);
     }
 
     /// Returns the metrics of the webhook.
