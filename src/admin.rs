@@ -40,9 +40,9 @@ use observed::observed;
 use openapi::description;
 use page::page;
 use probes::{readiness, startup};
-use query::{Listing, QueryError};
+use query::{Listing, Parameters, QueryError};
 use response::{AdminResponse, TEXT, error_response, json_response, not_allowed, respond};
-use routes::{Endpoint, Found, find, paths};
+use routes::{Access, Endpoint, Found, find, paths, tenant_in};
 use scrape::metrics;
 use status::{tenants, token_status};
 use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
@@ -51,7 +51,7 @@ pub use access::{AccessPolicy, AdminAddress, AdminConfig, CHALLENGE};
 pub use comparison::{COMPARED_LATE, COMPARISON_TIMEOUT, ComparisonError, TokenComparison};
 pub use history::TokenHistory;
 pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};
-pub use table::{ListedTenant, ListedToken, ReadFailure, SignedUpAt, StoredAt, TableState, TenantRegistry};
+pub use table::{ListedTenant, ListedToken, ReadFailure, StoredAt, TableState, TenantRegistry};
 pub use tenant::AdminTenant;
 pub use used_codes::UsedCodes;
 
@@ -76,8 +76,8 @@ impl Admin {
             Found::Route(route) => route,
             Found::Allows(methods) => return not_allowed(&methods),
             Found::Nothing => {
-                let message = format!("not found; available paths: {}\n", paths());
-                return respond(StatusCode::NOT_FOUND, TEXT, message);
+                let message = format!("not found; available paths: {}", paths());
+                return error_response(StatusCode::NOT_FOUND, &message);
             }
         };
         let policy = self.access.load_full();
@@ -86,52 +86,50 @@ impl Admin {
             address: &self.address,
         };
         if let Err(error) = guard.check(route, &request) {
-            tracing::warn!(reason = %error, peer, "refused a request to the admin listener");
+            if let Some(not_logged) = self.refusals.admit() {
+                tracing::warn!(reason = %error, peer, not_logged, "refused a request to the admin listener");
+            }
             return guard.refuse(error, route, request.uri());
         }
+        let (head, body) = request.into_parts();
         let requester = Requester { admin: self, peer };
-        match route.endpoint {
-            Endpoint::Liveness => respond(StatusCode::OK, TEXT, "ok\n"),
-            Endpoint::Startup => startup(self),
-            Endpoint::Readiness => readiness(self),
-            Endpoint::Metrics => metrics(self, request.headers()),
-            Endpoint::Description => description(),
-            Endpoint::TokenStatus => self.list(Listing::parse(request.uri().query()), token_status),
-            Endpoint::Tenants => self.list(Listing::parse(request.uri().query()), tenants),
-            Endpoint::Observed => self.list(Listing::parse_without_state(request.uri().query()), observed),
-            Endpoint::Events => match EventQuery::parse(request.uri().query()) {
-                Ok(query) => events(self, query).await,
-                Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
-            },
-            Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
-            Endpoint::Page => page(request.uri().path()),
-            Endpoint::SetToken => change_token(Change::Set, request, requester).await,
-            Endpoint::RollBack => change_token(Change::RollBack, request, requester).await,
-            Endpoint::Refresh => self.refresh(request.uri().query(), peer).await,
-            Endpoint::SignUp => sign_up(request, requester).await,
-            Endpoint::PutTenant => put_tenant(request, requester).await,
-            Endpoint::WithdrawTenant => withdraw_tenant(request.uri().path(), requester).await,
-        }
-    }
-
-    fn list(
-        &self,
-        listing: Result<Listing<'_>, QueryError>,
-        answer: impl Fn(&Self, &Listing<'_>) -> AdminResponse,
-    ) -> AdminResponse {
-        match listing {
-            Ok(listing) => answer(self, &listing),
-            Err(error) => error_response(StatusCode::BAD_REQUEST, &error),
-        }
+        let known = route.parameters;
+        let parameters = match route.access {
+            Access::Open => Ok(Parameters::default()),
+            Access::Read | Access::Write => Parameters::parse(head.uri.query(), known),
+        };
+        let answer = async {
+            let parameters = parameters?;
+            Ok::<_, QueryError>(match route.endpoint {
+                Endpoint::Liveness => respond(StatusCode::OK, TEXT, "ok\n"),
+                Endpoint::Startup => startup(self),
+                Endpoint::Readiness => readiness(self),
+                Endpoint::Metrics => metrics(self, &head.headers),
+                Endpoint::Description => description(),
+                Endpoint::TokenStatus => token_status(self, &parameters.of_list()?),
+                Endpoint::Tenants => tenants(self, &parameters.of_list()?),
+                Endpoint::Observed => observed(self, &parameters.of_list()?),
+                Endpoint::Events => events(self, EventQuery::of(&parameters)?).await,
+                Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
+                Endpoint::Page => page(head.uri.path()),
+                Endpoint::SetToken => change_token(Change::Set, parameters.of_change()?, body, requester).await,
+                Endpoint::RollBack => change_token(Change::RollBack, parameters.of_change()?, body, requester).await,
+                Endpoint::Refresh => self.refresh(&parameters.of_list()?, peer).await,
+                Endpoint::SignUp => sign_up(parameters.of_change()?, body, requester).await,
+                Endpoint::PutTenant => {
+                    let name = tenant_in(head.uri.path()).into_owned();
+                    put_tenant(&name, parameters.of_change()?, body, requester).await
+                }
+                Endpoint::WithdrawTenant => withdraw_tenant(head.uri.path(), requester).await,
+            })
+        };
+        let answer = answer.await;
+        answer.unwrap_or_else(|error| error_response(StatusCode::BAD_REQUEST, &error))
     }
 
     /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. A table is read again,
     /// and used whatever is missing in it: the operator has looked. The answer lists them as `token-status` does.
-    async fn refresh(&self, query: Option<&str>, peer: &str) -> AdminResponse {
-        let listing = match Listing::parse(query) {
-            Ok(listing) => listing,
-            Err(error) => return error_response(StatusCode::BAD_REQUEST, &error),
-        };
+    async fn refresh(&self, listing: &Listing<'_>, peer: &str) -> AdminResponse {
         let Some(name) = listing.tenant.as_deref() else {
             tracing::info!(peer, "the operator asked for a look at the sources of all tokens");
             self.add_look(&TenantId::unnamed(), peer);
@@ -139,7 +137,7 @@ impl Admin {
             let table = OptionFuture::from(self.table.as_ref().map(|table| table.read_again()));
             let refreshed = join_all(tenants.iter().map(|tenant| tenant.operator.refresh()));
             drop(join(table, refreshed).await);
-            return token_status(self, &listing);
+            return token_status(self, listing);
         };
         let tenants = self.open_tenants(Some(name));
         let Some(tenant) = tenants.iter().find(|tenant| tenant.id.as_str() == name) else {
@@ -148,7 +146,7 @@ impl Admin {
         tracing::info!(tenant = %tenant.id, peer, "the operator asked for a look at the sources of the token");
         self.add_look(&tenant.id, peer);
         tenant.operator.refresh().await;
-        token_status(self, &listing)
+        token_status(self, listing)
     }
 
     fn add_look(&self, tenant: &TenantId, peer: &str) {

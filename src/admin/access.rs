@@ -173,7 +173,7 @@ impl Guard<'_> {
             ref other => format!(" -X {other}"),
         };
         let proof = match (&self.policy.key, route.access) {
-            (Some(_), _) => " -H \"Authorization: Bearer $GRAPHWARD_ADMIN_KEY\"",
+            (Some(_), _) => " -H \"Authorization: Bearer $ADMIN_KEY\"",
             (None, Access::Write) => " -H 'Graphward-Admin: yes'",
             (None, Access::Open | Access::Read) => "",
         };

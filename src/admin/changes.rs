@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http::StatusCode;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::comparison::{COMPARED_LATE, COMPARISON_TIMEOUT, ComparisonError};
-use super::query::{ChangeQuery, QueryError};
+use super::query::ChangeQuery;
 use super::response::{AdminResponse, error_response, json_response};
 use super::state::Admin;
 use super::tenant::AdminTenant;
@@ -39,18 +39,26 @@ pub(super) struct Requester<'a> {
 /// The reason why a change was refused. No message repeats anything of the request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChangeError {
-    #[error("there is no such tenant; name one by ?tenant=NAME, which may be left out if there is only one: {0}")]
+    #[error("there is no such tenant; name one by ?tenant=NAME{0}")]
     UnknownTenant(String),
     #[error("there is no such tenant; name one by ?tenant=NAME, or leave it out for all")]
     NoSuchTenant,
     #[error(transparent)]
-    Query(#[from] QueryError),
-    #[error(transparent)]
     Comparison(#[from] ComparisonError),
+    #[error("{0}; the code is used up, so let the business sign up again")]
+    SignUp(ComparisonError),
+    #[error("too many codes are being noted at the moment; try again: this one was not sent to Graph")]
+    Busy,
     #[error("the place of [tenants_from] has no such tenant")]
     NotInPlace,
-    #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
-    Body,
+    #[error("the body is larger than 16 KiB")]
+    LargeBody,
+    #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
+    LateBody,
+    #[error("the connection ended before the body was complete")]
+    CutBody,
+    #[error("the body is empty; expected {{\"{field}\": \"…\"}}")]
+    EmptyBody { field: &'static str },
     #[error("the body is not JSON (line {line}, column {column}); expected {{\"{field}\": \"…\"}}")]
     NotJson {
         line: usize,
@@ -83,18 +91,20 @@ pub(super) enum ChangeError {
 
 /// The largest body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The time between two attempts to compare the token of a code.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// The longest wait for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes a change of a token, and answers what has changed or why nothing has.
 pub(super) async fn change_token(
     change: Change,
-    request: Request<Incoming>,
+    query: ChangeQuery,
+    body: Incoming,
     requester: Requester<'_>,
 ) -> AdminResponse {
     let mut name = None;
     let changed = async {
-        let query = ChangeQuery::parse(request.uri().query())?;
         let tenants = requester.admin.open_tenants(query.tenant.as_deref());
         let target = match &query.tenant {
             Some(name) => tenants.iter().find(|tenant| tenant.id.as_str() == name),
@@ -104,7 +114,7 @@ pub(super) async fn change_token(
         name = Some(target.id.as_str().to_owned());
         let (action, what, command) = match change {
             Change::Set => {
-                let token = token_in(&read_body(request.into_body()).await?, "access_token")?;
+                let token = token_in(&read_body(body).await?, "access_token")?;
                 requester.admin.compare(target, &token, &query).await?;
                 (AuditAction::Set, "set the token", OperatorCommand::Set(token))
             }
@@ -145,6 +155,25 @@ impl Admin {
         let late = |_elapsed| ComparisonError::Different(COMPARED_LATE.to_owned());
         Ok(timeout(COMPARISON_TIMEOUT, compared).await.map_err(late)??)
     }
+
+    /// Compares the token of a code, which cannot be sent again: so it waits for its turn.
+    pub(super) async fn compare_signed_up(
+        &self,
+        tenant: &AdminTenant,
+        token: &Token,
+        query: &ChangeQuery,
+    ) -> Result<(), ChangeError> {
+        let deadline = Instant::now() + COMPARISON_TIMEOUT;
+        loop {
+            match self.compare(tenant, token, query).await {
+                Err(ChangeError::Comparison(ComparisonError::Busy)) if Instant::now() < deadline => {
+                    sleep(BUSY_PAUSE).await;
+                }
+                Err(ChangeError::Comparison(error)) => return Err(ChangeError::SignUp(error)),
+                compared => return compared,
+            }
+        }
+    }
 }
 
 // === impl Requester ===
@@ -178,7 +207,9 @@ impl Requester<'_> {
             let reason = format!("A request of the operator ({peer}) was refused: {error}.");
             self.admin.events.add(&tenant, "change_refused", reason);
         }
-        let ChangeError::Comparison(ComparisonError::Different(differences)) = error else {
+        let (ChangeError::Comparison(ComparisonError::Different(differences))
+        | ChangeError::SignUp(ComparisonError::Different(differences))) = error
+        else {
             return error_response(status, error);
         };
         // For programs, which may offer to force the change.
@@ -187,24 +218,33 @@ impl Requester<'_> {
     }
 }
 
-/// The first names, for a message.
+/// The end of a message with the first names of the configuration.
 fn names(tenants: &[Arc<AdminTenant>]) -> String {
     const SHOWN: usize = 5;
+    if tenants.is_empty() {
+        return String::new();
+    }
     let names: Vec<_> = tenants.iter().map(|tenant| tenant.id.as_str()).take(SHOWN).collect();
     let more = if tenants.len() > SHOWN { ", …" } else { "" };
-    format!("{}{more}", names.join(", "))
+    let names = names.join(", ");
+    format!(", which may be left out if the configuration has only one: {names}{more}")
 }
 
 /// Reads a body.
 pub(super) async fn read_body(body: Incoming) -> Result<Bytes, ChangeError> {
     match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) | Err(_) => Err(ChangeError::Body),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ChangeError::LargeBody),
+        Ok(Err(_)) => Err(ChangeError::CutBody),
+        Err(_elapsed) => Err(ChangeError::LateBody),
     }
 }
 
 /// Finds the token in a field of a body, as one in a file.
 pub(super) fn token_in(body: &[u8], field: &'static str) -> Result<Token, ChangeError> {
+    if body.trim_ascii().is_empty() {
+        return Err(ChangeError::EmptyBody { field });
+    }
     let format = Format::Pointer(format!("/{field}"));
     decode_token(body, &format, None).map_err(|error| ChangeError::of_body(error, field))
 }
@@ -229,16 +269,22 @@ impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
-            Self::Comparison(ComparisonError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) => StatusCode::CONFLICT,
-            Self::Body
+            Self::Comparison(ComparisonError::Busy) | Self::SignUp(ComparisonError::Busy) | Self::Busy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) | Self::SignUp(_) => {
+                StatusCode::CONFLICT
+            }
+            Self::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LateBody => StatusCode::REQUEST_TIMEOUT,
+            Self::CutBody
+            | Self::EmptyBody { .. }
             | Self::NotJson { .. }
             | Self::NoToken { .. }
             | Self::Token { .. }
             | Self::TenantFields(_)
             | Self::SignUpFields(_)
-            | Self::TenantName(_)
-            | Self::Query(_) => StatusCode::BAD_REQUEST,
+            | Self::TenantName(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) | Self::Tenant(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Obtain(_) | Self::Tenant(_) => StatusCode::CONFLICT,
         }

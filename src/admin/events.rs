@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::query::{QueryError, number, parameters};
+use super::query::{Parameters, QueryError};
 use super::response::{AdminResponse, json_response};
 use super::state::Admin;
 use crate::net::Stage;
@@ -54,20 +54,11 @@ pub(super) async fn events(admin: &Admin, query: EventQuery) -> AdminResponse {
 // === impl EventQuery ===
 
 impl EventQuery {
-    pub(super) fn parse(query: Option<&str>) -> Result<Self, QueryError> {
-        let mut parsed = Self::default();
-        for parameter in parameters(query) {
-            let (name, value) = parameter?;
-            match name {
-                "after" => parsed.after = number(&value).ok_or(QueryError::NotNumber("after", 0, u64::MAX))?,
-                "wait" => {
-                    let seconds = number(&value).filter(|seconds| *seconds <= MAX_WAIT);
-                    let seconds = seconds.ok_or(QueryError::NotNumber("wait", 0, MAX_WAIT))?;
-                    parsed.wait = Duration::from_secs(seconds);
-                }
-                _ => return Err(QueryError::Unknown("after, wait")),
-            }
-        }
-        Ok(parsed)
+    pub(super) fn of(parameters: &Parameters<'_>) -> Result<Self, QueryError> {
+        let wait = parameters.number("wait", 0..=MAX_WAIT)?;
+        Ok(Self {
+            after: parameters.number("after", 0..=u64::MAX)?.unwrap_or_default(),
+            wait: Duration::from_secs(wait.unwrap_or_default()),
+        })
     }
 }

@@ -30,19 +30,29 @@ mod tests {
     }
 
     #[test]
-    fn the_description_has_every_route_with_its_access_and_its_body_and_no_other() {
+    fn the_description_has_every_route_with_its_access_its_body_and_its_parameters_and_no_other() {
         let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
         let mut described = BTreeMap::new();
         for (path, methods) in description["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
-                let facts = (operation["security"].clone(), operation.get("requestBody").is_some());
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                let parameters = parameters.filter(|parameter| parameter["in"] == "query");
+                let mut names: Vec<_> = parameters.map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+                names.sort_unstable();
+                let facts = (
+                    operation["security"].clone(),
+                    operation.get("requestBody").is_some(),
+                    names,
+                );
                 described.insert((path.clone(), method.to_uppercase()), facts);
             }
         }
         // The status page is for people.
         let routes = ROUTES.iter().filter(|route| route.endpoint != Endpoint::Page);
         let routes = routes.map(|route| {
-            let facts = (security(route.access), route.has_body());
+            let mut names: Vec<_> = route.parameters.iter().copied().map(str::to_owned).collect();
+            names.sort_unstable();
+            let facts = (security(route.access), route.has_body(), names);
             ((route.path.to_owned(), route.method.to_string()), facts)
         });
         assert_eq!(described, routes.collect());

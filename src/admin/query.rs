@@ -1,6 +1,7 @@
 //! The parameters of requests.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use percent_encoding::percent_decode_str;
 
@@ -22,74 +23,112 @@ pub(super) struct Listing<'a> {
 }
 
 /// Whose token is changed, and whether it is whatever Graph says of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ChangeQuery {
     pub(super) tenant: Option<String>,
     pub(super) is_forced: bool,
 }
 
+/// The parameters of a request: its route knows each of them, and has each once.
+#[derive(Debug, Default)]
+pub(super) struct Parameters<'a>(Vec<(&'static str, Cow<'a, str>)>);
+
 /// The reason why parameters cannot be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum QueryError {
     #[error("unknown parameter; available: {0}")]
-    Unknown(&'static str),
+    Unknown(String),
+    #[error("the request takes no parameter")]
+    NoneTaken,
+    #[error("the parameter `{0}` is there twice")]
+    Repeated(&'static str),
     #[error("the parameter `{0}` has to be a whole number from {1} to {2}")]
     NotNumber(&'static str, u64, u64),
+    #[error("the parameter `force` has to be {FORCED}")]
+    NotForced,
     #[error("a parameter is not UTF-8")]
     NotUtf8,
 }
 
+/// How a change is forced.
+const FORCED: &str = "force=yes";
 /// The number that are listed unless the request says otherwise.
 const DEFAULT_LIMIT: usize = 100;
 /// The most that are listed.
 const MAX_LIMIT: u64 = 1_000;
 
-impl ChangeQuery {
-    pub(super) fn parse(query: Option<&str>) -> Result<Self, QueryError> {
-        let mut parsed = Self::default();
-        for parameter in parameters(query) {
-            match parameter? {
-                ("tenant", name) => parsed.tenant = Some(name.into_owned()),
-                ("force", answer) if answer == "yes" => parsed.is_forced = true,
-                _ => return Err(QueryError::Unknown("tenant, force=yes")),
+// === impl Parameters ===
+
+impl<'a> Parameters<'a> {
+    /// Reads the parameters of a request whose route knows these.
+    pub(super) fn parse(query: Option<&'a str>, known: &[&'static str]) -> Result<Self, QueryError> {
+        let mut read = Self::default();
+        let parameters = query.into_iter().flat_map(|query| query.split('&'));
+        for parameter in parameters.filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let Some(name) = known.iter().find(|known| **known == name) else {
+                return Err(match known {
+                    [] => QueryError::NoneTaken,
+                    known => {
+                        let spelled = known.iter().map(|known| if *known == "force" { FORCED } else { known });
+                        QueryError::Unknown(spelled.collect::<Vec<_>>().join(", "))
+                    }
+                });
+            };
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_not_utf8| QueryError::NotUtf8)?;
+            if read.text(name).is_some() {
+                return Err(QueryError::Repeated(name));
             }
+            read.0.push((name, value));
         }
-        Ok(parsed)
+        Ok(read)
+    }
+
+    fn text(&self, name: &str) -> Option<&Cow<'a, str>> {
+        let mut parameters = self.0.iter();
+        parameters.find_map(|(known, value)| (*known == name).then_some(value))
+    }
+
+    /// Returns a parameter that is a whole number without a sign.
+    pub(super) fn number(&self, name: &'static str, range: RangeInclusive<u64>) -> Result<Option<u64>, QueryError> {
+        let number = |text: &Cow<'_, str>| {
+            let number = text.parse().ok().filter(|_| !text.starts_with('+'));
+            let number = number.filter(|number| range.contains(number));
+            number.ok_or_else(|| QueryError::NotNumber(name, *range.start(), *range.end()))
+        };
+        self.text(name).map(number).transpose()
+    }
+
+    /// Returns the parameters of a change.
+    pub(super) fn of_change(&self) -> Result<ChangeQuery, QueryError> {
+        let force = self.text("force");
+        if force.is_some_and(|answer| answer != "yes") {
+            return Err(QueryError::NotForced);
+        }
+        Ok(ChangeQuery {
+            tenant: self.text("tenant").map(|name| name.as_ref().to_owned()),
+            is_forced: force.is_some(),
+        })
+    }
+
+    /// Returns the parameters of a list.
+    pub(super) fn of_list(&self) -> Result<Listing<'a>, QueryError> {
+        let text = |name| self.text(name).cloned();
+        let limit = self.number("limit", 1..=MAX_LIMIT)?.map(usize::try_from);
+        Ok(Listing {
+            tenant: text("tenant"),
+            search: text("search").map(|search| search.to_lowercase()),
+            state: text("state"),
+            after: text("after"),
+            limit: limit.and_then(Result::ok).unwrap_or(DEFAULT_LIMIT),
+        })
     }
 }
 
 // === impl Listing ===
 
-impl<'a> Listing<'a> {
-    pub(super) fn parse(query: Option<&'a str>) -> Result<Self, QueryError> {
-        let mut listing = Self::default();
-        for parameter in parameters(query) {
-            let (name, value) = parameter?;
-            match name {
-                "tenant" => listing.tenant = Some(value),
-                "search" => listing.search = Some(value.to_lowercase()),
-                "state" => listing.state = Some(value),
-                "after" => listing.after = Some(value),
-                "limit" => {
-                    let limit = number(&value).filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    let limit = limit.and_then(|limit| limit.try_into().ok());
-                    listing.limit = limit.ok_or(QueryError::NotNumber("limit", 1, MAX_LIMIT))?;
-                }
-                _ => return Err(QueryError::Unknown("tenant, search, state, after, limit")),
-            }
-        }
-        Ok(listing)
-    }
-
-    /// The parameters of a list whose tenants have no state.
-    pub(super) fn parse_without_state(query: Option<&'a str>) -> Result<Self, QueryError> {
-        let listing = Self::parse(query)?;
-        match listing.state {
-            Some(_) => Err(QueryError::Unknown("tenant, search, after, limit")),
-            None => Ok(listing),
-        }
-    }
-
+impl Listing<'_> {
     /// Returns whether a tenant of this name is listed, if the state of its token is right.
     pub(super) fn has_name(&self, id: &TenantId) -> bool {
         let id = id.as_str();
@@ -102,43 +141,15 @@ impl<'a> Listing<'a> {
     }
 }
 
-impl Default for Listing<'_> {
-    fn default() -> Self {
-        Self {
-            tenant: None,
-            search: None,
-            state: None,
-            after: None,
-            limit: DEFAULT_LIMIT,
-        }
-    }
-}
-
-/// The parameters of a query, decoded.
-pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = Result<(&str, Cow<'_, str>), QueryError>> {
-    let parameters = query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .filter(|it| !it.is_empty());
-    parameters.map(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let value = percent_decode_str(value).decode_utf8();
-        Ok((name, value.map_err(|_not_utf8| QueryError::NotUtf8)?))
-    })
-}
-
-/// A whole number without a sign.
-pub(super) fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|_| !text.starts_with('+'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LIST: [&str; 5] = ["tenant", "search", "state", "after", "limit"];
+
     #[test]
     fn tenants_are_listed_by_their_names() {
-        let parse = |query| Listing::parse(Some(query)).unwrap();
+        let parse = |query| Parameters::parse(Some(query), &LIST).unwrap().of_list().unwrap();
         for (query, name, is_listed) in [
             ("", "acme", true),
             ("tenant=acme", "acme", true),
@@ -159,21 +170,28 @@ mod tests {
 
     #[test]
     fn parameters_that_would_be_ignored_are_refused() {
-        for query in ["access_token=x", "limits=1", "tenant", "name=acme", "Tenant=acme"] {
-            let parsed = Listing::parse(Some(query));
-            match query {
-                "tenant" => assert_eq!(parsed.unwrap().tenant.unwrap(), ""),
-                _ => assert!(matches!(parsed, Err(QueryError::Unknown(_))), "{query}"),
-            }
+        let parse = |query| Parameters::parse(Some(query), &LIST);
+        assert_eq!(parse("tenant").unwrap().of_list().unwrap().tenant.unwrap(), "");
+        for query in ["access_token=x", "limits=1", "name=acme", "Tenant=acme", "force=yes"] {
+            assert!(matches!(parse(query), Err(QueryError::Unknown(_))), "{query}");
         }
         for query in ["limit=0", "limit=1001", "limit=-1", "limit=+1", "limit=x", "limit="] {
-            assert!(
-                matches!(Listing::parse(Some(query)), Err(QueryError::NotNumber("limit", ..))),
-                "{query}"
-            );
+            let listing = parse(query).unwrap().of_list();
+            assert_eq!(listing, Err(QueryError::NotNumber("limit", 1, 1_000)), "{query}");
         }
-        assert_eq!(Listing::parse(Some("search=%ff")), Err(QueryError::NotUtf8));
-        let parsed = Listing::parse_without_state(Some("state=dead"));
-        assert!(matches!(parsed, Err(QueryError::Unknown(_))), "{parsed:?}");
+        assert_eq!(parse("search=%ff").unwrap_err(), QueryError::NotUtf8);
+        assert_eq!(
+            parse("tenant=acme&limit=1&tenant=shop").unwrap_err(),
+            QueryError::Repeated("tenant")
+        );
+        let change = |query| {
+            Parameters::parse(Some(query), &["tenant", "force"])
+                .unwrap()
+                .of_change()
+        };
+        assert_eq!(change("force=no").unwrap_err(), QueryError::NotForced);
+        assert!(change("force=yes").unwrap().is_forced && !change("").unwrap().is_forced);
+        assert_eq!(Parameters::parse(Some("x"), &[]).unwrap_err(), QueryError::NoneTaken);
+        assert!(Parameters::parse(Some("&"), &[]).is_ok());
     }
 }

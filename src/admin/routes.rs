@@ -13,6 +13,8 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     pub(super) access: Access,
     pub(super) endpoint: Endpoint,
+    /// The parameters that it knows. Those of a route that is open to all are not looked at: probes and scrapers add their own.
+    pub(super) parameters: &'static [&'static str],
 }
 
 /// Who may send a request.
@@ -87,11 +89,23 @@ pub(super) enum Found {
 }
 
 const fn route(method: Method, path: &'static str, access: Access, endpoint: Endpoint) -> Route {
+    let parameters: &[&str] = match endpoint {
+        Endpoint::TokenStatus | Endpoint::Tenants => &["tenant", "search", "state", "after", "limit"],
+        Endpoint::Refresh => &["tenant", "limit"],
+        Endpoint::Observed => &["tenant", "search", "after", "limit"],
+        Endpoint::Events => &["after", "wait"],
+        Endpoint::SetToken => &["tenant", "force"],
+        Endpoint::RollBack => &["tenant"],
+        Endpoint::PutTenant | Endpoint::SignUp => &["force"],
+        Endpoint::Liveness | Endpoint::Startup | Endpoint::Readiness | Endpoint::Metrics => &[],
+        Endpoint::Description | Endpoint::Page | Endpoint::LastHour | Endpoint::WithdrawTenant => &[],
+    };
     Route {
         method,
         path,
         access,
         endpoint,
+        parameters,
     }
 }
 

@@ -12,7 +12,7 @@ use super::tenant::AdminTenant;
 use super::used_codes::UsedCodes;
 use crate::net::{Lifecycle, Tasks};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{AuditLog, EventLog};
+use crate::telemetry::{AuditLog, EventLog, LineLimit};
 use crate::tenants::ObservedCalls;
 use crate::types::Clock;
 
@@ -64,6 +64,8 @@ pub struct Admin {
     pub events: EventLog,
     /// The calls of the requests that were only observed.
     pub observed_calls: Arc<ObservedCalls>,
+    /// Bounds the lines of the log about requests that are not accepted.
+    pub(crate) refusals: LineLimit,
     /// The clients that wait for an event, so that they leave connections to the probes.
     pub event_waits: Semaphore,
     /// The OAuth codes that are not sent again.

@@ -38,12 +38,15 @@ pub trait TenantRegistry: fmt::Debug + Send + Sync {
     /// The reason why not.
     fn check_sign_up(&self, tenant: &TenantId) -> Result<(), ObtainError>;
 
-    /// Exchanges an OAuth code once, and puts the tenant of its token into the table.
-    fn sign_up<'a>(
+    /// Exchanges an OAuth code once.
+    fn exchange<'a>(&'a self, code: SignUpCode<'a>) -> BoxFuture<'a, Result<SignedUp, ObtainError>>;
+
+    /// Puts the tenant of a code's token into the table, and uses it; returns where it is stored.
+    fn put_signed_up<'a>(
         &'a self,
         tenant: &'a TenantId,
-        code: SignUpCode<'a>,
-    ) -> BoxFuture<'a, Result<SignedUpAt, ObtainError>>;
+        signed_up: &'a SignedUp,
+    ) -> BoxFuture<'a, Result<StoredAt, ObtainError>>;
 
     /// Removes a tenant from the table, and refuses its requests.
     fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>>;
@@ -74,15 +77,6 @@ impl Default for TableState {
             failure: None,
         }
     }
-}
-
-/// A tenant that has signed up.
-#[derive(Clone, Debug)]
-pub struct SignedUpAt {
-    /// What its code stands for.
-    pub signed_up: SignedUp,
-    /// Where it is stored.
-    pub stored: StoredAt,
 }
 
 /// Where a tenant was put.

@@ -5,20 +5,18 @@
 //! The place keeps the tenants, and graphward reads them there: what it took only for itself would be gone after a restart, and
 //! unknown to other replicas. So what the place cannot store is refused.
 
-use std::sync::Arc;
-
-use http::{Request, StatusCode};
+use http::StatusCode;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use super::changes::{ChangeError, Requester, read_body, token_in};
 use super::query::ChangeQuery;
 use super::response::{AdminResponse, json_response};
 use super::routes::tenant_in;
 use super::state::Admin;
-use super::table::{SignedUpAt, StoredAt, TenantRegistry};
+use super::table::{StoredAt, TenantRegistry};
+use super::used_codes::CodeUse;
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::AuditAction;
@@ -39,12 +37,15 @@ struct TenantFields {
 const EXPECTED: &str = r#"{"wabaId": "…", "phoneNumberId": "…", "accessToken": "…"}"#;
 
 /// Checks a tenant's token, puts the tenant into its place, and uses it.
-pub(super) async fn put_tenant(request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
-    let name = tenant_in(request.uri().path()).into_owned();
+pub(super) async fn put_tenant(
+    name: &str,
+    query: ChangeQuery,
+    body: Incoming,
+    requester: Requester<'_>,
+) -> AdminResponse {
     let put = async {
-        let query = ChangeQuery::parse(request.uri().query())?;
-        let (id, table) = find_place(requester.admin, &name)?;
-        let body = read_body(request.into_body()).await?;
+        let (id, table) = find_place(requester.admin, name)?;
+        let body = read_body(body).await?;
         let token = token_in(&body, "accessToken")?;
         let fields = serde_json::from_slice::<TenantFields>(&body);
         let fields = fields.ok().filter(TenantFields::has_valid_ids);
@@ -64,7 +65,7 @@ pub(super) async fn put_tenant(request: Request<Incoming>, requester: Requester<
         ))
     };
     let put: Result<_, ChangeError> = put.await;
-    put.unwrap_or_else(|error| requester.refuse(&error, Some(&name)))
+    put.unwrap_or_else(|error| requester.refuse(&error, Some(name)))
 }
 
 /// The body of a request of a business that signs up.
@@ -77,33 +78,35 @@ struct SignUpFields {
 }
 
 /// Exchanges the OAuth code of a business that signs up, once, and puts its tenant into its place.
-pub(super) async fn sign_up(request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
+pub(super) async fn sign_up(query: ChangeQuery, body: Incoming, requester: Requester<'_>) -> AdminResponse {
     const EXPECTED: &str = r#"{"code": "…", "redirect_uri": "…", "tenant": "NAME"}"#;
     let mut name = None;
     let signed_up = async {
-        let body = read_body(request.into_body()).await?;
+        let body = read_body(body).await?;
         let fields = serde_json::from_slice::<SignUpFields>(&body).ok();
         let fields = fields.ok_or(ChangeError::SignUpFields(EXPECTED))?;
         let code = Secret::new(&fields.code).map_err(|_not_a_code| ChangeError::SignUpFields(EXPECTED))?;
         let (id, table) = find_place(requester.admin, name.insert(fields.tenant))?;
         table.check_sign_up(&id).map_err(ChangeError::Tenant)?;
-        let (used, fingerprint, now) = (
-            Arc::clone(&requester.admin.used_codes),
-            code.fingerprint(),
-            requester.admin.clock.now(),
-        );
-        // A panic would leave it unknown whether the code is used.
-        if !spawn_blocking(move || used.add(fingerprint, now))
-            .await
-            .unwrap_or(false)
-        {
-            return Err(ChangeError::UsedCode);
+        let (used, now) = (&requester.admin.used_codes, requester.admin.clock.now());
+        match used.add(code.fingerprint(), now).await {
+            CodeUse::First => {}
+            CodeUse::Again => return Err(ChangeError::UsedCode),
+            CodeUse::Busy => return Err(ChangeError::Busy),
         }
         let code = SignUpCode {
             code: &code,
             redirect_uri: fields.redirect_uri.as_deref(),
         };
-        let SignedUpAt { signed_up, stored } = table.sign_up(&id, code).await.map_err(ChangeError::Tenant)?;
+        let signed_up = table.exchange(code).await.map_err(ChangeError::Tenant)?;
+        if let Some(open) = table.open(id.as_str()) {
+            requester
+                .admin
+                .compare_signed_up(&open, &signed_up.token, &query)
+                .await?;
+        }
+        let stored = table.put_signed_up(&id, &signed_up).await;
+        let stored = stored.map_err(ChangeError::Tenant)?;
         let mut answer = requester.finish_put(table, &id, &signed_up.token, stored).await;
         if let Value::Object(answer) = &mut answer {
             answer.insert("wabaId".to_owned(), signed_up.waba_id.into());

@@ -24,7 +24,7 @@ use crate::proxy::{
 };
 use crate::source::TenantTable;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{AuditFile, LogHandle};
+use crate::telemetry::{AuditFile, LineLimit, LogHandle};
 use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
@@ -248,6 +248,7 @@ pub(super) fn build_admin(
         audit: context.audit.clone(),
         events: context.events.clone(),
         observed_calls: Arc::clone(&context.observed_calls),
+        refusals: LineLimit::default(),
         event_waits: Semaphore::new(MAX_EVENT_WAITS),
         used_codes: Arc::new(UsedCodes::new(state_dir(&config.state))),
         metrics: context.metrics.clone(),

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::row_tenants::RowTenants;
 use super::tenant_look_ups::LookUpReason;
 use super::token_provider::TokenProviderError;
-use crate::admin::{SignedUpAt, StoredAt};
+use crate::admin::StoredAt;
 use crate::graph::Inspection;
-use crate::renew::{CodeExchange, SignUpCode};
+use crate::renew::{CodeExchange, SignedUp};
 use crate::source::{NewTenant, Removal, TenantRow};
 use crate::tenants::{RowCell, RowSource};
 use crate::token::{InspectionScope, ObtainError, Token};
@@ -26,6 +26,7 @@ impl RowTenants {
     /// Checks a tenant's token, puts the tenant into the table, and uses it; returns where it is stored.
     pub(super) async fn put_row(&self, tenant: &TenantId, new: NewTenant<'_>) -> Result<StoredAt, ObtainError> {
         let rows = self.rows();
+        rows.check_ids(tenant, &new)?;
         let inspection = self.check_token(tenant, new.token).await?;
         let reported = inspection.and_then(|it| it.expires_at.as_system_time());
         let token = &Token {
@@ -42,7 +43,8 @@ impl RowTenants {
         self.code_exchange().map(drop)
     }
 
-    fn code_exchange(&self) -> Result<CodeExchange, ObtainError> {
+    /// Returns what exchanges codes.
+    pub(super) fn code_exchange(&self) -> Result<CodeExchange, ObtainError> {
         let settings = self.settings();
         let app = settings.app_or_own(None);
         let exchange = self.context.code_exchange(&app.config, app.secret.clone());
@@ -56,10 +58,13 @@ impl RowTenants {
         })
     }
 
-    /// Exchanges an OAuth code once, and puts the tenant of its token into the table, which is asked again if it fails for the moment.
-    pub(super) async fn sign_up_row(&self, tenant: &TenantId, code: SignUpCode<'_>) -> Result<SignedUpAt, ObtainError> {
+    /// Puts the tenant of a code's token into the table, which is asked again if it fails for the moment.
+    pub(super) async fn put_signed_up_row(
+        &self,
+        tenant: &TenantId,
+        signed_up: &SignedUp,
+    ) -> Result<StoredAt, ObtainError> {
         let rows = self.rows();
-        let signed_up = self.code_exchange()?.exchange(code).await?;
         let new = NewTenant {
             token: &signed_up.token,
             waba_id: signed_up.waba_id.as_deref(),
@@ -74,10 +79,7 @@ impl RowTenants {
             stored = rows.put(tenant, new).await;
         }
         stored?;
-        Ok(SignedUpAt {
-            signed_up,
-            stored: self.use_put(tenant).await,
-        })
+        Ok(self.use_put(tenant).await)
     }
 
     /// Removes a tenant from the table, and refuses its requests.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::row_tenants::{RowTenants, TableRequest};
-use crate::admin::{AdminTenant, ListedTenant, ListedToken, SignedUpAt, StoredAt, TableState, TenantRegistry};
-use crate::renew::SignUpCode;
+use crate::admin::{AdminTenant, ListedTenant, ListedToken, StoredAt, TableState, TenantRegistry};
+use crate::renew::{SignUpCode, SignedUp};
 use crate::source::{NewTenant, Removal};
 use crate::tenants::Standing;
 use crate::token::{BoxFuture, ObtainError};
@@ -54,12 +54,16 @@ impl TenantRegistry for RowTenants {
         self.check_sign_up_row(tenant)
     }
 
-    fn sign_up<'a>(
+    fn exchange<'a>(&'a self, code: SignUpCode<'a>) -> BoxFuture<'a, Result<SignedUp, ObtainError>> {
+        Box::pin(async move { self.code_exchange()?.exchange(code).await })
+    }
+
+    fn put_signed_up<'a>(
         &'a self,
         tenant: &'a TenantId,
-        code: SignUpCode<'a>,
-    ) -> BoxFuture<'a, Result<SignedUpAt, ObtainError>> {
-        Box::pin(self.sign_up_row(tenant, code))
+        signed_up: &'a SignedUp,
+    ) -> BoxFuture<'a, Result<StoredAt, ObtainError>> {
+        Box::pin(self.put_signed_up_row(tenant, signed_up))
     }
 
     fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {

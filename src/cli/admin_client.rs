@@ -42,6 +42,11 @@ pub(super) enum AdminError {
         status: StatusCode,
         message: String,
     },
+    #[error(
+        "{0} is the address of the app, not of the operators: it answered with an error of Graph's; pass the address of \
+         listen.admin"
+    )]
+    Proxy(ListenAddr),
     #[error("the answer from {0} is not graphward's, or is that of another version")]
     Foreign(ListenAddr),
 }
@@ -133,6 +138,10 @@ impl AdminClient {
         if status.is_success() {
             return json.ok_or_else(|| AdminError::Foreign(address()));
         }
+        // Graph's errors, and those of graphward in their place, have a code.
+        if json.as_ref().is_some_and(|json| json.pointer("/error/code").is_some()) {
+            return Err(AdminError::Proxy(address()));
+        }
         let message = json.as_ref().and_then(|json| json.pointer("/error/message")?.as_str());
         let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
         let message = printable(&message).chars().take(MAX_MESSAGE).collect();
@@ -204,15 +213,13 @@ pub(super) async fn request_change(
 ) -> Result<TokenChange, String> {
     let client = AdminClient::new(admin, CHANGE_TIMEOUT)?.authorized_by(authorization);
     // A name has no character that a query encodes. The command has compared the token, or was forced.
-    let tenant = tenant.map(|tenant| format!("&tenant={tenant}")).unwrap_or_default();
+    let tenant = tenant.map(|tenant| format!("tenant={tenant}")).unwrap_or_default();
     let (method, path, body) = match command {
-        OperatorCommand::Set(token) => (Method::PUT, "/admin/token", encode_token(token)),
-        OperatorCommand::RollBack => (Method::POST, "/admin/rollback", Ok(Zeroizing::default())),
+        OperatorCommand::Set(token) => (Method::PUT, "/admin/token?force=yes&", encode_token(token)),
+        OperatorCommand::RollBack => (Method::POST, "/admin/rollback?", Ok(Zeroizing::default())),
     };
     let body = body.map_err(|error| error.to_string())?;
-    let answer = client
-        .request(method, &format!("{path}?force=yes{tenant}"), &body)
-        .await;
+    let answer = client.request(method, &format!("{path}{tenant}"), &body).await;
     let answer = answer.map_err(|error| error_chain(&error))?;
     serde_json::from_value(answer).map_err(|error| error.to_string())
 }

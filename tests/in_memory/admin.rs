@@ -138,7 +138,7 @@ async fn a_change_whose_body_does_not_arrive_is_given_up() {
     let mut put = request("PUT", "/admin/token", stalled(b"{"));
     put.headers_mut().insert("graphward-admin", "yes".parse().unwrap());
     let answer = proxy.admin().fetch(put).await;
-    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.status, 408, "{}", answer.text());
     assert!(answer.text().contains("within 5 s"), "{}", answer.text());
     proxy.shutdown().await;
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use graphward::config::{CHILD_URL, env_var_names};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
@@ -44,6 +45,24 @@ fn every_setting_that_a_comment_or_a_sentence_names_exists() {
         }
     }
     assert!(count >= 300, "only {count} settings were found");
+}
+
+/// Where a text takes a value from a variable, the variable is the reader's own: one that graphward reads would become its setting.
+#[test]
+fn no_command_line_uses_a_variable_that_graphward_reads() {
+    let read_by_graphward: BTreeSet<String> = env_var_names().into_iter().filter(|name| name != CHILD_URL).collect();
+    let used = Regex::new("[$][{]?(GRAPHWARD_[A-Z0-9_]+)").unwrap();
+    let mut count = 0;
+    for (path, text) in text_files()
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("tests/law/"))
+    {
+        for name in used.captures_iter(&text).map(|found| found[1].to_owned()) {
+            assert!(!read_by_graphward.contains(&name), "{path}: ${name}");
+            count += 1;
+        }
+    }
+    assert!(count > 0 && read_by_graphward.contains("GRAPHWARD_ADMIN_KEY"));
 }
 
 #[test]

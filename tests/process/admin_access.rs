@@ -85,10 +85,7 @@ impl Listener {
 fn paste(line: &str, input: &str, dir: &Path) -> String {
     let line = line.replacen("curl ", "curl -sS -w '\\n%{http_code}' ", 1);
     let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &line])
-        .env("GRAPHWARD_ADMIN_KEY", KEY)
-        .current_dir(dir);
+    shell.args(["-c", &line]).env("ADMIN_KEY", KEY).current_dir(dir);
     let piped = shell
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -137,7 +134,7 @@ async fn a_key_opens_a_listener_that_other_machines_reach_and_only_the_key() {
                 "{}",
                 answer.head
             );
-            let line = "-H \"Authorization: Bearer $GRAPHWARD_ADMIN_KEY\"";
+            let line = "-H \"Authorization: Bearer $ADMIN_KEY\"";
             assert!(answer.message().contains(line), "{}", answer.text);
             assert!(
                 !answer.text.contains(KEY) && !answer.text.contains(NEW_KEY),

@@ -79,7 +79,7 @@ async fn what_is_no_token_or_is_dead_is_refused_with_the_reason_and_the_old_one_
     sidecar.wait_until_uses(&graph, &living).await;
     let large = document(&"x".repeat(16 * 1024));
     for (body, status, reason) in [
-        ("", 400, "it is empty"),
+        ("", 400, "the body is empty; expected {\"access_token\""),
         ("EAAGhunter2", 400, "the body is not JSON (line 1, column 1); expected"),
         ("{\"token\": \"EAAGhunter2\"}", 400, "`access_token`, which is missing"),
         ("{}", 400, "`access_token`, which is missing"),
@@ -102,7 +102,7 @@ async fn what_is_no_token_or_is_dead_is_refused_with_the_reason_and_the_old_one_
         ),
         (&document(&dead), 409, "Graph reports it as invalid"),
         (&document("EAAGneverissuedhunter2"), 409, "Graph reports it as invalid"),
-        (&large, 400, "larger than 16 KiB"),
+        (&large, 413, "larger than 16 KiB"),
     ] {
         let answer = put(sidecar.admin, LOCAL, body);
         assert_eq!(answer.status, status, "{body:.60}: {}", answer.text);

@@ -39,7 +39,7 @@ async fn a_body_that_does_not_come_keeps_no_other_request_waiting() {
     for mut stream in slow {
         let mut start = [0; 12];
         stream.read_exact(&mut start).unwrap();
-        assert_eq!(&start, b"HTTP/1.1 400");
+        assert_eq!(&start, b"HTTP/1.1 408");
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_head_or_a_body_without_an_end_is_refused_before_it_is_read() {
     let part = "x".repeat(4_096);
     for (start, part, status) in [
         (head, part.clone(), "431"),
-        (body, format!("1000\r\n{part}\r\n"), "400"),
+        (body, format!("1000\r\n{part}\r\n"), "413"),
     ] {
         let mut stream = connect(listener.address());
         stream.write_all(start.as_bytes()).unwrap();

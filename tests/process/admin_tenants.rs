@@ -3,8 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use fake_graph::{CodeRequest, TokenChange};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::admin_changes::{Answer, LOCAL, document, send};
 use crate::support::{Client, Graph, Sidecar, fingerprint, settings, together, wait_until};
@@ -15,11 +14,17 @@ fn put(sidecar: &Sidecar, name: &str, token: &str) -> Answer {
     send(sidecar.admin, &format!("PUT /admin/tenants/{name}"), LOCAL, &body)
 }
 
+/// The same in a place that has no ids.
+fn put_without_ids(sidecar: &Sidecar, name: &str, token: &str) -> Answer {
+    let body = json!({ "accessToken": token }).to_string();
+    send(sidecar.admin, &format!("PUT /admin/tenants/{name}"), LOCAL, &body)
+}
+
 fn withdraw(sidecar: &Sidecar, name: &str) -> Answer {
     send(sidecar.admin, &format!("DELETE /admin/tenants/{name}"), LOCAL, "")
 }
 
-const STATEMENTS: &str = r#"
+pub(crate) const STATEMENTS: &str = r#"
 upsert = """
     INSERT INTO tenant_whatsapp_config (tenant_id, access_token, waba_id, phone_number_id) VALUES ($2, $1, $3, $4)
     ON CONFLICT (tenant_id) DO UPDATE SET access_token = $1, waba_id = $3, phone_number_id = $4, is_active = true, updated_at = now()"""
@@ -102,14 +107,19 @@ async fn a_statement_that_does_not_do_what_it_should_changes_nothing() {
     for (statements, put_words, withdraw_words) in [
         ("", "without `upsert`", "without `withdraw`"),
         (
-            "upsert = \"INSERT INTO tenant_whatsapp_config (tenant_id, access_token, is_active) VALUES ($2, $1, false)\"\nwithdraw = \"UPDATE tenant_whatsapp_config SET waba_id = '1' WHERE tenant_id = $1\"",
+            "upsert = \"INSERT INTO tenant_whatsapp_config (tenant_id, access_token, is_active, waba_id, phone_number_id) VALUES ($2, $1, false, $3, $4)\"\nwithdraw = \"UPDATE tenant_whatsapp_config SET waba_id = '1' WHERE tenant_id = $1\"",
             "`query` does not return the tenant",
             "`query` returns the tenant after it",
         ),
         (
-            "upsert = \"UPDATE tenant_whatsapp_config SET access_token = $1 WHERE tenant_id <> $2\"\nwithdraw = \"UPDATE tenant_whatsapp_config SET nosuch = 1 WHERE tenant_id = $1\"",
+            "upsert = \"UPDATE tenant_whatsapp_config SET access_token = $1, waba_id = $3, phone_number_id = $4 WHERE tenant_id <> $2\"\nwithdraw = \"UPDATE tenant_whatsapp_config SET nosuch = 1 WHERE tenant_id = $1\"",
             "`query` does not return the tenant",
             "column that does not exist",
+        ),
+        (
+            "upsert = \"INSERT INTO tenant_whatsapp_config (tenant_id, access_token, waba_id) VALUES ($2, $1, $3)\"\nwithdraw = \"SELECT $1::text\"",
+            "does not store `phoneNumberId`: use $4 in it",
+            "`query` returns the tenant after it",
         ),
     ] {
         let (_dir, sidecar) = service.sidecar(statements).await;
@@ -145,7 +155,7 @@ async fn a_directory_takes_tenants_as_files_and_loses_them() {
     let mut client = Client::connect(sidecar.proxy).await;
     let (token, second) = (issue(&graph, "acme", &[]), issue(&graph, "acme-2", &[]));
     for (token, name) in [(&token, "acme"), (&second, "acme-2")] {
-        let answer = put(&sidecar, "acme", token);
+        let answer = put_without_ids(&sidecar, "acme", token);
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert!(
             answer.json()["stored_in"].as_str().unwrap().contains("tokens/acme"),
@@ -155,12 +165,19 @@ async fn a_directory_takes_tenants_as_files_and_loses_them() {
         assert_eq!(fs::read_to_string(tokens.join("acme")).unwrap().trim(), token);
         assert_is(&me(&mut client, "acme").await, name);
     }
+    let answer = put(&sidecar, "acme", &token);
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert!(
+        answer.message().contains("has no place for ids; leave `wabaId`"),
+        "{}",
+        answer.text
+    );
     for name in ["a..b", "acme.lock", "acme.tmp"] {
-        let answer = put(&sidecar, name, &token);
+        let answer = put_without_ids(&sidecar, name, &token);
         assert_eq!(answer.status, 409, "{name}: {}", answer.text);
     }
     for name in ["..%2Facme", "a%20b", "%ff", "%2e%2e", &"x".repeat(129)] {
-        let answer = put(&sidecar, name, &token);
+        let answer = put_without_ids(&sidecar, name, &token);
         assert_eq!(answer.status, 400, "{name}: {}", answer.text);
     }
     assert_eq!(withdraw(&sidecar, "acme").status, 200);
@@ -175,7 +192,7 @@ async fn a_directory_takes_tenants_as_files_and_loses_them() {
     symlink("..1", tokens.join("..data")).unwrap();
     symlink("..data/shop", tokens.join("shop")).unwrap();
     wait_until("it is read", async || me(&mut client, "shop").await.status == 200).await;
-    for answer in [put(&sidecar, "shop", &token), withdraw(&sidecar, "shop")] {
+    for answer in [put_without_ids(&sidecar, "shop", &token), withdraw(&sidecar, "shop")] {
         assert_eq!(answer.status, 409, "{}", answer.text);
         assert!(
             answer.message().contains("only Kubernetes can update"),
@@ -211,7 +228,7 @@ async fn a_place_that_is_only_read_and_a_configured_tenant_say_where_to_change_t
         assert!(answer.message().contains("is only read"), "{}", answer.text);
     }
     for (body, words) in [
-        ("", "it is empty"),
+        ("", "the body is empty; expected {\"accessToken\""),
         ("[]", "`accessToken`, which is missing"),
         ("{\"access_token\": \"EAAGhunter2\"}", "`accessToken`, which is missing"),
         ("{\"accessToken\": \"<YOUR_TOKEN>\"}", "placeholder"),
@@ -238,127 +255,4 @@ async fn a_place_that_is_only_read_and_a_configured_tenant_say_where_to_change_t
         assert!(!answer.text.contains("hunter2"), "{}", answer.text);
     }
     sidecar.assert_reveals_none_of(&[&token, "hunter2"]).await;
-}
-
-/// A code whose token may act on these objects, and is shown by the name.
-fn code(graph: &Graph, name: &str, ids: &[&str], redirect_uri: Option<&str>) -> String {
-    graph.sim.issue_code(CodeRequest {
-        redirect_uri: redirect_uri.map(str::to_owned),
-        token: TokenChange {
-            target_ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
-            name: Some(name.to_owned()),
-            ..TokenChange::default()
-        },
-        ..CodeRequest::default()
-    })
-}
-
-fn sign_up(sidecar: &Sidecar, body: &Value) -> Answer {
-    send(sidecar.admin, "POST /admin/signup", LOCAL, &body.to_string())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_business_that_signs_up_is_stored_with_its_ids_and_served_and_its_code_is_sent_once() {
-    let _turn = together().await;
-    let service = Service::start().await;
-    service.insert("shop", "107", "207");
-    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
-    let mut client = Client::connect(sidecar.proxy).await;
-    let graph = &service.graph;
-    graph.sim.set_phone_numbers("206", &["106", "108"]);
-    let embedded = code(graph, "acme", &["206"], None);
-    let answer = sign_up(&sidecar, &json!({ "code": embedded, "tenant": "acme" }));
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(answer.json()["wabaId"], "206");
-    assert_eq!(answer.json()["phoneNumberIds"], json!(["106", "108"]));
-    let token = service.token_of("acme");
-    assert_eq!(answer.json()["token"], fingerprint(&token).as_str());
-    assert_is(&me(&mut client, "acme").await, "acme");
-    assert_eq!(
-        client.get("/v26.0/106?fields=id").await.status,
-        200,
-        "its ids were stored"
-    );
-
-    let redirect = "https://app.example/back?a=1&b=2";
-    let of_dialog = code(graph, "later", &["209"], Some(redirect));
-    let body = json!({ "code": of_dialog, "redirect_uri": redirect, "tenant": "later" });
-    let answer = sign_up(&sidecar, &body);
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_is(&me(&mut client, "later").await, "later");
-
-    // Neither a code that was used nor one that Graph refuses is sent again.
-    let wrong = code(graph, "wrong", &["206"], Some(redirect));
-    let refused = sign_up(&sidecar, &json!({ "code": wrong, "tenant": "wrong" }));
-    assert_eq!(refused.status, 409, "{}", refused.text);
-    for (code, tenant) in [(&embedded, "acme"), (&of_dialog, "other"), (&wrong, "wrong")] {
-        let again = sign_up(
-            &sidecar,
-            &json!({ "code": code, "redirect_uri": redirect, "tenant": tenant }),
-        );
-        assert_eq!(again.status, 409, "{}", again.text);
-        assert!(again.message().contains("was sent to Graph before"), "{}", again.text);
-    }
-    assert_eq!(service.token_of("acme"), token);
-    assert_eq!(refusal(&me(&mut client, "wrong").await).0, 404);
-    assert_eq!(graph.sim.violations(), []);
-    sidecar
-        .assert_reveals_none_of(&[&embedded, &of_dialog, &wrong, &token])
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_code_is_not_sent_if_its_token_could_not_be_stored() {
-    let _turn = together().await;
-    let service = Service::start().await;
-    service.insert("shop", "107", "207");
-    let code = code(&service.graph, "acme", &["206"], None);
-    let body = json!({ "code": code, "tenant": "acme" });
-    {
-        let (_dir, sidecar) = service.sidecar("").await;
-        for _ in 0..2 {
-            let answer = sign_up(&sidecar, &body);
-            assert_eq!(answer.status, 409, "{}", answer.text);
-            assert!(answer.message().contains("without `upsert`"), "{}", answer.text);
-        }
-        for bad in [
-            json!({}),
-            json!([]),
-            json!({ "code": code }),
-            json!({ "code": "", "tenant": "acme" }),
-            json!({ "code": code, "tenant": "acme", "uri": "x" }),
-            json!({ "code": code, "tenant": "a/b" }),
-        ] {
-            let answer = sign_up(&sidecar, &bad);
-            assert_eq!(answer.status, 400, "{bad}: {}", answer.text);
-            assert!(!answer.text.contains(&code), "{}", answer.text);
-        }
-        sidecar.assert_reveals_none_of(&[&code]).await;
-    }
-    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
-    let answer = sign_up(&sidecar, &body);
-    assert_eq!(answer.status, 200, "{}", answer.text);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_code_that_was_used_before_a_restart_is_not_sent_again() {
-    let _turn = together().await;
-    let service = Service::start().await;
-    service.insert("shop", "107", "207");
-    let code = code(&service.graph, "acme", &["206"], None);
-    let body = json!({ "code": code, "tenant": "acme" });
-    let (dir, sidecar) = service
-        .sidecar(&format!("{STATEMENTS}[state]\ndir = \"state\"\n"))
-        .await;
-    let answer = sign_up(&sidecar, &body);
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    drop(sidecar);
-    let config = fs::read_to_string(dir.path().join("graphward.toml")).unwrap();
-    let sidecar = Sidecar::start(dir.path(), &config).await;
-    wait_until_started(&sidecar).await;
-    let answer = sign_up(&sidecar, &body);
-    assert_eq!(answer.status, 409, "{}", answer.text);
-    assert!(answer.message().contains("was sent to Graph before"), "{}", answer.text);
-    assert_eq!(service.graph.sim.violations(), []);
-    sidecar.assert_reveals_none_of(&[&code]).await;
 }

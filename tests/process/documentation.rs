@@ -11,9 +11,11 @@ use fake_graph::CodeRequest;
 use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
+use crate::postgres::server::Database;
 use crate::support::place::{APP, targets};
 use crate::support::{APP_SECRET, Client, Graph, Shell, Sidecar, block, fingerprint, network_settings, settings};
 use crate::support::{together, wait_until};
+use crate::tenants_from::support::TABLE;
 
 /// A command with the addresses of this sidecar in place of the usual ones.
 fn at(sidecar: &Sidecar, command: &str) -> String {
@@ -44,8 +46,10 @@ async fn the_requests_of_the_page_about_the_admin_listener_are_answered() {
     let shell = Shell::in_front_of(&graph);
     shell.write("token", &graph.sim.issue(None));
     shell.write("secret", APP_SECRET);
-    fs::create_dir(shell.path().join("tokens")).unwrap();
-    let extra = format!("{APP}[tenants_from]\nfile = \"tokens/{{tenant}}\"\n");
+    let database = Database::with(TABLE);
+    shell.write("url", &database.url());
+    let table = block("docs/admin.md#Tenants toml").replace("/run/graphward/database-url", "url");
+    let extra = format!("{APP}{table}\n");
     let settings = settings(&graph, "file = \"token\"", &extra);
     let sidecar = Sidecar::start_with(shell.path(), &settings, &mut shell.command("exec graphward serve")).await;
     wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
@@ -75,7 +79,10 @@ async fn the_requests_of_the_page_about_the_admin_listener_are_answered() {
     });
     shell.write("signup.json", &body_in(&sign_up, "AQB…", &code));
     assert_eq!(answers(&shell, &sign_up)[0]["wabaId"], "206");
-    assert!(shell.path().join("tokens/acme").exists());
+    assert_eq!(
+        database.psql("SELECT waba_id, phone_number_id FROM tenant_whatsapp_config WHERE is_active"),
+        "206|106"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
