@@ -19,6 +19,7 @@ mod local_client;
 mod manual;
 mod output;
 mod print_config;
+mod progress;
 mod runtime;
 mod send_test;
 mod serve;
@@ -56,12 +57,8 @@ pub use token::TokenArgs;
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(cli),
-        Err(error) => {
-            // `--help` and `--version` arrive here, too.
-            usage::print(&error);
-            let code = u8::try_from(error.exit_code());
-            code.map_or_else(|_negative| Exit::Usage.into(), ExitCode::from)
-        }
+        // `--help` and `--version` arrive here, too.
+        Err(error) => usage::print(&error).into(),
     }
 }
 
@@ -121,20 +118,26 @@ enum CliCommand {
     Exec(ExecArgs),
     /// Run a demo: sidecar, fake Graph and load in one process; needs no network, account or file
     #[cfg(feature = "fake")]
-    #[command(after_help = "Example:\n  graphward demo --for 10s")]
+    #[command(
+        after_help = "Example:\n  graphward demo --for 10s\n\nExit codes: 0 no request failed, 1 one did, 2 usage."
+    )]
     Demo(DemoArgs),
     /// Run only the fake Graph, for your own tests
     #[cfg(feature = "fake")]
     #[command(after_help = help::FAKE_GRAPH)]
     FakeGraph(FakeGraphArgs),
     /// Create a certificate for Graph's host names, for clients that require https
-    #[command(after_help = "Examples:\n  graphward ca --out tls\n  graphward ca --out tls --name graphward.internal")]
+    #[command(
+        after_help = "Examples:\n  graphward ca --out tls\n  graphward ca --out tls --name graphward.internal\n\nExit codes: 0 written, 1 not, 2 usage."
+    )]
     Ca(CaArgs),
     /// Check the configuration: sources, tokens, app, phone numbers and the connection to Graph
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
     /// Check readiness: exit 0 if the sidecar is ready, 1 if not, within 2 seconds
-    #[command(after_help = "Examples:\n  graphward healthcheck\n  graphward healthcheck --json")]
+    #[command(
+        after_help = "Examples:\n  graphward healthcheck\n  graphward healthcheck --json\n\nExit codes: 0 ready, 1 not ready, or no answer, 2 usage."
+    )]
     Healthcheck(HealthcheckArgs),
     /// Show the tokens of a running sidecar: state, expiry, source, and what to do
     #[command(after_help = help::STATUS)]
@@ -160,7 +163,7 @@ enum CliCommand {
     #[command(after_help = help::MAN)]
     Man(ManArgs),
     /// Print the version
-    #[command(after_help = "Example:\n  graphward version --json")]
+    #[command(after_help = "Example:\n  graphward version --json\n\nExit codes: 0 printed, 1 not, 2 usage.")]
     Version(OutputArgs),
 }
 
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_each_command_shows_an_example() {
+    fn the_help_of_each_command_shows_an_example_and_its_exit_codes() {
         let mut commands = vec![Cli::command()];
         let mut leaves = 0;
         while let Some(mut command) = commands.pop() {
@@ -187,6 +190,7 @@ mod tests {
                 let name = command.get_name();
                 let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("{name}: {help}"));
                 assert!(examples.contains("graphward") && examples.contains(name), "{help}");
+                assert!(help.contains("Exit codes: "), "{name}: {help}");
             }
         }
         assert!(leaves >= 17, "{leaves}");

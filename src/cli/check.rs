@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::exit::{Exit, print_error};
 use super::output::OutputArgs;
+use super::progress::Progress;
 use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
 use crate::admin::ComparisonError::{self, Different};
 use crate::admin::{AdminTenant, COMPARED_LATE, COMPARISON_TIMEOUT, TokenComparison};
@@ -66,7 +67,7 @@ const CONCURRENCY: usize = 8;
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 /// The reason why a token is not compared.
 const NO_CURRENT_TOKEN: &str = "there is no current token to compare with";
-/// The most bad tenants of a table that are listed.
+/// The most tenants of a table that are listed: the bad ones first, then those with warnings.
 const MAX_LISTED: usize = 20;
 
 /// Runs the command and prints its report.
@@ -160,7 +161,9 @@ fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputErro
     let LoadedConfig { config, file, .. } = args.place.load()?;
     with_tenants(config, async |mut tenants: ConfiguredTenants| {
         let mut report = Report::default();
+        let mut progress = Progress::default();
         if args.depth() != Depth::Offline {
+            progress.show("connecting to Graph");
             report.sections.push(graph_section(&tenants).await);
         }
         let settings = settings::settings_findings(tenants.config(), file.as_deref());
@@ -171,9 +174,11 @@ fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputErro
             checked = vec![tenants.find(args.place.tenant.as_ref()).await?];
         }
         for tenant in checked {
+            progress.show(&format!("checking the tenant {}", tenant.id));
             let section = section(&tenants, &tenant, number_id, args.depth()).await?;
             report.sections.push(section);
         }
+        drop(progress);
         if !is_one && tenants.config().tenants_from.is_some() {
             check_table(&mut tenants, &mut report, args.depth().min(Depth::Token)).await?;
         }
@@ -181,14 +186,16 @@ fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputErro
     })
 }
 
-/// Checks the tenants of the table, and lists those that are bad.
+/// Checks the tenants of the table, and lists those that are bad or have warnings.
 async fn check_table(
     tenants: &mut ConfiguredTenants,
     report: &mut Report,
     depth: Depth,
 ) -> Result<(), ConfiguredTenantError> {
     let mut findings = Vec::new();
-    let mut bad = Vec::new();
+    let mut faulty = Vec::new();
+    let mut progress = Progress::default();
+    progress.show("reading the tenants of tenants_from");
     match tenants.listed().await {
         Ok(Some(listed)) => {
             let faults = listed.faults.iter();
@@ -202,7 +209,9 @@ async fn check_table(
             while let Some(section) = sections.next().await {
                 let section = section?;
                 *report.listed.entry(section.level).or_default() += 1;
-                bad.extend(Some(section).filter(|section| section.level == Level::Bad));
+                let checked: usize = report.listed.values().sum();
+                progress.show(&format!("{checked} of {} tenants checked", listed.tenants.len()));
+                faulty.extend(Some(section).filter(|section| section.level >= Level::Warning));
             }
         }
         Ok(None) => {
@@ -211,9 +220,9 @@ async fn check_table(
         }
         Err(error) => findings.push(Finding::bad("tenants", "table_failed", error_chain(&error))),
     }
-    bad.sort_unstable_by(|one, other| one.tenant.cmp(&other.tenant));
+    faulty.sort_unstable_by(|one, other| other.level.cmp(&one.level).then_with(|| one.tenant.cmp(&other.tenant)));
     report.sections.push(Section::new("tenants_from", findings));
-    report.sections.extend(bad.into_iter().take(MAX_LISTED));
+    report.sections.extend(faulty.into_iter().take(MAX_LISTED));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The exit codes of commands.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::types::{AnyError, error_chain};
@@ -34,13 +34,21 @@ pub(super) fn print_error(error: &AnyError, exit: Exit) -> Exit {
 
 /// Prints a message to stderr. If stderr is closed, the exit code still reports the failure.
 pub(super) fn print_message(message: &str) {
-    drop(writeln!(std::io::stderr(), "graphward: {message}"));
+    drop(writeln!(io::stderr(), "graphward: {message}"));
 }
 
-/// Prints lines to stdout; a closed stdout is a failure.
+/// Prints lines to stdout.
 pub(super) fn print_lines(lines: &str) -> Exit {
-    match writeln!(std::io::stdout(), "{lines}") {
+    exit_of(writeln!(io::stdout(), "{lines}"))
+}
+
+/// The outcome of a command whose result was written like this. If it was not, stderr says why.
+pub(super) fn exit_of(written: io::Result<()>) -> Exit {
+    match written.and_then(|()| io::stdout().flush()) {
         Ok(()) => Exit::Success,
-        Err(_closed) => Exit::Failed,
+        Err(error) => {
+            print_message(&format!("cannot write the result: {error}"));
+            Exit::Failed
+        }
     }
 }

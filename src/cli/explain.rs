@@ -39,7 +39,11 @@ const MAX_NESTING: u8 = 4;
 
 /// Prints the cause in one line, the fix in another, and where a token is created in a third if one is needed.
 pub(super) fn run(args: &ExplainArgs) -> Exit {
-    let text = match &*args.error {
+    // What follows the first word of the text is the text, so the flag is there, too.
+    let (flags, words): (Vec<_>, Vec<_>) = args.error.iter().cloned().partition(|word| word == "--json");
+    let json = args.output.json || !flags.is_empty();
+    let output = OutputArgs { json };
+    let text = match &*words {
         [] => match read_stdin() {
             Ok(text) => text,
             Err(exit) => return exit,
@@ -57,7 +61,7 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
     let token_creation = explanation.token_creation();
     let json = json!({ "summary": summary, "remediation": remediation, "token_creation": token_creation });
     let lines = [summary.as_str(), *remediation].into_iter().chain(token_creation);
-    args.output.print(&json, &lines.collect::<Vec<_>>().join("\n"))
+    output.print(&json, &lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Exit> {

@@ -46,8 +46,8 @@ Examples:
   graphward status --tenant acme --json
   graphward status --state dead
 
-Exit codes: 0 the sidecar is ready and all tokens shown are usable, 1 it is not, or a token is not,
-or it does not answer, 2 usage or configuration.";
+Exit codes: 0 the sidecar is ready and all tokens shown are usable or withdrawn, 1 it is not, a token
+is not, it cannot read [tenants_from] or does not answer, 2 usage or configuration.";
 
 pub(super) const REFRESH: &str = "\
 Waits until the sidecar is done, and shows the new status.
@@ -81,20 +81,24 @@ pub(super) const COMPLETIONS: &str = "\
 Examples:
   graphward completions bash > /etc/bash_completion.d/graphward
   graphward completions zsh > \"${fpath[1]}/_graphward\"
-  graphward completions fish > ~/.config/fish/completions/graphward.fish";
+  graphward completions fish > ~/.config/fish/completions/graphward.fish
+
+Exit codes: 0 printed, 1 not, 2 usage.";
 
 pub(super) const MAN: &str = "\
 Examples:
   graphward man | man -l -
-  graphward man --out /usr/share/man/man1";
+  graphward man --out /usr/share/man/man1
+
+Exit codes: 0 written, 1 not, 2 usage.";
 
 pub(super) const CHECK: &str = "\
 Reads every source once and asks Graph: what kind of token it is and when it ends, whether it has
 the permissions that WhatsApp needs, whether app.id and app.secret belong together, whether the
 phone number ids are right. Says what is wrong and what to do. Never prints a token.
 
-Counts the tenants of [tenants_from], asks Graph about their tokens, and lists the first twenty bad
-ones; --tenant checks one of them in full.
+Counts the tenants of [tenants_from], asks Graph about their tokens, and lists the first twenty that
+are bad or have warnings; --tenant checks one of them in full.
 
 Examples:
   graphward check
@@ -138,4 +142,6 @@ token with --require-token.";
 pub(super) const FAKE_GRAPH: &str = "\
 Examples:
   graphward fake-graph --token-out token --token-ttl 10m --renew-every 9m --ca-out ca.pem
-  graphward fake-graph --listen 127.0.0.1:0 --control 127.0.0.1:0 --plain --json";
+  graphward fake-graph --listen 127.0.0.1:0 --control 127.0.0.1:0 --plain --json
+
+Exit codes: 0 stopped, 1 failed, 2 usage.";

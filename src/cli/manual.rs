@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Command, ValueHint};
 use clap_complete::Shell;
 
-use super::exit::{Exit, print_error};
+use super::exit::{Exit, exit_of};
 
 /// The argument of `graphward completions`.
 #[derive(Args, Clone, Copy, Debug)]
@@ -36,11 +36,4 @@ pub(super) fn print_man(args: &ManArgs, command: Command) -> Exit {
         Some(dir) => std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir)),
         None => clap_mangen::Man::new(command).render(&mut io::stdout()),
     })
-}
-
-fn exit_of(written: io::Result<()>) -> Exit {
-    match written {
-        Ok(()) => Exit::Success,
-        Err(error) => print_error(&error, Exit::Failed),
-    }
 }

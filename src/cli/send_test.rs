@@ -92,6 +92,11 @@ enum SendError {
         "unexpected answer with status {0}: no message id and no Graph error; is --proxy the sidecar's proxy address?"
     )]
     Foreign(u16),
+    #[error(
+        "an answer with status {0} and no Graph error: Graph, or a proxy before it, is in trouble. Whether the message was \
+         sent is unknown: look whether it arrives before you send it again"
+    )]
+    Outage(u16),
 }
 
 /// A message that Graph accepted.
@@ -162,7 +167,12 @@ fn read_answer(status: u16, body: &[u8]) -> Result<Accepted, SendError> {
         return Ok(Accepted { id, status });
     }
     let Some(error) = json.get("error").and_then(Value::as_object) else {
-        return Err(SendError::Foreign(status));
+        let is_outage = (500..600).contains(&status);
+        return Err(if is_outage {
+            SendError::Outage
+        } else {
+            SendError::Foreign
+        }(status));
     };
     let code = error.get("code").and_then(Value::as_i64);
     let own = code.filter(|code| is_own_code(*code));
@@ -252,11 +262,13 @@ impl SendTestArgs {
 impl SendError {
     const fn exit(&self) -> Exit {
         use SendError::{
-            Build, Config, Foreign, Graph, NoPhoneNumber, NoToken, Sidecar, Start, Tenant, Tls, Unreachable,
+            Build, Config, Foreign, Graph, NoPhoneNumber, NoToken, Outage, Sidecar, Start, Tenant, Tls, Unreachable,
         };
         match self {
             Config(_) | Build(_) | Tenant(_) | NoPhoneNumber => Exit::Usage,
-            Start(_) | Tls(_) | Unreachable(..) | Sidecar(_) | NoToken | Graph(_) | Foreign(_) => Exit::Failed,
+            Start(_) | Tls(_) | Unreachable(..) | Sidecar(_) | NoToken | Graph(_) | Foreign(_) | Outage(_) => {
+                Exit::Failed
+            }
         }
     }
 }
@@ -297,6 +309,8 @@ mod tests {
                 matches!(read_answer(200, other.as_bytes()), Err(SendError::Foreign(200))),
                 "{other}"
             );
+            let error = read_answer(502, other.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("unknown: look whether it arrives"), "{other}: {error}");
         }
     }
 }

@@ -55,6 +55,14 @@ pub(super) struct Answer {
     tenants: Vec<TokenReport>,
     counts: BTreeMap<String, u64>,
     next: Option<String>,
+    /// The reason why the tenants of `[tenants_from]` cannot be read, if they cannot.
+    tenants_from: Option<Unreadable>,
+}
+
+#[derive(Deserialize)]
+struct Unreadable {
+    error: String,
+    since: String,
 }
 
 #[derive(Deserialize)]
@@ -172,9 +180,9 @@ impl Answer {
         printable(&counts.join(", "))
     }
 
-    /// Whether the sidecar is ready and all tokens that are shown are usable.
+    /// Whether the sidecar is ready, can read its tenants, and all tokens that are shown are usable or were withdrawn.
     fn is_good(&self) -> bool {
-        self.ready && self.tenants.iter().all(|tenant| tenant.usable)
+        self.ready && self.tenants_from.is_none() && self.tenants.iter().all(TokenReport::is_good)
     }
 
     /// The refreshes that failed, a line for each; empty if only the status was asked for.
@@ -199,6 +207,10 @@ impl Answer {
             colors.paint(tone, ready),
             self.shown_counts(),
         );
+        if let Some(Unreadable { error, since }) = &self.tenants_from {
+            let what = format!("the tenants of tenants_from cannot be read since {since}: {error}");
+            text += &format!("{}\n", colors.paint(Tone::Bad, &printable(&what)));
+        }
         let mut table = Table::new(&["TENANT", "STATE", "TOKEN", "DAYS LEFT", "EXPIRES", "SOURCE"]);
         for tenant in &self.tenants {
             table.push(tenant.to_row());
@@ -237,6 +249,11 @@ impl TokenReport {
         printable(&format!("{fingerprint}{}, {end}", source.unwrap_or_default()))
     }
 
+    /// Whether it needs no attention: a tenant is withdrawn on purpose.
+    fn is_good(&self) -> bool {
+        self.usable || self.state == TokenState::Withdrawn.label()
+    }
+
     fn never_expires(&self) -> bool {
         self.expiry.as_deref() == Some("never")
     }
@@ -253,7 +270,11 @@ impl TokenReport {
         };
         let unknown_end = if self.never_expires() { "never" } else { "-" };
         let end = self.expires_at.as_deref().unwrap_or(unknown_end);
-        let state = if self.usable { Tone::Good } else { Tone::Bad };
+        let state = match (self.usable, self.is_good()) {
+            (true, _) => Tone::Good,
+            (false, true) => Tone::Plain,
+            (false, false) => Tone::Bad,
+        };
         let plain = |text: &Option<String>| Cell::new(Tone::Plain, text.as_deref().unwrap_or("-"));
         vec![
             Cell::new(Tone::Plain, &self.tenant),

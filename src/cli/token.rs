@@ -44,7 +44,9 @@ enum Subcommands {
     ///
     /// Before that, it compares the token with the current one, as `graphward check --diff` does: a token of another kind,
     /// app or account needs --force, and so does one that could not be compared because Graph did not answer.
-    #[command(after_help = "Examples:\n  graphward token set < token\n  graphward token set --tenant acme < token")]
+    #[command(
+        after_help = "Examples:\n  graphward token set < token\n  graphward token set --tenant acme < token\n\nExit codes: 0 stored, 1 not changed, 2 usage or configuration."
+    )]
     Set(SetArgs),
     /// Show what is known of the current token, never the token itself
     ///
@@ -56,13 +58,19 @@ enum Subcommands {
     /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
     /// directory or in the token.store file: through a running sidecar as `set` does, or without one. Exits with 1 if there
     /// is no previous token.
-    #[command(after_help = "Example:\n  graphward token rollback --tenant acme")]
+    #[command(
+        after_help = "Example:\n  graphward token rollback --tenant acme\n\nExit codes: 0 rolled back, 1 not, 2 usage or configuration."
+    )]
     Rollback(ChangeArgs),
     /// Encrypt a token with Fernet, read from stdin or a hidden prompt
-    #[command(after_help = "Example:\n  graphward token seal --key-file key < token > sealed")]
+    #[command(
+        after_help = "Example:\n  graphward token seal --key-file key < token > sealed\n\nExit codes: 0 printed, 1 not, 2 usage, or the key or the token cannot be used."
+    )]
     Seal(EncryptArgs),
     /// Generate a Fernet key
-    #[command(after_help = "Example:\n  (umask 077; graphward token keygen > key)")]
+    #[command(
+        after_help = "Example:\n  (umask 077; graphward token keygen > key)\n\nExit codes: 0 printed, 1 not, 2 usage."
+    )]
     Keygen(OutputArgs),
 }
 
@@ -79,7 +87,7 @@ struct SetArgs {
 struct ChangeArgs {
     #[command(flatten)]
     place: TokenPlace,
-    /// Do not ask Graph about the token; a running sidecar asks as its configuration says.
+    /// Do not ask Graph about the token; a running sidecar asks as its configuration says
     #[arg(long)]
     offline: bool,
     #[command(flatten)]

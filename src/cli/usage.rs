@@ -2,10 +2,11 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use super::exit::{Exit, exit_of};
 use crate::types::might_be_secret;
 
-/// Prints an error. A closed stderr is ignored.
-pub(super) fn print(error: &clap::Error) {
+/// Prints an error, or the help that was asked for. A closed stderr is ignored.
+pub(super) fn print(error: &clap::Error) -> Exit {
     let words = std::env::args_os().skip(1);
     let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
     let has_colors =
@@ -18,8 +19,10 @@ pub(super) fn print(error: &clap::Error) {
     match without_secrets(&text, &words) {
         Some(text) => drop(write!(std::io::stderr(), "{text}")),
         // With the colors that the terminal understands.
-        None => drop(error.print()),
+        None if error.use_stderr() => drop(error.print()),
+        None => return exit_of(error.print()),
     }
+    Exit::Usage
 }
 
 /// Returns a text without the words that may be secrets; `None` if it has none.

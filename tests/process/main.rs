@@ -33,6 +33,7 @@ mod hidden_prompt;
 mod https;
 mod memory;
 mod operator_commands;
+mod operators;
 mod postgres;
 mod print_config;
 mod process_lifecycle;
