@@ -106,7 +106,7 @@ async fn a_row_of_another_app_or_of_a_tenant_that_was_withdrawn_is_not_used_with
         ..row("EAAGnew")
     });
     assert_eq!(source.load().await.unwrap_err().reason(), "row_changed");
-    assert_eq!(cell.replace(None, Instant::now()), RowChange::Changed);
+    assert_eq!(cell.update(None, Instant::now()), RowChange::Changed);
     for _ in 0..3 {
         assert!(source.load().await.unwrap_err().is_absence());
         assert!(cell.row().is_none(), "its row may have another app");
