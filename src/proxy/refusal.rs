@@ -47,8 +47,8 @@ pub(crate) enum Refusal {
         /// Whether an operator has to act.
         permanent: bool,
     },
-    /// The task that refreshes the token has stopped.
-    #[error("graphward has no token for this request: the token refresh task has stopped")]
+    /// The task that refreshes the token has stopped, because a reload replaces it or graphward stops: another request gets one.
+    #[error("graphward has no token for this request while it reloads its configuration or stops: retry the request")]
     RefresherStopped,
     /// The source of the token says that it has no token.
     #[error("graphward has no token for this request, because its source says that it has no token: {0}")]
@@ -242,8 +242,8 @@ impl Refusal {
         let (status, error, label, code, transient) = match self {
             Self::Draining => (S::SERVICE_UNAVAILABLE, DENIED, "refused_draining", 990_001, true),
             Self::Overloaded | Self::TenantShareInUse | Self::MemoryInUse => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
-            Self::NoCredential { permanent: false, .. } | Self::Route(RouteError::Undecided) => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
-            Self::NoCredential { permanent: true, .. } | Self::RefresherStopped => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
+            Self::NoCredential { permanent: false, .. } | Self::RefresherStopped | Self::Route(RouteError::Undecided) => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
+            Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
             Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
             Self::Trace | Self::TunnelNotPossible { .. } => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
             Self::MalformedRequest(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_malformed", 990_006, false),

@@ -13,6 +13,10 @@ const MESSAGE: &str = r#"{"messaging_product":"whatsapp","to":"15550100200","typ
 async fn a_request_that_has_begun_keeps_the_token_of_the_id_by_which_it_was_routed() {
     let _turn = together().await;
     let (dir, graph, sidecar) = start().await;
+    wait_until("each tenant has its token", async || {
+        sidecar.metric("graphward_tokens{state=\"usable\"} ").await == 2
+    })
+    .await;
     let (begin, rest) = MESSAGE.split_at(20);
     let mut slow = TcpStream::connect(sidecar.proxy).await.unwrap();
     let head = format!(
