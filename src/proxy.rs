@@ -136,6 +136,9 @@ struct AppConnection {
     listener: Option<TenantId>,
 }
 
+const CONNECT_NAMES_A_TENANT: &str = "a CONNECT request cannot name a tenant: name it in the requests inside the tunnel, as \
+                                      tenant:NAME in the place of the token, or connect to the tenant's own listener";
+
 // === impl AppConnection ===
 
 impl AppConnection {
@@ -213,7 +216,7 @@ impl Proxy {
 
         record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);
         if head.method == Method::CONNECT {
-            return Box::pin(self.tunnel(head, &connection.info, record)).await;
+            return Box::pin(self.tunnel(tenants, head, &connection.info, record)).await;
         }
         validation::validate(&head, &self.allowed_hosts)?;
         if validation::is_asterisk_form(&head) || (tenants.settings.via && is_final_recipient(&head)) {
@@ -262,7 +265,7 @@ impl Proxy {
         if let Some(signs) = signs {
             signs.add_body(&mut received);
         }
-        let by_head = by_head.unless_unsearchable(&received)?;
+        let by_head = by_head.unless_unsearchable(&received, &outbound)?;
         let entry = tenants.route_with_body(by_head, signs.as_deref());
         let (entry, looked_up) = tenants.look_up_unlisted(entry, signs.as_deref(), &self.tenants)?;
         let looked_up = looked_up.await.transpose()?;
@@ -365,11 +368,17 @@ impl Proxy {
     /// Opens a tunnel. The requests in it arrive on a connection of their own.
     async fn tunnel(
         &self,
-        head: http::request::Parts,
+        tenants: &Tenants,
+        mut head: http::request::Parts,
         connection: &ConnectionInfo,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         validation::check_origin(&head)?;
+        let signs = tenants.take_signs(&mut head, None)?;
+        if signs.is_some_and(|signs| signs.all().next().is_some()) {
+            // The requests in the tunnel would not have it.
+            return Err(Refusal::MalformedRequest(CONNECT_NAMES_A_TENANT));
+        }
         Box::pin(tunnel::open(head, &self.tunnel_hosts, connection)).await?;
         record.set_outcome(Outcome::Delivered, StatusCode::OK);
         Ok(Response::new(Body::default()))

@@ -41,7 +41,8 @@ pub const UNKNOWN_METHOD: &str = "?";
 /// The headers that some servers take for the method.
 pub const METHOD_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
-const NESTED_BATCH: &str = "an item of its batch has a batch";
+pub(super) const NESTED_BATCH: &str = "an item of its batch has a batch";
+pub(super) const LIST_BODY: &str = "an item of its batch has a list as its body";
 const NO_ITEM: &str = "its batch has an item that is not an object";
 
 /// The names that decide what a request does.
@@ -149,7 +150,7 @@ impl Calls {
                     }
                 }
                 (b"body", Some(b'{')) => parameters.read_object(text, value),
-                (b"body", Some(b'[')) => self.unreadable = Some("an item of its batch has a list as its body"),
+                (b"body", Some(b'[')) => self.unreadable = Some(LIST_BODY),
                 _ => parameters.read_member(text, &Member { name, value }),
             }
         }

@@ -2,10 +2,13 @@
 //!
 //! # Why
 //!
-//! No token of Meta has a colon. So `tenant:` anywhere in the place of a token names a tenant: behind one scheme, two or none, in
-//! quotes, in an array, percent-encoded once more. What a client library does to a token it does to the name, too, and a name
-//! that went unread would give the request the token of the default tenant. Rejected: to take only `tenant:NAME` itself for one.
+//! No token of Meta has a colon. So `tenant:` anywhere in the place of a token names a tenant: behind one scheme, two
+//! or none, in quotes, in an array, percent-encoded once more, as the user and the password of `Basic`. What a client
+//! library does to a token it does to the name, too, and a name that went unread would give the request the token of
+//! the default tenant. Rejected: to take only `tenant:NAME` itself for one.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::memchr2;
 use percent_encoding::percent_decode;
 
@@ -147,19 +150,46 @@ pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
 /// Reads the name of a tenant in what stands in the place of a token, without the quotes, brackets and white space around it. It
 /// need not be valid. `None` if there is no `tenant:` in it.
 pub fn read_token_slot<R>(value: &[u8], read: impl FnOnce(&str) -> R) -> Option<R> {
+    let basic = decode_basic(value).filter(|basic| find_token_slot(basic).is_some());
+    let value = basic.as_deref().unwrap_or(value);
     // A token has neither, and needs no further look.
     memchr2(b':', b'%', value)?;
     let text = percent_decode(value).decode_utf8_lossy();
-    let mut windows = text.as_bytes().windows(TOKEN_SLOT_WORD.len() + 1);
-    // What is still encoded is no valid name.
-    let start = windows.position(|window| match window.split_last() {
-        Some((b':' | b'%', word)) => word.eq_ignore_ascii_case(TOKEN_SLOT_WORD),
-        Some(_) | None => false,
-    })?;
-    let name = text.get(start + TOKEN_SLOT_WORD.len()..)?;
+    let name = text.get(find_token_slot(text.as_bytes())?..)?;
     let name = name.strip_prefix(':').unwrap_or(name);
     let is_around = |char: char| char.is_whitespace() || "\"'()<>[]{}".contains(char);
     Some(read(name.trim_matches(is_around)))
+}
+
+/// The position of the colon before the name of a tenant. What is still encoded is no valid name.
+fn find_token_slot(text: &[u8]) -> Option<usize> {
+    let mut windows = text.windows(TOKEN_SLOT_WORD.len() + 1);
+    let start = windows.position(|window| match window.split_last() {
+        Some((b':' | b'%', word)) => word.eq_ignore_ascii_case(TOKEN_SLOT_WORD),
+        Some(_) | None => false,
+    });
+    start.map(|start| start + TOKEN_SLOT_WORD.len())
+}
+
+/// Decodes the `user:password` behind `Basic`; of several, with commas between them. `None` if there is no such scheme.
+fn decode_basic(value: &[u8]) -> Option<Vec<u8>> {
+    let is_basic = |word: &&[u8]| word.eq_ignore_ascii_case(b"basic");
+    let words = value.split(|byte| byte.is_ascii_whitespace() || b",\"'".contains(byte));
+    let mut words = words.skip_while(|word| !is_basic(word)).peekable();
+    words.peek()?;
+    let credentials = words.filter(|word| !word.is_empty() && !is_basic(word));
+    Some(credentials.map(decode_base64).collect::<Vec<_>>().join(&b","[..]))
+}
+
+/// Decodes Base64 in either alphabet, up to the first byte that is in neither. Empty if it is not valid.
+fn decode_base64(encoded: &[u8]) -> Vec<u8> {
+    let digits = encoded.iter().map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => *other,
+    });
+    let digits = digits.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte));
+    STANDARD_NO_PAD.decode(digits.collect::<Vec<u8>>()).unwrap_or_default()
 }
 
 /// Reads the name of a tenant in the same way from decoded bytes.
@@ -228,6 +258,8 @@ mod tests {
             ("oauth 'TENANT%3aacme'", TokenSlot(AuthScheme::OAuth)),
             ("tenant:acme", Absent),
             ("Token tenant:acme", Absent),
+            ("Basic dGVuYW50OmFjbWU=", Absent),
+            ("bearer basic dGVuYW50OmFjbWU", TokenSlot(AuthScheme::Bearer)),
             ("Bearer 123|abc", AppToken(AuthScheme::Bearer)),
             ("OAuth 123|", AppToken(AuthScheme::OAuth)),
             ("Bearer |abc", Token(AuthScheme::Bearer)),
@@ -263,6 +295,7 @@ mod tests {
             ("%74enant%3Aac%6De", "acme"),
             (r#"[["tenant:acme"]]"#, "acme"),
             (r#"{"a":"tenant:acme"}"#, "acme"),
+            ("Basic tenant:acme", "acme"),
             // No tenant has such a name.
             ("tenant:acme, Bearer tenant:shop", "acme, Bearer tenant:shop"),
             ("tenant%25253Aacme", "%253Aacme"),

@@ -32,6 +32,8 @@ pub enum ParameterName {
     Batch,
     /// `id`, `ids`, `phone_number_id`: the objects that the request is about.
     ObjectIds,
+    /// `input_token`: the token that the request is about. It is data, but it may be the name of a tenant.
+    InputToken,
 }
 
 // === impl ParameterKind ===
@@ -42,7 +44,7 @@ impl ParameterKind {
     pub fn from_decoded(name: ParameterName, value: impl Iterator<Item = u8> + Clone, signs: SignPolicy) -> Self {
         let has_slot = || signs == SignPolicy::Read && read_decoded_token_slot(value.clone(), |_name| ()).is_some();
         match name {
-            ParameterName::Batch | ParameterName::ObjectIds => Self::Other,
+            ParameterName::Batch | ParameterName::ObjectIds | ParameterName::InputToken => Self::Other,
             ParameterName::Proof => Self::Proof,
             ParameterName::Token if is_placeholder(value.clone()) => Self::Placeholder,
             ParameterName::Token if has_slot() => Self::TokenSlot,
@@ -55,7 +57,7 @@ impl ParameterKind {
 // === impl ParameterName ===
 
 impl ParameterName {
-    const ALL: [(&'static [u8], Self); 7] = [
+    const ALL: [(&'static [u8], Self); 8] = [
         (b"access_token", Self::Token),
         (b"appsecret_proof", Self::Proof),
         (b"appsecret_time", Self::Proof),
@@ -63,10 +65,11 @@ impl ParameterName {
         (b"id", Self::ObjectIds),
         (b"ids", Self::ObjectIds),
         (b"phone_number_id", Self::ObjectIds),
+        (b"input_token", Self::InputToken),
     ];
 
-    /// Compares the decoded name of a member of a JSON object. Names are compared whole: `input_token` or `fb_exchange_token` are
-    /// data. `ids`, `ids[]` and `ids[0]` are one list, and `access_token[]` is one, too.
+    /// Compares the decoded name of a member of a JSON object. Names are compared whole: `fb_exchange_token` is data.
+    /// `ids`, `ids[]` and `ids[0]` are one list, and `access_token[]` is one, too.
     #[must_use]
     pub fn of_member(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
         let found = Self::ALL.into_iter().find(|(known, meaning)| {
@@ -185,6 +188,7 @@ mod tests {
             ("%69d", ParameterName::ObjectIds),
             ("ids[]", ParameterName::ObjectIds),
             ("ids%5B0%5D", ParameterName::ObjectIds),
+            ("input_token", ParameterName::InputToken),
         ] {
             assert_eq!(name(known), Some(expected), "{known}");
         }
@@ -198,7 +202,7 @@ mod tests {
             "accesstoken",
             "access__token",
             "access-token",
-            "input_token",
+            "input_tokens",
             "%2561ccess_token",
             "Access_token",
             "a[access_token]",

@@ -42,7 +42,7 @@ pub fn is_upload_session(path: &str) -> bool {
         return false;
     }
     let first = segments_without_version(path).next().unwrap_or_default();
-    first.starts_with(b"upload:") || first.starts_with(b"upload%3A")
+    percent_decode(first).take(b"upload:".len()).eq(*b"upload:")
 }
 
 /// The segments of a path, without empty ones and a version in front. Bytes, because each request is split so, and splitting

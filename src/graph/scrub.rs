@@ -2,8 +2,8 @@
 //!
 //! A body is a form, a multipart form or JSON. [`scrub`] cleans one that is in memory; [`Scrubber`] cleans a multipart
 //! form that streams, in chunks of any size, and its output does not depend on the chunks. A body without a type is a
-//! form, and so is plain text. Graph reads no parameters from bodies of other kinds, nor from bodies with a
-//! `Content-Encoding`.
+//! form, and so is plain text. Graph reads no parameters from bodies of other kinds. A body with a `Content-Encoding`
+//! is not searched, although Graph reads it: Meta's mobile SDKs compress forms.
 //!
 //! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders are always removed;
 //! a real token is removed, kept or refused; app tokens are kept if they are the only real ones; proofs are removed unless
@@ -75,7 +75,7 @@ pub struct Scrubber {
 
 /// Substrings, one of which is in each name of a credential, a proof or a batch.
 static CREDENTIAL_NAME_FINDERS: LazyLock<[Finder<'static>; 3]> =
-    LazyLock::new(|| ["access_token", "appsecret_", "batch"].map(Finder::new));
+    LazyLock::new(|| ["_token", "appsecret_", "batch"].map(Finder::new));
 /// A part of each name of a parameter with ids.
 static ID_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("id"));
 
@@ -191,20 +191,32 @@ fn may_spell_a_letter(text: &[u8]) -> bool {
     false
 }
 
+/// Returns whether a body has a content coding.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let is_identity = |coding: &[u8]| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    };
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    !codings.all(|coding| is_identity(coding.as_bytes()))
+}
+
 // === impl BodyFormat ===
 
 impl BodyFormat {
-    /// The format of a body with these headers; `None` if Graph reads no parameters from it.
+    /// The format of a body with these headers; `None` if it has no parameters, or none that can be read.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let is_identity = |coding: &[u8]| {
-            let coding = coding.trim_ascii();
-            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
-        };
-        let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-        if !codings.all(|coding| is_identity(coding.as_bytes())) {
-            return None;
-        }
+        Self::of_type(headers).filter(|_| !is_encoded(headers))
+    }
+
+    /// Returns whether a body with these headers has parameters that cannot be read, because it is compressed.
+    #[must_use]
+    pub fn is_hidden(headers: &HeaderMap) -> bool {
+        is_encoded(headers) && Self::of_type(headers).is_some()
+    }
+
+    fn of_type(headers: &HeaderMap) -> Option<Self> {
         // fbgraph (npm) sends its forms without a type, and Graph reads them.
         let Some(content_type) = headers.get(CONTENT_TYPE) else {
             return Some(Self::Form);

@@ -7,8 +7,10 @@
 //! It is the only sign that also comes through CONNECT, and from libraries that have Graph's address built in.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter, memchr2};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
@@ -33,6 +35,7 @@ pub type SignList = SmallVec<[SmolStr; 2]>;
 const MAX_SIGN_BYTES: usize = 129;
 /// The most names and the most ids. Graph takes fifty items in a batch, and fifty ids in a list.
 const MAX_SIGNS: usize = 4_096;
+static TOKEN_NAME_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("access_token"));
 
 // === impl TenantSigns ===
 
@@ -48,9 +51,10 @@ impl TenantSigns {
         read_decoded_token_slot(value, |name| push(&mut self.token_slots, name.as_bytes()));
     }
 
-    /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its
-    /// query. An encoded slash separates segments, too.
-    pub fn add_target(&mut self, path: &str, query: Option<&str>) {
+    /// Adds what may be signs in a path: the ids in its first segment after the version, and the name behind an `access_token`
+    /// in it. An encoded slash separates segments, too.
+    pub fn add_path(&mut self, path: &str) {
+        self.add_hidden(path.as_bytes());
         let path = decode(path.as_bytes());
         // Where there is `.` or `..`, any segment may be the first one.
         let is_at_start = |at: usize| at == 0 || path.get(at - 1) == Some(&b'/');
@@ -58,13 +62,7 @@ impl TenantSigns {
         let segments = segments_without_version(&path);
         segments
             .take(if has_dots { usize::MAX } else { 1 })
-            .for_each(|id| self.push_id(id));
-        let parameters = query.map(|query| query.as_bytes().split(|byte| *byte == b'&'));
-        for parameter in parameters.into_iter().flatten() {
-            if let Some((ParameterName::ObjectIds, value)) = ParameterName::of_parameter(parameter) {
-                self.add_object_ids(form_decode(value));
-            }
-        }
+            .for_each(|id| self.add_ids(id));
     }
 
     /// Adds the ids in the value of a parameter: one, or a list, separated by commas or as JSON, whose strings may have escapes.
@@ -73,8 +71,21 @@ impl TenantSigns {
         if memchr(b'\\', &ids).is_some() {
             ids = unescape_all(&ids).map(|(byte, _)| byte).collect();
         }
-        for id in ids.split(|byte| b",[]\"'".contains(byte)) {
-            self.push_id(id);
+        self.add_ids(&ids);
+    }
+
+    /// Adds what a path or a parameter says to a parser that separates parameters with `;`, too, and what a client has encoded once
+    /// more, or put behind a second `?`: `a=1;ids=2`, `upload:MTph%3Fsig%3DAR%26access_token%3Dtenant:acme`.
+    pub(super) fn add_hidden(&mut self, text: &[u8]) {
+        for at in TOKEN_NAME_FINDER.find_iter(text).filter(|at| *at > 0) {
+            let token = text.get(at..).unwrap_or_default();
+            let end = memchr2(b'&', b';', token).unwrap_or(token.len());
+            self.add_decoded_token_slot(form_decode(token.get(..end).unwrap_or_default()));
+        }
+        for parameter in text.split(|byte| *byte == b';').skip(1) {
+            if let Some((ParameterName::ObjectIds, value)) = ParameterName::of_parameter(parameter) {
+                self.add_object_ids(form_decode(value));
+            }
         }
     }
 
@@ -93,9 +104,10 @@ impl TenantSigns {
         self.token_slots.len() > MAX_SIGNS || self.object_ids.len() > MAX_SIGNS
     }
 
-    fn push_id(&mut self, id: &[u8]) {
-        let id = id.trim_ascii_start();
-        if !id.is_empty() {
+    /// Adds the ids in a text, without the blanks and the punctuation of a list or of JSON around them.
+    fn add_ids(&mut self, text: &[u8]) {
+        let ids = text.split(|byte| *byte <= b' ' || b",;:[]{}\"'".contains(byte));
+        for id in ids.filter(|id| !id.is_empty()) {
             push(&mut self.object_ids, id);
             // `PAGE_POST`: a post belongs to its page.
             if let Some(page_end) = memchr(b'_', id) {
@@ -104,14 +116,11 @@ impl TenantSigns {
         }
     }
 
-    /// Adds the ids in the `relative_url` of a batch item.
+    /// Adds what the path in the `relative_url` of a batch item says.
     pub(super) fn add_relative_url(&mut self, url: &[u8]) {
         let url = String::from_utf8_lossy(url);
-        let path_and_query = behind_origin(&url).split('#').next().unwrap_or_default();
-        match path_and_query.split_once('?') {
-            Some((path, query)) => self.add_target(path, Some(query)),
-            None => self.add_target(path_and_query, None),
-        }
+        let path = behind_origin(&url).split(['?', '#']).next();
+        self.add_path(path.unwrap_or_default());
     }
 }
 
@@ -148,9 +157,9 @@ fn insert(signs: &mut SignList, sign: SmolStr) {
 mod tests {
     use super::*;
 
-    fn ids(path: &str, query: Option<&str>) -> Vec<String> {
+    fn ids(path: &str) -> Vec<String> {
         let mut signs = TenantSigns::default();
-        signs.add_target(path, query);
+        signs.add_path(path);
         signs.object_ids.into_iter().map(String::from).collect()
     }
 
@@ -173,7 +182,7 @@ mod tests {
     fn the_signs_of_a_usual_request_take_no_allocation() {
         let mut signs = TenantSigns::default();
         signs.add_token_slot(b"Bearer tenant:acme");
-        signs.add_target("/v25.0/106540352242922_17/comments", Some("fields=id"));
+        signs.add_path("/v25.0/106540352242922_17/comments");
         for list in [&signs.token_slots, &signs.object_ids] {
             assert!(!list.is_empty() && !list.spilled(), "{list:?}");
             assert!(!list.iter().any(SmolStr::is_heap_allocated), "{list:?}");
@@ -181,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_from_the_path_and_from_three_parameters() {
-        assert_eq!(ids("/v25.0/106540352242922/messages", None), ["106540352242922"]);
-        assert_eq!(ids("//10654%30//media", Some("fields=id")), ["106540"]);
+    fn ids_are_read_from_the_path_and_from_lists() {
+        assert_eq!(ids("/v25.0/106540352242922/messages"), ["106540352242922"]);
+        assert_eq!(ids("//10654%30//media"), ["106540"]);
         for path in [
             "/%7625.0/106",
             "/v%32%35%2e0/106/media",
@@ -193,21 +202,22 @@ mod tests {
             "/%2Fv25.0/106",
             "/106%2Fmedia",
         ] {
-            assert_eq!(ids(path, None), ["106"], "{path}");
+            assert_eq!(ids(path), ["106"], "{path}");
         }
-        assert_eq!(
-            ids("/v25.0/998", Some("a=b&phone_number_id=1%30&ids=7")),
-            ["10", "7", "998"]
-        );
-        assert_eq!(ids("/", Some("ids=1,2%2C3,,1")), ["1", "2", "3"]);
-        assert_eq!(
-            ids("/", Some("ids=%5B%221%22,+%222%22%5D&ids%5B%5D=3&ids[7]=4")),
-            ["1", "2", "3", "4"]
-        );
-        assert_eq!(ids("/", Some("+ids=1&%20id=2&phone.number.id=3")), ["1", "2", "3"]);
-        assert_eq!(ids("/", Some(r#"ids=["\u0038\u00301"]"#)), ["801"]);
-        assert_eq!(ids("/101_7/comments", None), ["101", "101_7"]);
-        assert_eq!(ids("/", Some("id=101_7")), ["101", "101_7"]);
+        assert_eq!(ids("/101_7/comments"), ["101", "101_7"]);
+        assert_eq!(ids("/%20101%0B%00;a=1/x"), ["101", "a=1"]);
+        for (value, expected) in [
+            ("1,2,,1", &["1", "2"][..]),
+            (r#"["\u0038\u00301", ' 2 ']"#, &["2", "801"]),
+            ("101_7", &["101", "101_7"]),
+            ("{\"7\":\" 801\",\"a\":{b:9\0}}", &["7", "801", "9", "a", "b"]),
+            (" \t\u{b}1;2 ", &["1", "2"]),
+        ] {
+            let mut signs = TenantSigns::default();
+            signs.add_object_ids(value.bytes());
+            let found: Vec<_> = signs.object_ids.iter().map(|id| &**id).collect();
+            assert_eq!(found, expected, "{value}");
+        }
         let many: Vec<_> = (0..100_000).map(|id| id.to_string()).collect();
         let mut signs = TenantSigns::default();
         signs.add_object_ids(many.join(",").into_bytes().into_iter());
@@ -224,8 +234,8 @@ mod tests {
             7_000,
             "none is left out of two lists that are not too long"
         );
-        assert_eq!(ids("/me", Some("xphone_number_id=4&ids")), ["me"]);
-        assert!(ids("/v25.0/", None).is_empty());
+        assert_eq!(ids("/me"), ["me"]);
+        assert!(ids("/v25.0/").is_empty());
     }
 
     #[test]
@@ -237,11 +247,11 @@ mod tests {
         ] {
             let mut signs = TenantSigns::default();
             signs.add_relative_url(url.as_bytes());
-            assert_eq!(*signs.object_ids, ["106", "7"], "{url}");
+            assert_eq!(*signs.object_ids, ["106"], "{url}");
         }
         for (url, ids) in [
             ("https://graph.facebook.com", &[][..]),
-            ("https://graph.facebook.com?ids=7", &["7"]),
+            ("https://graph.facebook.com?ids=7", &[]),
             ("106?link=https://a.example/107", &["106"]),
             ("106/feed#://107/x", &["106"]),
         ] {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Uri;
 use http::uri::PathAndQuery;
 
+use super::credential::{ClientCredentialPolicy, SignPolicy};
 use super::path::{self, EndpointId, PathTemplate};
 use super::proof::AppSecretProof;
 use super::scrub::{ScrubError, ScrubReport, ScrubRules, scrub_query};
@@ -50,18 +51,22 @@ impl Target {
     /// * If app tokens are the only real ones they are kept, under every policy.
     /// * `appsecret_proof` and `appsecret_time` are removed unless a token is kept: they prove the app's token, not the
     ///   tenant's.
-    /// * On [token endpoints](Self::is_token_endpoint) everything is kept.
+    /// * On [token endpoints](Self::is_token_endpoint) everything is kept but the names of tenants, and placeholders beside
+    ///   them.
     ///
     /// Names are compared percent-decoded (`%61ccess_token`), in each spelling that PHP reads (`+access.token`), and whole:
-    /// `input_token` or `fb_exchange_token` are data.
+    /// `input_token` or `fb_exchange_token` are data, and stay.
     ///
     /// # Errors
     ///
     /// [`TargetError`] if this is not a path, or if `rules` refuse a credential of the query.
     pub fn from_app(uri: &Uri, rules: ScrubRules) -> Result<ScrubbedTarget, TargetError> {
         let target = Self::from_uri(uri)?;
-        let query = match target.0.query() {
-            Some(query) if !target.is_token_endpoint() => query,
+        let (query, rules) = match target.0.query() {
+            Some(query) if !target.is_token_endpoint() => (query, rules),
+            Some(query) if rules.signs == SignPolicy::Read => {
+                (query, ScrubRules::new(ClientCredentialPolicy::KeepAll, rules.signs))
+            }
             _ => return Ok(target.with_report(ScrubReport::default())),
         };
         match scrub_query(query, rules)? {

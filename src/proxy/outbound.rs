@@ -79,7 +79,7 @@ impl OutboundRequest {
         head: Parts,
         security: TransportSecurity,
         settings: &Settings,
-        mut signs: Option<&mut TenantSigns>,
+        signs: Option<&mut TenantSigns>,
     ) -> Result<Self, Refusal> {
         let request_host = validation::request_host(&head);
         let destinations = &settings.destinations;
@@ -93,14 +93,7 @@ impl OutboundRequest {
             mut headers,
             ..
         } = head;
-        // Read before anything is removed: `Connection` may list the header.
         let has_authorization = headers.contains_key(AUTHORIZATION);
-        if let Some(signs) = signs.as_deref_mut() {
-            let values = has_authorization.then(|| headers.get_all(AUTHORIZATION));
-            let values = values.into_iter().flatten();
-            values.for_each(|value| signs.add_token_slot(value.as_bytes()));
-            signs.add_target(uri.path(), uri.query());
-        }
         strip_request_headers(&mut headers, &settings.removed_headers);
         let sign_policy = signs.as_ref().map_or(SignPolicy::Ignore, |_| SignPolicy::Read);
         let values = has_authorization.then(|| headers.get_all(AUTHORIZATION));
@@ -126,7 +119,7 @@ impl OutboundRequest {
         if report.credential.is_forwarded() || is_token_endpoint {
             tenant_scheme = None;
         }
-        let body_rules = rules(tenant_scheme).filter(|_| !is_token_endpoint);
+        let body_rules = rules(tenant_scheme);
         if let Some(value) = restrict_accept_encoding(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
         }
@@ -224,6 +217,11 @@ impl OutboundRequest {
             rules,
             metrics,
         })
+    }
+
+    /// Returns whether this body may have parameters that cannot be read, because it is compressed.
+    pub(crate) fn hides_parameters(&self, body: &Body) -> bool {
+        !self.is_file_upload && !body.is_end_stream() && BodyFormat::is_hidden(&self.headers)
     }
 
     /// What its head says about its calls.

@@ -158,11 +158,11 @@ pub(crate) enum Refusal {
          batch or another method. Send a smaller one, or a file as a multipart form"
     )]
     CallsUnsearched,
-    /// Only the body can name the tenant, and it is too large to be searched.
+    /// Only the body can name the tenant, and it is too large to be searched, or compressed.
     #[error(
-        "graphward does not know which tenant this request is for, and its body is too large to be searched for a name. Name \
-         the tenant in the Authorization header as tenant:NAME, in the path as /-/NAME/…, or in the header of routing.header if there \
-         is one"
+        "graphward does not know which tenant this request is for, and its body is compressed, or too large to be searched for a \
+         name. Name the tenant in the Authorization header as tenant:NAME, in the path as /-/NAME/…, or in the header of \
+         routing.header if there is one"
     )]
     Unsearchable,
     /// There is no connection to the host.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri};
@@ -33,7 +34,8 @@ pub(crate) struct RequestSigns {
 
 impl RequestSigns {
     /// Removes the tenant headers and the prefix of the path from the head of a request, since Graph knows neither, and returns the
-    /// names in them. `listener` is the tenant whose own listener received the request, and `headers` are the tenant headers.
+    /// names in them, in the rest of the path and in the credentials; the query is read when it is cleaned. `listener` is the tenant
+    /// whose own listener received the request, and `headers` are the tenant headers.
     ///
     /// # Errors
     ///
@@ -53,6 +55,12 @@ impl RequestSigns {
             signs.prefix = Some(name);
             head.uri = uri;
         }
+        // Now, since `Connection` may list them.
+        for credentials in [AUTHORIZATION, PROXY_AUTHORIZATION] {
+            let values = head.headers.get_all(credentials).iter();
+            values.for_each(|value| signs.parameters.add_token_slot(value.as_bytes()));
+        }
+        signs.parameters.add_path(head.uri.path());
         Ok(signs)
     }
 

@@ -24,6 +24,7 @@ use super::body_scrub::SignCheck;
 use super::buffer::BufferedBody;
 use super::heal_config::HealMode;
 use super::lazy_tenant::{LazyTenant, TenantLookup};
+use super::outbound::OutboundRequest;
 use super::refusal::Refusal;
 use super::request_signs::{RequestSigns, signs_of};
 use super::settings::Settings;
@@ -105,12 +106,13 @@ impl<'tenants> HeadRoute<'tenants> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unsearchable`] if only the body can name one, and it is too large to be searched.
+    /// [`Refusal::Unsearchable`] if only the body can name one, and it cannot be searched.
     pub(crate) fn unless_unsearchable(
         self,
         received: &BufferedBody,
+        outbound: &OutboundRequest,
     ) -> Result<Option<&'tenants Arc<Entry<LazyTenant>>>, Refusal> {
-        if self.needs_body && received.may_name_a_tenant() {
+        if self.needs_body && (received.may_name_a_tenant() || outbound.hides_parameters(&received.body)) {
             return Err(Refusal::Unsearchable);
         }
         Ok(self.entry)

@@ -3,8 +3,8 @@
 //! # Why
 //!
 //! hyper accepts much that a proxy with a credential must not: no `Host` or two of them, one with user info,
-//! `chunked, chunked`, two types of a body, which two parsers read in two ways, an authority instead of a path. A sidecar on loopback is no exception: the client may be a web page
-//! whose own name resolves to 127.0.0.1.
+//! `chunked, chunked`, two types of a body, which two parsers read in two ways, an authority instead of a path. A sidecar on
+//! loopback is no exception: the client may be a web page whose own name resolves to 127.0.0.1.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

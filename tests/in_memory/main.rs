@@ -40,6 +40,7 @@ mod response_headers;
 mod routing;
 mod secret_leaks;
 mod sign_places;
+mod sign_spellings;
 mod single_tenant;
 mod stalled_clients;
 mod streamed_signs;

@@ -18,13 +18,16 @@ const ACME: (&str, &str) = ("x-tenant-id", "acme");
 type Outcome = Result<(), (u16, i64)>;
 
 /// Fields that say something about the tenant, beside a header that names `acme`, and what becomes of the request.
-const FIELDS: [(&str, &str, Outcome); 8] = [
+const FIELDS: [(&str, &str, Outcome); 11] = [
     ("access_token", "tenant:acme", Ok(())),
     ("id", "1002", Ok(())),
     ("ids", "7777,1001", Ok(())),
     ("access_token", "tenant:shop", Err((403, 990_027))),
     ("phone_number_id", "2001", Err((403, 990_027))),
     ("ids[]", "1001,2001", Err((403, 990_027))),
+    ("ids", "[\"1001\", \" 2001\"]", Err((403, 990_027))),
+    ("ids", "{\"0\":\"2001\"}", Err((403, 990_027))),
+    ("input_token", "tenant:shop", Err((403, 990_027))),
     ("access_token", "tenant:other", Err((404, 990_025))),
     ("access_token", "tenant:", Err((404, 990_025))),
 ];

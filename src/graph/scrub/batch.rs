@@ -13,13 +13,16 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
+use super::super::calls::{LIST_BODY, NESTED_BATCH};
 use super::super::credential::SignPolicy;
 use super::super::edit::{Edit, remove_members, remove_parameters};
 use super::super::json::{Member, Token, tokens};
 use super::super::parameter::{ParameterKind, ParameterName};
 use super::super::path::is_token_endpoint;
 use super::super::sign::{TenantSigns, behind_origin};
-use super::super::text::{SourceText, is_named};
+use super::super::text::{SourceText, is_named, unescape_all};
 use super::member::{classify_member, parse_name};
 use super::state::{Ruling, ScrubError, ScrubReport, ScrubRules};
 
@@ -63,6 +66,10 @@ fn item_edits(
 ) -> Result<Vec<Edit>, ScrubError> {
     let mut scan = ItemScan::new(Ruling::REMOVE_ALL, rules, &mut report.signs);
     scan.scan_object(text, item.clone(), ObjectLevel::Item);
+    // What cannot be read may be for another tenant.
+    if let (SignPolicy::Read, Some(reason)) = (rules.signs, scan.unreadable) {
+        return Err(ScrubError::CannotScrub(reason));
+    }
     if scan.calls_token_endpoint {
         report.has_item_tokens |= scan.strongest >= ParameterKind::AppToken;
         return Ok(Vec::new());
@@ -84,6 +91,8 @@ struct ItemScan<'report> {
     /// The strongest parameter.
     strongest: ParameterKind,
     calls_token_endpoint: bool,
+    /// Why it cannot be known what the item says, if it cannot.
+    unreadable: Option<&'static str>,
     signs: &'report mut Option<Box<TenantSigns>>,
     edits: Vec<Edit>,
 }
@@ -104,6 +113,7 @@ impl<'report> ItemScan<'report> {
             ruling,
             strongest: ParameterKind::Other,
             calls_token_endpoint: false,
+            unreadable: None,
             signs,
             edits: Vec::new(),
         }
@@ -118,7 +128,10 @@ impl<'report> ItemScan<'report> {
                 }
                 // An item has no ids besides those of its URL and its body.
                 (ObjectLevel::Item, Some(ParameterName::ObjectIds)) => ParameterKind::Other,
-                (ObjectLevel::Item | ObjectLevel::Body, _) => classify_member(text, member, self.rules, self.signs),
+                (ObjectLevel::Item | ObjectLevel::Body, name) => {
+                    self.forbid_batch(name);
+                    classify_member(text, member, self.rules, self.signs)
+                }
             };
             self.is_removed(kind)
         });
@@ -133,9 +146,7 @@ impl<'report> ItemScan<'report> {
             Some(b'"' | b'\'') if is_named(name, b"relative_url") => {
                 let url = text.unescape_at(value);
                 self.calls_token_endpoint |= is_token_endpoint_url(url.bytes());
-                if self.rules.signs == SignPolicy::Read {
-                    self.signs.get_or_insert_default().add_relative_url(url.bytes());
-                }
+                self.add_relative_url(url.bytes());
                 if let Some(mark) = memchr::memchr(b'?', url.bytes()) {
                     self.scan_parameters(&url, mark + 1);
                 }
@@ -147,15 +158,34 @@ impl<'report> ItemScan<'report> {
                     Some(_) | None => self.scan_parameters(&body, 0),
                 }
             }
+            Some(_) if is_named(name, b"relative_url") => self.add_relative_url(text.slice(value)),
             Some(b'{') if is_named(name, b"body") => self.scan_object(text, value, ObjectLevel::Body),
+            Some(b'[') if is_named(name, b"body") => self.unreadable = Some(LIST_BODY),
+            Some(_) if is_named(name, b"headers") && has_credentials(text.slice(value)) => {
+                self.unreadable = Some("an item of its batch has credentials among its headers");
+            }
             Some(_) | None => {}
+        }
+    }
+
+    fn forbid_batch(&mut self, name: Option<ParameterName>) {
+        if name == Some(ParameterName::Batch) {
+            self.unreadable = Some(NESTED_BATCH);
+        }
+    }
+
+    fn add_relative_url(&mut self, url: &[u8]) {
+        if self.rules.signs == SignPolicy::Read {
+            self.signs.get_or_insert_default().add_relative_url(url);
         }
     }
 
     /// The parameters from `start` to the end of the text.
     fn scan_parameters(&mut self, text: &SourceText<'_>, start: usize) {
         let edits = remove_parameters(text, start..text.bytes().len(), |parameter| {
-            let kind = self.rules.classify_encoded(text.slice(parameter), self.signs);
+            let parameter = text.slice(parameter);
+            self.forbid_batch(ParameterName::of_parameter(parameter).map(|(name, _)| name));
+            let kind = self.rules.classify_encoded(parameter, self.signs);
             self.is_removed(kind)
         });
         self.edits.extend(edits);
@@ -165,6 +195,14 @@ impl<'report> ItemScan<'report> {
         self.strongest = self.strongest.max(kind);
         self.ruling.removes(kind)
     }
+}
+
+/// Returns whether the headers of an item have one such as `Authorization`.
+fn has_credentials(headers: &[u8]) -> bool {
+    let headers: Vec<u8> = unescape_all(headers)
+        .map(|(byte, _)| byte.to_ascii_lowercase())
+        .collect();
+    memmem::find(&headers, b"authorization").is_some()
 }
 
 /// Returns whether a relative URL, or an absolute one, is that of a token endpoint.

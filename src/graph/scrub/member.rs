@@ -31,10 +31,7 @@ pub(super) fn classify_member(
 ) -> ParameterKind {
     let value = text.slice(member.value.clone());
     let is_long = member.value.end - member.name.start > MAX_FIELD_BYTES;
-    let name = match (parse_name(text.slice(member.name.clone())), value.first()) {
-        (None | Some(ParameterName::Batch), _) | (Some(ParameterName::ObjectIds), Some(b'{')) => None,
-        (name, _) => name,
-    };
+    let name = parse_name(text.slice(member.name.clone()));
     let kind = name.map(|name| rules.classify(name, unescape(value).map(|(byte, _)| byte), signs));
     match (kind, value.first()) {
         (Some(ParameterKind::AppToken), first) if is_long || !matches!(first, Some(b'"' | b'\'')) => {

@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use super::super::credential::SignPolicy;
 use super::super::edit::apply;
 use super::super::parameter::ParameterName;
 use super::super::text::SourceText;
@@ -119,6 +120,12 @@ impl MultipartScrubber {
                         let (begin, behind) = data.split_at(end);
                         self.begin_part(line, begin, scrub_state, out);
                         data = behind;
+                    }
+                    // It may name another tenant.
+                    HeaderEnd::TooLong if scrub_state.rules.signs == SignPolicy::Read => {
+                        return Err(ScrubError::CannotScrub(
+                            "a part of its form has a head that is too long",
+                        ));
                     }
                     HeaderEnd::TooLong | HeaderEnd::Truncated => {
                         if let Some(calls) = &mut scrub_state.report.calls {

@@ -317,7 +317,7 @@ mod tests {
             "Content-Disposition: form-data\r\n\r\n",
             "Content-Disposition: form-data; name=\"message\"\r\n\r\n",
             "Content-Disposition: form-data; name=\"access_tokens\"\r\n\r\n",
-            "Content-Disposition: form-data; name=\"input_token\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"fb_exchange_token\"\r\n\r\n",
             "Content-Disposition: form-data; name=\"%61ccess_token\"\r\n\r\n",
             "Content-Disposition: form-data; name=\"file\"; filename=\"access_token\"\r\n\r\n",
             "Content-Disposition: form-data; name=\"access_token\"; filename=\"a\"\r\n\r\n",

@@ -126,6 +126,15 @@ struct PendingFragments(Vec<Vec<u8>>);
 const TOO_MANY_IDS: ScrubError =
     ScrubError::CannotScrub("it has more than 4,096 ids or names of tenants, or 16 KiB of ids in one parameter");
 
+/// Adds what is found, if there is something.
+fn add_found(signs: &mut Option<Box<TenantSigns>>, find: impl FnOnce(&mut TenantSigns)) {
+    let mut found = TenantSigns::default();
+    find(&mut found);
+    if found != TenantSigns::default() {
+        signs.get_or_insert_default().add(found);
+    }
+}
+
 /// Refuses what is too long to be a credential, a list of ids, or a batch.
 ///
 /// # Errors
@@ -136,11 +145,15 @@ pub(super) const fn check_length(name: ParameterName, length: usize) -> Result<(
         ParameterName::Batch if length > MAX_BATCH_BYTES => {
             Err(ScrubError::CannotScrub("the batch is longer than 1 MiB"))
         }
-        ParameterName::Token | ParameterName::Proof if length > MAX_FIELD_BYTES => {
+        ParameterName::Token | ParameterName::Proof | ParameterName::InputToken if length > MAX_FIELD_BYTES => {
             Err(ScrubError::CannotScrub("a credential is longer than 16 KiB"))
         }
         ParameterName::ObjectIds if length > MAX_FIELD_BYTES => Err(TOO_MANY_IDS),
-        ParameterName::Batch | ParameterName::Token | ParameterName::Proof | ParameterName::ObjectIds => Ok(()),
+        ParameterName::Batch
+        | ParameterName::Token
+        | ParameterName::Proof
+        | ParameterName::ObjectIds
+        | ParameterName::InputToken => Ok(()),
     }
 }
 
@@ -155,7 +168,7 @@ impl ScrubRules {
 
     /// Whether a parameter of this name means anything.
     pub(super) fn reads(self, name: ParameterName) -> bool {
-        name != ParameterName::ObjectIds || self.signs == SignPolicy::Read
+        !matches!(name, ParameterName::ObjectIds | ParameterName::InputToken) || self.signs == SignPolicy::Read
     }
 
     /// Classifies a parameter by its name and its decoded value, and adds what it says about the tenant to `signs`.
@@ -166,17 +179,32 @@ impl ScrubRules {
         signs: &mut Option<Box<TenantSigns>>,
     ) -> ParameterKind {
         let kind = ParameterKind::from_decoded(name, value.clone(), self.signs);
-        if kind == ParameterKind::TokenSlot {
-            signs.get_or_insert_default().add_decoded_token_slot(value);
+        if kind == ParameterKind::TokenSlot || (name == ParameterName::InputToken && self.reads(name)) {
+            add_found(signs, |found| found.add_decoded_token_slot(value));
         } else if name == ParameterName::ObjectIds && self.reads(name) {
             signs.get_or_insert_default().add_object_ids(value);
         }
         kind
     }
 
+    /// Reads a form-encoded parameter: its name, if it means anything, and its value, still encoded. Adds to `signs` what the
+    /// parameter says in an unusual spelling.
+    pub(super) fn read_encoded<'a>(
+        self,
+        parameter: &'a [u8],
+        signs: &mut Option<Box<TenantSigns>>,
+    ) -> Option<(ParameterName, &'a [u8])> {
+        let known = ParameterName::of_parameter(parameter).filter(|(name, _)| self.reads(*name));
+        // The items of a batch are read one by one.
+        if self.signs == SignPolicy::Read && !matches!(known, Some((ParameterName::Batch, _))) {
+            add_found(signs, |found| found.add_hidden(parameter));
+        }
+        known
+    }
+
     /// Classifies a form-encoded parameter in the same way.
     pub(super) fn classify_encoded(self, parameter: &[u8], signs: &mut Option<Box<TenantSigns>>) -> ParameterKind {
-        let known = ParameterName::of_parameter(parameter);
+        let known = self.read_encoded(parameter, signs);
         known.map_or(ParameterKind::Other, |(name, value)| {
             self.classify(name, form_decode(value), signs)
         })

@@ -20,8 +20,7 @@ pub(super) fn form_edits(form: &[u8], rules: ScrubRules, report: &mut ScrubRepor
     let (mut strongest, mut batches, mut checked) = (ParameterKind::Other, Vec::new(), Ok(()));
     let mut edits = remove_parameters(&text, 0..form.len(), |range| {
         let parameter = text.slice(range.clone());
-        let known = ParameterName::of_parameter(parameter);
-        let Some((name, value)) = known.filter(|(name, _)| rules.reads(*name)) else {
+        let Some((name, value)) = rules.read_encoded(parameter, &mut report.signs) else {
             return false;
         };
         checked = checked.and_then(|()| check_length(name, parameter.len()));

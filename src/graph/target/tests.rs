@@ -155,8 +155,8 @@ fn a_kept_token_stays_with_its_proof() {
 }
 
 #[test]
-fn requests_to_token_endpoints_are_unchanged() {
-    let query = "grant_type=fb_exchange_token&access_token=EAAG&appsecret_proof=ab&access_token=";
+fn requests_to_token_endpoints_are_unchanged_except_for_names_of_tenants() {
+    let query = "grant_type=fb_exchange_token&access_token=EAAG&appsecret_proof=ab";
     for path in [
         "/oauth/access_token",
         "/v19.0/oauth/access_token",
@@ -169,8 +169,13 @@ fn requests_to_token_endpoints_are_unchanged() {
             ClientCredentialPolicy::Refuse,
             ClientCredentialPolicy::Keep,
         ] {
-            let expected = (sent.clone(), ParameterCredential::None);
-            assert_eq!(from_app(&sent, policy), Ok(expected), "{sent}");
+            let unchanged = (sent.clone(), ParameterCredential::Kept);
+            assert_eq!(from_app(&sent, policy), Ok(unchanged.clone()), "{sent}");
+            let named = format!("{sent}&access_token=tenant:acme&access_token=");
+            assert_eq!(from_app(&named, policy), Ok(unchanged), "{named}");
+            let rules = ScrubRules::new(policy, SignPolicy::Ignore);
+            let single = Target::from_app(&named.parse().unwrap(), rules).unwrap();
+            assert_eq!(single.target.0, *named, "with one tenant, it is a token");
         }
     }
     for path in [

@@ -1,5 +1,8 @@
 //! Tunnels through a listener of a tenant's own.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use super::*;
 use crate::support::{Body, tls_settings};
 
@@ -54,4 +57,33 @@ async fn a_tunnel_through_a_listener_of_a_tenants_own_is_for_that_tenant_only() 
     assert_eq!(graph.sim.attempts(), before, "nothing was sent");
     assert_eq!(send_in(&mut own, "/v26.0/201", &[]).await.status, 200);
     assert_eq!(graph.sim.violations(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_is_not_opened_for_a_sign_that_its_requests_would_not_have() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    issue(&graph, dir.path(), "acme", "101");
+    issue(&graph, dir.path(), "Shop@eu", "201");
+    let settings = config(&graph, dir.path(), &tls_settings(dir.path()));
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    for (header, status) in [
+        ("X-Tenant-Id: acme", 400),
+        // `HTTPS_PROXY=http://tenant:acme@127.0.0.1:8080`
+        ("Proxy-Authorization: Basic dGVuYW50OmFjbWU=", 400),
+        ("Proxy-Authorization: Bearer tenant:acme", 400),
+        ("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==", 200),
+        ("User-Agent: curl/8.5.0", 200),
+    ] {
+        let mut stream = TcpStream::connect(sidecar.proxy).await.unwrap();
+        let head = format!("CONNECT graph.facebook.com:443 HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{header}: {answer}");
+    }
+    assert_eq!(graph.sim.attempts(), 0);
 }

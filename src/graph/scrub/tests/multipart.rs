@@ -85,12 +85,23 @@ fn parts_no_parser_reads_a_token_from_are_unchanged() {
         format!("--b-\r\n{head}"),
         format!("--b--\r\n{head}"),
         "--b\r\nContent-Disposition: form-data; name=access_token".to_owned(),
-        format!("--b\r\nX: {long}\r\n{head}--b--\r\n"),
         format!("--b{}\r\n{head}--b--\r\n", " ".repeat(300)),
         format!("--b\r\nContent-Disposition: form-data; name=a\r\n\r\n{head}--b--\r\n"),
     ] {
         assert_eq!(replaced(&sent), sent);
     }
+    let long_head = format!("--b\r\nX: {long}\r\n{head}--b--\r\n");
+    let format = BodyFormat::from_headers(&headers(MULTIPART_BOUNDARY_B)).unwrap();
+    let scrub = |signs| {
+        let rules = ScrubRules::new(ClientCredentialPolicy::Replace, signs);
+        scrub(&format, rules, long_head.clone().into())
+    };
+    assert_eq!(scrub(SignPolicy::Ignore).unwrap().0, long_head);
+    let refused = scrub(SignPolicy::Read);
+    assert!(
+        matches!(refused, Err(ScrubError::CannotScrub(_))),
+        "it may name a tenant"
+    );
 }
 
 #[test]
