@@ -313,7 +313,7 @@ impl RowTenants {
             missing,
             tokens,
             ids,
-            "many tenants, tokens or ids are missing, so what was read is not used for 5 minutes: look whether {loss}"
+            "many tenants, tokens or ids are missing at once, so what was read is not used for 5 minutes: look whether {loss}"
         );
         let (tenant, cause) = (TenantId::unnamed(), AlertCause::TenantsMissing);
         self.context.metrics.token_metrics(&tenant).count_alert(cause.label());
@@ -323,7 +323,7 @@ impl RowTenants {
             "",
             &format!(
                 "Of {known} tenants in their {whole}, {missing} are missing, {tokens} have lost their tokens and {ids} have lost \
-                 ids; what they had stays in use for 5 minutes"
+                 ids at once; what they had stays in use for 5 minutes"
             ),
             &format!("Look whether {loss}; if this is on purpose, send POST /admin/refresh-token"),
         ));

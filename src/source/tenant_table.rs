@@ -157,7 +157,7 @@ pub struct PlaceWords {
     pub whole: &'static str,
     /// What has one of them.
     pub part: &'static str,
-    /// What may have happened if many tenants, tokens or ids are missing.
+    /// What may have happened if many tenants, tokens or ids are missing at once.
     pub loss: &'static str,
 }
 

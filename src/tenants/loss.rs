@@ -18,9 +18,9 @@ use crate::types::TenantId;
 /// What a read lacks.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Loss {
-    /// The number of tenants before. The roster counts them, and those that are missing.
+    /// The number of tenants before.
     pub known: usize,
-    /// The number of tenants that are missing.
+    /// The number of those that are missing.
     pub tenants: usize,
     /// The number of those that have lost a token that could be used and was their own.
     pub tokens: usize,
@@ -35,15 +35,6 @@ pub struct Loss {
 // === impl Loss ===
 
 impl Loss {
-    /// Adds what was lost before. Tenants that are missing since then were known.
-    pub(super) const fn add(&mut self, earlier: &Self) {
-        self.known += earlier.tenants;
-        self.tenants += earlier.tenants;
-        self.tokens += earlier.tokens;
-        self.ids += earlier.ids;
-        self.rows += earlier.rows;
-    }
-
     /// Counts what the rows of a read lack that those `in_use` have.
     #[must_use]
     pub fn of_rows(read: &[TenantRow], in_use: &HashMap<&TenantId, &TenantRow>, now: SystemTime) -> Self {

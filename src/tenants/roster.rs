@@ -5,8 +5,7 @@
 //! A row may be deleted and inserted again, and a read may see the moment between, so one read withdraws nothing. And a
 //! truncated table, or the wrong database after a failover, looks exactly like ten thousand tenants that all left at once, and an
 //! emptied column like ten thousand that have lost their tokens. Such a read is not used for some minutes, since no real loss is
-//! that urgent, and the operator is told. A table that is emptied row by row loses little from one read to the next, so what was
-//! lost in the minutes before counts, too.
+//! that urgent, and the operator is told.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -24,15 +23,6 @@ pub struct Roster {
     /// The time of the first of the reads in a row that were withheld.
     withheld_since: Option<Instant>,
     accepts_loss: bool,
-    /// The losses of the reads that were used in the last minutes.
-    recent: Vec<RecentLoss>,
-}
-
-/// What a read that was used lacked.
-#[derive(Debug)]
-struct RecentLoss {
-    at: Instant,
-    loss: Loss,
 }
 
 /// What follows from a read.
@@ -56,7 +46,7 @@ pub enum RosterDecision {
 
 /// The time between the two reads that withdraw a tenant.
 pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a loss of many lasts before it is believed, and how long the loss of a few counts as a part of a greater one.
+/// How long a loss of many lasts before it is believed.
 const LOSS_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// The time between two reads while a loss is not believed.
 const LOSS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -72,13 +62,8 @@ impl Roster {
     pub fn on_read(&mut self, listed: &HashSet<&TenantId>, mut loss: Loss, now: Instant) -> RosterDecision {
         loss.known = self.known.len();
         loss.tenants = self.known.keys().filter(|id| !listed.contains(id)).count();
-        let mut own_loss = loss.clone();
-        self.recent.retain(|recent| now < recent.at + LOSS_PATIENCE);
-        if own_loss.tenants > 0 || own_loss.rows > 0 {
-            self.recent.iter().for_each(|recent| loss.add(&recent.loss));
-        }
         let is_many = |lost: usize| lost >= MIN_DOUBTED_LOSS && lost * DOUBTED_PART > loss.known;
-        let lacks_many = own_loss.tenants > 0 && (listed.is_empty() || is_many(loss.tenants));
+        let lacks_many = (loss.tenants > 0 && listed.is_empty()) || is_many(loss.tenants);
         let is_doubted = lacks_many || loss.is_total || is_many(loss.tenants + loss.rows);
         let is_believed = std::mem::take(&mut self.accepts_loss)
             || self.withheld_since.is_some_and(|since| now >= since + LOSS_PATIENCE);
@@ -94,10 +79,6 @@ impl Roster {
             };
         }
         self.withheld_since = None;
-        if is_doubted {
-            // It is believed, and no part of another one.
-            self.recent.clear();
-        }
         let (mut withdrawn, mut confirm_at) = (Vec::new(), None);
         self.known.retain(|id, missing_since| {
             if listed.contains(id) {
@@ -117,13 +98,6 @@ impl Roster {
             if !self.known.contains_key(*id) {
                 self.known.insert((*id).clone(), None);
             }
-        }
-        own_loss.tenants = withdrawn.len();
-        if !is_doubted && (own_loss.tenants > 0 || own_loss.rows > 0) {
-            self.recent.push(RecentLoss {
-                at: now,
-                loss: own_loss,
-            });
         }
         RosterDecision::Apply { withdrawn, confirm_at }
     }

@@ -26,12 +26,12 @@ async fn a_token_that_is_typed_is_stored_and_not_shown() {
         .stdin(terminal.try_clone().unwrap())
         .stdout(terminal.try_clone().unwrap())
         .stderr(terminal.try_clone().unwrap());
+    let shows_keys = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
+    assert!(shows_keys());
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut controller = File::from(controller);
     let mut keys = controller.try_clone().unwrap();
-    let shows_keys = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
-    assert!(shows_keys());
     wait_until("the terminal hides what is typed", async || !shows_keys()).await;
     keys.write_all(format!("{next}\n").as_bytes()).unwrap();
     wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;

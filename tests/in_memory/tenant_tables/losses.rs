@@ -89,13 +89,13 @@ async fn what_all_tenants_lose_at_once_stays_in_use_for_five_minutes() {
         assert!((6..10).contains(&again), "it is read every ten seconds: {again} times");
         sleep(2 * MINUTE + MINUTE / 2).await;
         assert_all_served(&proxy).await;
-        let reported = log.lines_containing("tokens or ids are missing");
+        let reported = log.lines_containing("tokens or ids are missing at once");
         let [line] = &reported[..] else {
             panic!("{told}: {reported:?}");
         };
         assert!(line.contains("\"ERROR\""), "{line}");
         let alerts = operate(&proxy, "GET", "/admin/events").await;
-        let told = format!("Of 20 tenants in their table, {told}; what they had stays in use for 5 minutes.");
+        let told = format!("Of 20 tenants in their table, {told} at once; what they had stays in use for 5 minutes.");
         assert_eq!(alerts.text().matches(&told).count(), 1, "{told}: {}", alerts.text());
         assert_eq!(alerts.text().matches("tenants_missing").count(), 1);
 

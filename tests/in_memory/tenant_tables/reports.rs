@@ -33,7 +33,7 @@ async fn alerts_at_rest(proxy: &TestProxy, cause: &str) -> i64 {
 async fn each_withdrawn_tenant_is_an_audit_record_and_all_together_are_one_alert() {
     let log = LogCapture::at_info();
     let table = table();
-    let names: Vec<_> = (0..500).map(|number| format!("t{number:03}")).collect();
+    let names: Vec<_> = (0..400).map(|number| format!("t{number:03}")).collect();
     for name in &names {
         table.set(name, NEW_TOKEN, &[]);
     }

@@ -168,7 +168,7 @@ async fn while_the_database_is_gone_processes_restart_and_refuse_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_that_was_emptied_refuses_no_request_and_empties_no_cache() {
-    const LOSS: &str = "many tenants, tokens or ids are missing";
+    const LOSS: &str = "many tenants, tokens or ids are missing at once";
     let _turn = together().await;
     let (graph, server) = (Graph::start().await, Server::new());
     let url = server.url_of("postgres", "postgres");

@@ -129,7 +129,8 @@ async fn files_that_are_all_emptied_end_no_tenant() {
     names.iter().for_each(|name| fs::write(tokens.join(name), "").unwrap());
     wait_until("the loss is reported", async || {
         let text = sidecar.stdout();
-        text.contains("tokens or ids are missing") && text.contains("look whether the files were deleted or emptied")
+        text.contains("tokens or ids are missing at once")
+            && text.contains("look whether the files were deleted or emptied")
     })
     .await;
     // None of them was used before.

@@ -253,7 +253,9 @@ async fn a_truncated_table_ends_no_tenant() {
     assert_is(&me(&mut client, "acme").await, "acme");
     service.database.psql("TRUNCATE tenant_whatsapp_config");
     wait_until("the loss is reported", async || {
-        sidecar.stdout().contains("many tenants, tokens or ids are missing")
+        sidecar
+            .stdout()
+            .contains("many tenants, tokens or ids are missing at once")
     })
     .await;
     // One of them was never used before.
