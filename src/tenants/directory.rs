@@ -167,7 +167,7 @@ impl<T> Directory<T> {
     }
 
     /// Takes the place of the directory `before`: reserves the ids that tenants had there and no tenant has now, unless they are
-    /// released. What is new about an id of a table is undecided since `now`, if there is one that is read again.
+    /// released. What is new about an id of a row is undecided since `now`, if there is a table that is read again.
     pub fn replace(
         &mut self,
         before: &Self,
@@ -175,11 +175,19 @@ impl<T> Directory<T> {
         is_released: impl Fn(&Entry<T>) -> bool,
         is_of_table: impl Fn(&Entry<T>) -> bool,
     ) {
+        // No read says more of what only the configuration has.
+        let undecided_since = |by_name: &HashMap<_, Arc<Entry<T>>, _>, claimants: &[TenantId]| {
+            let entries = claimants.iter().filter_map(|claimant| by_name.get(claimant));
+            let mut rows = entries.filter(|entry| entry.standing != Standing::Inactive && is_of_table(entry));
+            now.filter(|_| rows.next().is_some())
+        };
         for (object_id, holder) in &mut self.by_object {
             if let Holder::Unowned(shared) = holder {
                 shared.since = match before.holder_of(object_id) {
                     Some(Holder::Unowned(other)) if other.reason == shared.reason => other.since,
-                    Some(Holder::Tenant(_) | Holder::Unowned(_)) | None => now,
+                    Some(Holder::Tenant(_) | Holder::Unowned(_)) | None => {
+                        undecided_since(&self.by_name, &shared.claimants)
+                    }
                 };
             }
         }
@@ -187,21 +195,18 @@ impl<T> Directory<T> {
             if self.by_object.contains_key(object_id) {
                 continue;
             }
-            let (claimants, since) = match holder {
+            let (claimants, may_move) = match holder {
                 Holder::Tenant(entry) if is_released(entry) => continue,
-                Holder::Tenant(entry) => {
-                    let may_move = is_of_table(entry) && self.has_usable(&entry.id);
-                    (vec![entry.id.clone()], now.filter(|_| may_move))
+                Holder::Tenant(entry) => (vec![entry.id.clone()], is_of_table(entry)),
+                Holder::Unowned(unowned) if unowned.reason == UnownedReason::Shared => {
+                    (unowned.claimants.clone(), true)
                 }
-                Holder::Unowned(unowned) => match unowned.reason {
-                    UnownedReason::Former => (unowned.claimants.clone(), unowned.since),
-                    UnownedReason::Shared => (unowned.claimants.clone(), now),
-                    UnownedReason::Withheld => {
-                        self.reserve(object_id, (**unowned).clone());
-                        continue;
-                    }
-                },
+                Holder::Unowned(unowned) => {
+                    self.reserve(object_id, (**unowned).clone());
+                    continue;
+                }
             };
+            let since = undecided_since(&self.by_name, &claimants).filter(|_| may_move);
             self.reserve(object_id, Unowned::former(claimants, since));
         }
     }

@@ -114,6 +114,23 @@ fn an_id_that_two_tenants_have_is_undecided_until_it_is_confirmed_and_reserved_i
 }
 
 #[test]
+fn an_id_of_two_tenants_of_the_configuration_is_decided_since_no_read_says_more_of_them() {
+    let (now, both) = (Instant::now(), [entry("acme", &["1"]), entry("shop", &["1"])]);
+    let replace = |before: &Directory<()>, entries: &[Arc<Entry<()>>], row: Option<&str>| {
+        let mut directory = directory(entries);
+        directory.replace(before, Some(now), |_| false, |entry| Some(entry.id.as_str()) == row);
+        directory
+    };
+    for row in [None, Some("acme"), Some("shop")] {
+        let shared = replace(&directory(&both[..1]), &both, row);
+        assert_eq!(unowned(&shared, "1").unwrap().is_undecided(), row.is_some(), "{row:?}");
+        let lost = replace(&shared, &[entry("acme", &[]), entry("shop", &[])], row);
+        assert_eq!(unowned(&lost, "1").unwrap().is_undecided(), row.is_some(), "{row:?}");
+        assert_eq!(lost.confirm_at().is_some(), row.is_some(), "{row:?}");
+    }
+}
+
+#[test]
 fn ids_that_are_released_or_were_never_used_are_those_of_no_tenant() {
     let before = directory(&[entry("acme", &["1"]), entry("shop", &["2"])]);
     let mut released = directory(&[entry("acme", &[]), entry("shop", &[])]);

@@ -258,7 +258,7 @@ impl Plan {
                     named.insert(*owner);
                 }
                 ([], []) => {}
-                ([], [owner]) if !self.has_usable(owner) => former.push(vec![*owner]),
+                ([], owners) if !owners.iter().any(|owner| self.has_usable(owner)) => former.push(owners.to_vec()),
                 ([], owners) => undecided.push(owners.to_vec()),
                 (owners, [_, _, ..]) => claims.push(owners.to_vec()),
                 (owners, _) => undecided.push(owners.to_vec()),

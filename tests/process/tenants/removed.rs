@@ -126,3 +126,17 @@ async fn a_header_that_a_reload_renames_names_its_tenant_as_before() {
     let both = [("x-organization", "acme"), ("x-tenant-id", "Shop@eu")];
     assert_eq!(code(&me(&both).await).1, 990_027);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_a_reload_gives_to_two_sections_is_refused_for_good_beside_a_service_that_lists_no_ids() {
+    let _turn = together().await;
+    let (dir, _graph, config) = with_default().await;
+    let config = format!("{config}[tenants_from]\nhttp = \"http://127.0.0.1:9/{{tenant}}\"\n");
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    let by_id = async || send(&sidecar, "GET", "/v26.0/201", &[], "").await;
+    assert_eq!(by_id().await.status, 200);
+    reload(&sidecar, dir.path(), &config.replace("\"101\"", "\"101\", \"201\""));
+    wait_until("two tenants have it", async || by_id().await.status != 200).await;
+    let refused = code(&by_id().await);
+    assert_eq!((refused.0, refused.1), (400, 990_024), "{refused:?}");
+}
