@@ -202,11 +202,9 @@ impl Reloader {
         let running: Vec<_> = self.tenants.iter().collect();
         let new_share = || TenantShare::new(&self.proxy.concurrency_limit, &self.proxy.budgets);
         let settings = replacement.settings;
-        if let (Some(row_tenants), Some(row_settings)) = (&self.row_tenants, replacement.row_settings) {
-            row_tenants.reload(row_settings).await;
-            if let Some(table) = replacement.table {
-                row_tenants.replace_table(table).await;
-            }
+        let rows = replacement.table.as_ref().map(|table| table.rows());
+        if let (Some(row_tenants), Some(settings), Some(rows)) = (&self.row_tenants, replacement.row_settings, rows) {
+            row_tenants.reload(settings, rows).await;
         }
         // The task that reads the table may replace them meanwhile.
         self.proxy
@@ -221,7 +219,11 @@ impl Reloader {
         self.admin.tenants.store(Arc::new(build::admin_tenants(&running)));
         self.replace_webhook(replacement.alert_sender, replacement.webhook);
         self.context.audit.replace_file(replacement.audit_file);
-        // A refresher that is busy delays none of what is above, nor another one.
+        // A read of the table, or a refresher that is busy, delays none of what is above, nor another one. What is undecided about an
+        // id since then is decided by reads of the other table.
+        if let (Some(row_tenants), Some(table)) = (&self.row_tenants, replacement.table) {
+            row_tenants.replace_table(table).await;
+        }
         taken_over.await;
         self.config = config;
         tracing::info!("reloaded the configuration");

@@ -153,7 +153,6 @@ impl RowTenants {
 
     /// Lets another table be read in the place of this one: the secrets with which it is reached may have changed.
     pub(super) async fn replace_table(&self, table: Box<dyn TenantTable>) {
-        self.rows.store(Arc::new(table.rows()));
         // If graphward stops, it is not read any more.
         drop(self.requests.table.send(TableRequest::Replace(table)).await);
     }
@@ -169,8 +168,11 @@ impl RowTenants {
         drop(ended);
     }
 
-    /// Continues with other settings. Tenants that are open are closed, in use or not, so that the next request opens them with these.
-    pub(super) async fn reload(&self, settings: RowSettings) {
+    /// Continues with other settings and rows. Tenants that are open are closed, in use or not, so that the next request opens them
+    /// with these.
+    pub(super) async fn reload(&self, settings: RowSettings, rows: Arc<dyn TenantRows>) {
+        // Before the settings: a tenant that was opened with other rows has other settings, too, or is marked below.
+        self.rows.store(Arc::new(rows));
         self.settings.store(Arc::new(settings));
         let mark = |row: &mut Box<OpenRow>| row.is_outdated = true;
         self.open_rows().by_name.values_mut().for_each(mark);
