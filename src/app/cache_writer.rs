@@ -51,9 +51,9 @@ impl CacheWriter {
         }
     }
 
-    /// Writes the tenants, and the ids that they had, in a while, if they are others than before.
+    /// Gives the task the tenants, and the ids that no tenant has any more, if any of them have changed.
     pub(super) fn save(&mut self, rows: &KnownRows, tenants: &Tenants) {
-        // Those of sections that are gone end with the process, as the sections do.
+        // The ids of a removed section are reserved until the process ends: the configuration of the next one does not have it.
         let is_removed = |id: &TenantId| tenants.removed.iter().any(|removed| removed.id == *id);
         let former = tenants
             .directory

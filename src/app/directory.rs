@@ -197,7 +197,7 @@ pub(super) fn with_rows(
     };
     let is_released = |entry: &Entry<LazyTenant>| !is_of_table(entry) && has_section(&entry.id);
     let now = base.lookup.as_ref().map(|_| Instant::now());
-    directory.replace(&before.directory, now, is_released, is_of_table);
+    directory.carry_over(&before.directory, now, is_released, is_of_table);
     let is_fallback = |row: &Entry<LazyTenant>| base.directory.fallback().is_some_and(|unnamed| unnamed.id == row.id);
     for row in hidden.iter().filter(|row| !is_fallback(row)) {
         for object_id in &row.object_ids {

@@ -221,8 +221,8 @@ impl KnownRows {
         }
     }
 
-    /// Returns the same tenants with the rows as they are now. Those that are open, and have not changed, stay as they are.
-    pub(super) fn in_place_of(&self, before: &Tenants) -> Tenants {
+    /// Returns the tenants of the proxy with the rows as they are now. Those that are open, and have not changed, stay open.
+    pub(super) fn merged_into(&self, before: &Tenants) -> Tenants {
         let entries = self.rows.values().map(|known| {
             let before = before.directory.find(known.cell.id().as_str());
             let (before, standing) = (before.filter(|entry| known.is_of(entry)), self.standing_of(known));

@@ -306,7 +306,7 @@ impl RowTenants {
         }
     }
 
-    /// Tells the operator that many tenants, tokens or ids are missing in the table at once.
+    /// Tells the operator that many tenants, tokens or ids are missing in the table.
     pub(super) fn report_loss(&self, lost: &Loss) {
         let PlaceWords { whole, loss, .. } = self.rows().words();
         let (known, missing, tokens, ids) = (lost.known, lost.tenants, lost.tokens, lost.ids);

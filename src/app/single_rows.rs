@@ -59,7 +59,7 @@ impl TableReader {
         if !state.is_listed
             && let Some(entry) = self.proxy.tenants.load().directory.find(name.as_str())
         {
-            // Only open ones are closed and forgotten.
+            // A tenant that is not listed is forgotten when it is closed, so it has to be open.
             entry.tenant.get();
         }
         self.look_ups.finish(request, &result);

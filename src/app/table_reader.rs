@@ -252,7 +252,7 @@ impl TableReader {
         let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
         self.publish();
         if self.roster.is_withholding() {
-            self.note_first_read(FirstRead::Later);
+            self.note_first_read(FirstRead::Unavailable);
             return read_again_at;
         }
         let tenants = self.proxy.tenants.load();
@@ -275,7 +275,7 @@ impl TableReader {
         if progress == FirstRead::Done {
             self.proxy.tenants.rcu(|before| Tenants {
                 first_read: None,
-                ..self.rows.in_place_of(before)
+                ..self.rows.merged_into(before)
             });
         }
         self.first_read.send_replace(progress);
@@ -285,7 +285,7 @@ impl TableReader {
         self.reports.on_failure(error, self.rows.len());
         // With those of the cache, it can serve. A row that was looked up says nothing of the others.
         if self.has_cached {
-            self.note_first_read(FirstRead::Later);
+            self.note_first_read(FirstRead::Unavailable);
         }
     }
 
@@ -340,7 +340,7 @@ impl TableReader {
     pub(super) fn publish(&mut self) {
         if self.rows.take_change() {
             let rows = &self.rows;
-            self.proxy.tenants.rcu(|before| rows.in_place_of(before));
+            self.proxy.tenants.rcu(|before| rows.merged_into(before));
         }
     }
 

@@ -80,7 +80,7 @@ impl TableReports {
         }
     }
 
-    /// Reports the rows of a read that are no tenants, if they are others than before.
+    /// Reports the rows of a read that are not valid tenants, if they have changed.
     pub(super) fn on_faults(&mut self, faults: Vec<String>) {
         if !faults.is_empty() && faults != self.faults {
             let (count, shown) = (faults.len(), first_names(faults.iter()));
@@ -113,10 +113,10 @@ impl TableReports {
                 && let Some(alert) = self.alert(row, policy, now)
             {
                 let cause = alert.key.cause;
-                // An open tenant tells of its token itself, and of what is no token, but not of other faults of its row.
-                let is_left = |error: &Arc<ObtainError>| !error.is_absence() && !error.is_refusal();
-                let is_left = row.token.as_ref().is_err_and(is_left);
-                if self.causes.get(&row.id) != Some(&cause) && (is_left || self.tenants.cell(&row.id).is_none()) {
+                // An open tenant reports that its token is missing or not valid, but not the other faults of its row.
+                let is_unreported = |error: &Arc<ObtainError>| !error.is_absence() && !error.is_refusal();
+                let is_unreported = row.token.as_ref().is_err_and(is_unreported);
+                if self.causes.get(&row.id) != Some(&cause) && (is_unreported || self.tenants.cell(&row.id).is_none()) {
                     alerts.push(alert);
                 }
                 causes.insert(row.id.clone(), cause);

@@ -15,7 +15,7 @@ use crate::source::{ServiceUrl, TenantPath, TenantUrl, service_header};
 use crate::tenants::AllowRule;
 use crate::types::TenantId;
 
-/// Those that Graph or graphward read for what they say in HTTP.
+/// Headers with a meaning in HTTP that Graph or graphward uses.
 const HEADERS_OF_HTTP: &str = "accept accept-encoding authorization content-encoding content-range content-type cookie expect \
                                forwarded proxy-authorization range user-agent";
 

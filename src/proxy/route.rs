@@ -7,9 +7,9 @@
 //! all of them. A process with one tenant looks for no signs: its app may use the same header for something of its own.
 //!
 //! Before a table has been read for the first time, an id that no tenant has may be that of any row. Such a request waits, since it
-//! would get the token of the default tenant, or be refused for good. With the tenants of a cache that goes on while the table cannot be
-//! read, for the requests that no other sign leads anywhere: a row may be newer than the cache. Rejected: to serve nothing until then, which would stop the
-//! requests that name their tenant, too; and to look an id up alone, for which a table has no statement.
+//! would get the token of the default tenant, or be refused for good. If the tenants of a cache are in use, a request waits as long
+//! as the table cannot be read, unless another sign names its tenant: a row may be newer than the cache. Rejected: to serve nothing
+//! until then, which would stop the requests that name their tenant, too; and to look up an id, for which a table has no statement.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub enum FirstRead {
     /// It is going on: an id may be that of any tenant.
     Pending,
     /// It failed, or is not used yet. The tenants that were known before are served meanwhile, by any sign of theirs.
-    Later,
+    Unavailable,
     /// It is used.
     Done,
 }
@@ -174,7 +174,7 @@ impl Tenants {
                 return Ok(found);
             };
             let is_named = found.is_named(signs);
-            let serves = |read: &FirstRead| *read == FirstRead::Done || (*read == FirstRead::Later && is_named);
+            let serves = |read: &FirstRead| *read == FirstRead::Done || (*read == FirstRead::Unavailable && is_named);
             let first_read = timeout(found.settings.heal.token_wait, first_read.wait_for(serves));
             let unread = || RefreshError::Failed(Arc::new(ObtainError::transient("unread", UNREAD)));
             // If graphward stops, it is not read any more.
@@ -204,7 +204,7 @@ impl Tenants {
         // `me` is the owner of the token.
         let is_known = |id: &str| id == "me" || self.directory.owner_of(id).is_some();
         let are_known = !signs.is_partial && signs.parameters.object_ids.iter().all(|id| is_known(id));
-        let is_served = are_known || (*first_read.borrow() == FirstRead::Later && self.is_named(signs));
+        let is_served = are_known || (*first_read.borrow() == FirstRead::Unavailable && self.is_named(signs));
         (!is_served).then_some(first_read)
     }
 

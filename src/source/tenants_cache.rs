@@ -4,8 +4,9 @@
 //!
 //! The file names the table by a hash of its configuration: if the operator names another table, a start at which that cannot be
 //! read must not use the tenants of the old one. The ids that tenants had before they were withdrawn are kept as well: an id without a
-//! tenant is no sign, so its requests would be those of the default tenant after a restart. A token that no key decrypts any more is left out, and the rest is used. The reason
-//! why a token cannot be used decides how requests are refused, and whether the operator has been told, so it is kept as well.
+//! tenant is no sign, so its requests would be those of the default tenant after a restart. A token that no key decrypts any more is
+//! left out, and the rest is used. The reason why a token cannot be used decides how requests are refused, and whether the operator
+//! has been told, so it is kept, too.
 
 use std::collections::BTreeMap;
 use std::io;

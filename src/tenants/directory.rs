@@ -166,9 +166,10 @@ impl<T> Directory<T> {
         holder.or_insert_with(|| Holder::Unowned(Box::new(unowned)));
     }
 
-    /// Takes the place of the directory `before`: reserves the ids that tenants had there and no tenant has now, unless they are
-    /// released. What is new about an id of a row is undecided since `now`, if there is a table that is read again.
-    pub fn replace(
+    /// Carries over from the directory `before` the ids that tenants had there and no tenant has now: they are reserved, unless they
+    /// are released. An id of a row that no row has any more, or that two have, is undecided since `now`; `None` if there is no table,
+    /// which would be read again.
+    pub fn carry_over(
         &mut self,
         before: &Self,
         now: Option<Instant>,

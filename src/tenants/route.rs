@@ -65,9 +65,9 @@ pub enum RouteError {
         /// Another one.
         second: (SignKind, TenantId),
     },
-    /// Who has an id in the request is found out soon.
+    /// No tenant has an id in the request at the moment, or two have it, which the next read of the table decides.
     #[error(
-        "an id in the request is that of no tenant at the moment, or of two, because tenants_from has changed: it is read again. \
+        "no tenant has an id in the request at the moment, or two have it, because tenants_from has changed: it is being read again. \
          Retry the request"
     )]
     Undecided,

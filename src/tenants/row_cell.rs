@@ -218,7 +218,7 @@ impl RowSource {
 
     const MISSING: &str = "missing";
 
-    /// The statement that this place has the tenant no longer.
+    /// Returns the error for a tenant that this place no longer has.
     #[must_use]
     pub fn missing(place: &str) -> ObtainError {
         ObtainError::absent(
@@ -227,7 +227,7 @@ impl RowSource {
         )
     }
 
-    /// Returns whether an error of a tenant of [`tenants_from`](crate::config::Config::tenants_from) is that statement.
+    /// Returns whether an error of a tenant of [`tenants_from`](crate::config::Config::tenants_from) is that one.
     #[must_use]
     pub fn is_missing(error: &ObtainError) -> bool {
         error.reason() == Self::MISSING
@@ -236,7 +236,7 @@ impl RowSource {
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
         self.restart_period();
         let mut row = self.cell.row();
-        // What said that the row is gone has to say so again, or otherwise.
+        // The same token, or a row that was gone, is read from its place again.
         let has_reason = |before: &Arc<Option<TenantRow>>| before.is_none() || has_same_token(before, &row);
         if self.returned.as_ref().is_some_and(has_reason) {
             let read_at = Instant::now();

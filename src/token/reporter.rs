@@ -58,7 +58,7 @@ pub enum TokenEvent<'a> {
     OperationFinished(OperationReport<'a>),
     /// The status of the current token has changed.
     StatusChanged(TokenStatus),
-    /// The sources cannot be read, for this reason. It is no alert: the current token stays in use, and they are read again.
+    /// The sources cannot be read, for this reason. No alert is sent: the current token stays in use, and they are read again.
     SourceFailed(&'a str),
     /// They can be read again.
     SourceRecovered,
@@ -166,7 +166,7 @@ impl Reporter {
         self.operation = (operation, Instant::now());
     }
 
-    /// Reports the end of the operation. Once the sources are in order again, what was wrong with them before is reported again.
+    /// Reports the end of the operation. Once the sources can be read again, the next failure is reported even if it is the last one again.
     pub(super) fn operation_finished(&mut self, outcome: OperationOutcome<'_>) {
         let (operation, started_at) = self.operation;
         if matches!(outcome, OperationOutcome::Unchanged) && self.last_content.take().is_some() {

@@ -46,7 +46,7 @@ fn with(name: &str, standing: Standing, object_ids: &[&str]) -> Arc<Entry<()>> {
 /// Returns the directory that takes the place of another one at this time. No id is released.
 fn after(before: &Directory<()>, now: Instant, entries: &[Arc<Entry<()>>]) -> Directory<()> {
     let mut directory = directory(entries);
-    directory.replace(before, Some(now), |_| false, |_| true);
+    directory.carry_over(before, Some(now), |_| false, |_| true);
     directory
 }
 
@@ -118,7 +118,7 @@ fn an_id_of_two_tenants_of_the_configuration_is_decided_since_no_read_says_more_
     let (now, both) = (Instant::now(), [entry("acme", &["1"]), entry("shop", &["1"])]);
     let replace = |before: &Directory<()>, entries: &[Arc<Entry<()>>], row: Option<&str>| {
         let mut directory = directory(entries);
-        directory.replace(before, Some(now), |_| false, |entry| Some(entry.id.as_str()) == row);
+        directory.carry_over(before, Some(now), |_| false, |entry| Some(entry.id.as_str()) == row);
         directory
     };
     for row in [None, Some("acme"), Some("shop")] {
@@ -134,7 +134,7 @@ fn an_id_of_two_tenants_of_the_configuration_is_decided_since_no_read_says_more_
 fn ids_that_are_released_or_were_never_used_are_those_of_no_tenant() {
     let before = directory(&[entry("acme", &["1"]), entry("shop", &["2"])]);
     let mut released = directory(&[entry("acme", &[]), entry("shop", &[])]);
-    released.replace(&before, None, |entry| entry.id.as_str() == "acme", |_| false);
+    released.carry_over(&before, None, |entry| entry.id.as_str() == "acme", |_| false);
     assert_eq!(unowned(&released, "1"), None);
     assert!(
         !unowned(&released, "2").unwrap().is_undecided(),

@@ -161,7 +161,7 @@ fn an_id_that_a_tenant_had_is_refused_for_now_or_for_good_and_no_obstacle_for_on
     }
     assert_eq!(
         RouteError::Undecided.to_string(),
-        "an id in the request is that of no tenant at the moment, or of two, because tenants_from has changed: it is read again. \
+        "no tenant has an id in the request at the moment, or two have it, because tenants_from has changed: it is being read again. \
          Retry the request"
     );
 }
@@ -304,7 +304,7 @@ proptest! {
         rotation in 0..6_usize,
     ) {
         let mut directory = now.directory();
-        directory.replace(&before.directory(), Some(Instant::now()), |_| false, |_| true);
+        directory.carry_over(&before.directory(), Some(Instant::now()), |_| false, |_| true);
         let mut signs: Vec<_> = signs.iter().map(|(kind, value)| Sign { kind: *kind, value }).collect();
         let route_of = |signs: &[Sign<'_>]| route(&directory, signs.iter().copied()).map(|route| route.entry.id.to_string());
         let routed = route_of(&signs);
