@@ -274,9 +274,7 @@ impl Proxy {
         let tenant = entry.tenant.get();
         tenants.compare_rest(signs.as_deref(), &mut received)?;
         tenant.admit(record)?;
-        if let Some(rules) = &tenant.allow {
-            outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;
-        }
+        outbound.check_allowed(&mut received, tenant)?;
         if let (Some(_), Some(links)) = (signs, &mut outbound.links) {
             links.name_tenant(&tenant.telemetry.tenant);
         }

@@ -71,6 +71,7 @@ pub(super) fn build_tenants(
             family: None,
             allow: None,
             uids: None,
+            is_row: false,
             dead_token_cache: Arc::default(),
             telemetry: Arc::new(request_telemetry(&TenantId::unnamed(), config, unnamed, context)),
             share: share(before.map(|before| &before.unnamed)),
@@ -140,6 +141,7 @@ pub(super) fn request_tenant(
         family: config.token.family,
         allow: AllowRules::limiting(&config.token.allow),
         uids: config.token.uids.as_deref().map(Arc::from),
+        is_row: false,
         dead_token_cache: before
             .map(|before| Arc::clone(&before.dead_token_cache))
             .unwrap_or_default(),

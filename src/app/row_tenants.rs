@@ -198,8 +198,10 @@ impl RowTenants {
     /// Opens the tenant of a row, or returns the one that is open: each directory that requests began with has an entry for it.
     fn open_tenant(&self, cell: &Arc<RowCell>) -> Tenant {
         let settings = self.settings();
-        let of_requests =
-            |running: &RunningTenant, share| request_tenant(running, &settings.proxy, None, Some(share), &self.context);
+        let of_requests = |running: &RunningTenant, share| Tenant {
+            is_row: true,
+            ..request_tenant(running, &settings.proxy, None, Some(share), &self.context)
+        };
         if let Some(open) = self.open_rows().by_name.get(cell.id())
             && Arc::ptr_eq(&open.cell, cell)
         {

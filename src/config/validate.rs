@@ -124,7 +124,8 @@ impl<'a> Validator<'a> {
             }
         }
         let is_default_apart = config.serves_unnamed && !config.tenants.contains_key(&TenantId::default());
-        if is_default_apart && config.token.uids.is_some() && !is_shared_unix {
+        // The tenants of a table have no other list.
+        if (is_default_apart || config.tenants_from.is_some()) && config.token.uids.is_some() && !is_shared_unix {
             self.report(["token.uids", "listen.proxy"], UIDS_NEED_SOCKET);
         }
     }

@@ -147,10 +147,7 @@ impl Observer<'_> {
             of_calls = RulesOfCalls::new(cleaned.method.as_str(), cleaned.target.path(), &calls);
             routed.clone().map_err(Refusal::Route)?;
             tenant.check_uid(record.peer_uid)?;
-            match &tenant.allow {
-                Some(rules) => cleaned.check_calls(rules, &calls, &tenant.telemetry.tenant),
-                None => Ok(()),
-            }
+            cleaned.check_calls(&calls, tenant)
         });
         observation.refusal = checked.err();
         Ok(Observed {

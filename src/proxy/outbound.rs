@@ -13,7 +13,7 @@ use super::link_rewrite::LinkRewrite;
 use super::max_forwards;
 use super::refusal::Refusal;
 use super::settings::Settings;
-use super::tenant::Authorization;
+use super::tenant::{Authorization, Tenant};
 use super::validation;
 use crate::graph::calls::METHOD_HEADERS;
 use crate::graph::host::is_media_path;
@@ -26,8 +26,6 @@ use crate::graph::{
 };
 use crate::net::TransportSecurity;
 use crate::telemetry::metrics::RequestMetrics;
-use crate::tenants::AllowRules;
-use crate::types::TenantId;
 
 /// The request as it is sent to Graph, to which each attempt adds a credential.
 #[derive(Debug)]
@@ -240,17 +238,15 @@ impl OutboundRequest {
         self.replaces_header || self.replaces_parameter
     }
 
-    /// Checks each call that it makes: its own, another method, the items of its batch.
+    /// Checks each call that it makes by the rules of its tenant: its own, another method, the items of its batch.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotAllowed`]; [`Refusal::ScrubFailed`] if a form that streams makes another call than the head.
-    pub(crate) fn check_allowed(
-        &self,
-        rules: &AllowRules,
-        received: &mut BufferedBody,
-        tenant: &TenantId,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn check_allowed(&self, received: &mut BufferedBody, tenant: &Tenant) -> Result<(), Refusal> {
+        if tenant.allow.is_none() {
+            return Ok(());
+        }
         let mut calls = self.calls_of_head();
         let in_body = received.findings.as_mut().and_then(|findings| findings.calls.take());
         let is_unread = in_body.is_none() && !received.body.is_end_stream();
@@ -261,15 +257,18 @@ impl OutboundRequest {
         } else if is_unread && self.uses_tenant_credential() && !self.is_file_upload {
             calls.unreadable = Some("its body is neither a form nor JSON, or is encoded");
         }
-        self.check_calls(rules, &calls, tenant)
+        self.check_calls(&calls, tenant)
     }
 
-    /// Checks these calls.
+    /// Checks these calls by the rules of the tenant.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotAllowed`]
-    pub(crate) fn check_calls(&self, rules: &AllowRules, calls: &Calls, tenant: &TenantId) -> Result<(), Refusal> {
+    pub(crate) fn check_calls(&self, calls: &Calls, tenant: &Tenant) -> Result<(), Refusal> {
+        let Some(rules) = &tenant.allow else {
+            return Ok(());
+        };
         let checked = rules.check(self.method.as_str(), self.target.path(), calls);
         checked.map_err(|error| Refusal::NotAllowed {
             place: tenant.setting("allow"),

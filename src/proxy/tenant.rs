@@ -41,6 +41,8 @@ pub struct Tenant {
     pub uids: Option<Arc<[u32]>>,
     /// Graph's last rejection of the credential.
     pub dead_token_cache: Arc<DeadTokenCache>,
+    /// Whether it is one of a table, which has no section of its own in the configuration.
+    pub is_row: bool,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
     /// Its share of what all tenants have together; `None` if there is no other one.
@@ -125,9 +127,15 @@ impl Tenant {
             return Ok(());
         }
         Err(Refusal::UidNotAllowed {
-            place: self.telemetry.tenant.setting("uids"),
+            place: self.setting("uids"),
             uid,
         })
+    }
+
+    /// The place of one of its settings in the configuration.
+    pub(crate) fn setting(&self, key: &str) -> String {
+        let own_section = (!self.is_row).then(|| self.telemetry.tenant.clone());
+        own_section.unwrap_or_default().setting(key)
     }
 
     /// Returns whether a process with this user id may use the tenant. Without one, it may not if there are `uids`.

@@ -132,6 +132,34 @@ async fn on_a_shared_socket_each_tenant_is_for_the_processes_in_its_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tenants_of_a_directory_are_for_the_processes_in_the_list_of_the_token_section() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let uid = getuid().as_raw();
+    let settings = |rules: &str| {
+        format!(
+            "[token]\nverify = false\n{rules}\n[routing]\nheader = \"x-tenant-id\"\n[tenants_from]\nfile = \"of-{{tenant}}\"\n"
+        )
+    };
+    let refusals = [
+        (format!("uids = [{OTHER_UID}]"), "`token.uids`"),
+        (
+            format!("uids = [{uid}]\nallow = \"send-only\""),
+            "`token.allow`: it does not allow GET",
+        ),
+    ];
+    for (rules, place) in refusals {
+        let (dir, _sidecar) = start(&graph, &["of-acme"], &settings(&rules)).await;
+        let (_code, message) = curl(dir.path(), "/-/acme/v26.0/me", &[]).await.unwrap_err();
+        assert!(message.contains(place), "{message}");
+    }
+    let (dir, sidecar) = start(&graph, &["of-acme"], &settings(&format!("uids = [{uid}]"))).await;
+    assert_eq!(curl(dir.path(), "/-/acme/v26.0/me", &[]).await.unwrap(), "of-acme");
+    let over_tcp = get(sidecar.proxy, "/-/acme/v26.0/me").await.json();
+    assert_eq!(read(&over_tcp).unwrap_err().0, NOT_ALLOWED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_only_token_is_for_the_processes_in_its_list_and_a_tunnel_is_of_the_process_that_opened_it() {
     let _turn = together().await;
     let graph = Graph::start().await;

@@ -129,6 +129,10 @@ fn what_is_wrong_with_a_tenant_is_said_where_it_stands() {
             "[token]\nuids = [1000]",
             "token.uids: `uids` requires a listener on a Unix socket",
         ),
+        (
+            "[token]\nuids = [1000]\n[tenants_from]\nfile = \"/tokens/{tenant}\"",
+            "token.uids: `uids` requires a listener on a Unix socket",
+        ),
         ("[token]\nuids = []", "a list of at least one"),
         ("[token]\nuids = [-1]", "between 0 and 4294967294"),
         ("[token]\nuids = [\"app\"]", "an integer"),
