@@ -68,7 +68,7 @@ async fn each_tenant_of_the_page_sends_with_its_own_token() {
     let graph = Graph::start().await;
     for name in [
         "docs/tenants.md#Several tenants toml",
-        "docs/tenants.md#A directory of files toml",
+        "docs/tenants-from.md#A directory of files toml",
         "docs/tenants.md#What a tenant may do toml",
     ] {
         let shell = place(&graph);
@@ -118,7 +118,10 @@ async fn the_service_of_the_page_is_asked_for_the_token_of_a_tenant() {
     let shell = place(&graph);
     let answer = format!(r#"{{"accessToken": "{}"}}"#, issue(&graph, "acme", &[]));
     let service = serve("get /tenants/acme/credentials/meta http/1.1".to_owned(), answer);
-    let settings = settings_in(shell.path(), "docs/tenants.md#A credential service or a command toml");
+    let settings = settings_in(
+        shell.path(),
+        "docs/tenants-from.md#A credential service or a command toml",
+    );
     let sidecar = start(&shell, &settings.replace("tenant-service:3007", &service.to_string())).await;
     assert_is(&me(&mut Client::connect(sidecar.proxy).await, "acme").await, "acme");
 }

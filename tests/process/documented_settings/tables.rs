@@ -16,7 +16,7 @@ async fn the_table_of_the_page_serves_its_tenants_and_is_kept_for_a_restart() {
     shell.write("run/database-url", &database.url());
     let token = issue(&graph, "acme", &["106", "206"]);
     database.psql(&insertion("acme", "106", "206", &token));
-    let settings = settings_in(shell.path(), "docs/tenants.md#A table in PostgreSQL toml");
+    let settings = settings_in(shell.path(), "docs/tenants-from.md#A table in PostgreSQL toml");
     let sidecar = start(&shell, &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_is(&me(&mut client, "acme").await, "acme");
@@ -90,7 +90,7 @@ async fn a_role_with_the_privileges_of_the_page_renews_puts_and_removes() {
     let graph = Graph::start().await;
     let database = Database::with(TABLE);
     database.psql("DO $$ BEGIN CREATE ROLE graphward LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
-    database.psql(&block("docs/tenants.md#The role in the database sql"));
+    database.psql(&block("docs/tenants-from.md#The role in the database sql"));
     let token = issue(&graph, "acme", &["106", "206"]);
     graph.set_nearly_expired(&token);
     database.psql(&format!(
@@ -99,7 +99,7 @@ async fn a_role_with_the_privileges_of_the_page_renews_puts_and_removes() {
     ));
     let shell = place(&graph);
     shell.write("run/database-url", &database.url_of("graphward"));
-    let name = "docs/tenants.md#Renewed tokens in the table toml";
+    let name = "docs/tenants-from.md#Renewed tokens in the table toml";
     let settings = settings_in(shell.path(), name) + &changes_by_admin();
     let sidecar = start(&shell, &settings).await;
     assert_is(&me(&mut Client::connect(sidecar.proxy).await, "acme").await, "acme");
