@@ -307,7 +307,12 @@ impl<T> DirectoryBuilder<T> {
                         since: None,
                     }));
                 }
-                Holder::Unowned(shared) => shared.claimants.push(entry.id.clone()),
+                Holder::Unowned(shared) => {
+                    let first = shared.claimants.first().and_then(|id| self.directory.by_name.get(id));
+                    if first.is_some_and(|first| first.standing == entry.standing) {
+                        shared.claimants.push(entry.id.clone());
+                    }
+                }
             }
         }
     }

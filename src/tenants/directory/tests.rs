@@ -69,6 +69,13 @@ fn an_id_that_a_missing_tenant_has_is_that_of_another_one_that_has_it_too() {
     }
     let two = directory(&["a", "b"].map(|name| with(name, Standing::Missing, &["1"])));
     assert_eq!(unowned(&two, "1").unwrap().reason, UnownedReason::Shared);
+    let copied = directory(&[
+        with("old", Standing::Missing, &["1"]),
+        entry("a", &["1"]),
+        entry("b", &["1"]),
+    ]);
+    let claimants = &unowned(&copied, "1").unwrap().claimants;
+    assert_eq!(claimants.iter().map(TenantId::as_str).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]
