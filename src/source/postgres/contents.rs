@@ -266,6 +266,8 @@ impl Collector {
     }
 
     fn finish(mut self) -> TableContents {
+        // The rows of a table have no order, and a tenant with other ids is opened anew.
+        self.rows.iter_mut().for_each(|row| row.object_ids.sort_unstable());
         if self.unnamed > 0 {
             self.faults.push(format!("{} rows have no tenant (NULL)", self.unnamed));
         }

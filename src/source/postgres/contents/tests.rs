@@ -97,6 +97,23 @@ fn of_rows_with_different_tokens_the_first_is_kept_all_ids_are_the_tenants_and_t
 }
 
 #[test]
+fn a_tenant_has_the_same_ids_in_whichever_order_its_rows_are_read() {
+    let rows = [
+        row("acme", Ok("EAAGone"), &["2", "1"]),
+        row("acme", Ok("EAAGone"), &["3", "2"]),
+    ];
+    let [one, other] = [[0, 1], [1, 0]].map(|order| {
+        let mut collector = Collector::default();
+        for index in order {
+            collector.add(rows[index].clone());
+        }
+        collector.finish().rows.remove(0).object_ids
+    });
+    assert_eq!(one, other);
+    assert_eq!(one.len(), 3);
+}
+
+#[test]
 fn faults_are_few_escaped_and_without_secrets() {
     const TOKEN: &str = "EAAGm0PX4ZCpsBAKZA1234567890";
     let mut collector = Collector {
