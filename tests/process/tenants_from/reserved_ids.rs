@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
@@ -97,4 +98,38 @@ async fn an_id_of_a_row_that_is_newer_than_the_cache_is_not_that_of_the_default_
         client.get("/v26.0/107?fields=id").await.status == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_an_id_that_a_row_with_the_name_of_a_removed_section_had_is_not_that_of_the_default_tenant() {
+    let _turn = together().await;
+    let (service, dir) = (Service::start().await, tempfile::tempdir().unwrap());
+    service.insert("acme", "106", "206");
+    service.insert("shop", "107", "207");
+    std::fs::write(dir.path().join("acme"), issue(&service.graph, "section", &["108"])).unwrap();
+    let settings = settings(&service.graph, dir.path(), &service.database.url());
+    let section = "[tenants.acme]\nids = [\"108\"]\nsource = { file = \"acme\" }\n";
+    let sidecar = Sidecar::start(dir.path(), &format!("{settings}{section}")).await;
+    wait_until_started(&sidecar).await;
+    std::fs::write(dir.path().join("graphward.toml"), &settings).unwrap();
+    sidecar.signal(Signal::HUP);
+    let mut client = Client::connect(sidecar.proxy).await;
+    wait_until("the row is used", async || {
+        client.get("/v26.0/106?fields=id").await.status == 200
+    })
+    .await;
+    service.set("acme", "phone_number_id = '109'");
+    wait_until("no tenant has its id", async || {
+        refusal(&client.get("/v26.0/106?fields=id").await) == (403, 990_026)
+    })
+    .await;
+    wait_until_cached(&dir, "\"109\"").await;
+    drop(sidecar);
+
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let refused = client.get("/v26.0/106?fields=id").await;
+    assert_eq!(refusal(&refused), (403, 990_026), "{}", refused.json());
+    assert_eq!(service.graph.sim.violations(), []);
 }
