@@ -244,7 +244,7 @@ impl Plan {
             .unwrap_or_else(|| of(Standing::Missing))
     }
 
-    /// The rule, written down a second time: the tenant of a request, or the reason why there is none. A second read may have
+    /// The rule, written down a second time: the tenant of a request, or the reason why it has no tenant. A second read may have
     /// decided what has changed since the directory `before`.
     fn expected(&self, before: &Self, is_decided: bool, signs: &[Sign<'_>]) -> Result<String, &'static str> {
         let (mut named, mut undecided, mut claims) = (std::collections::BTreeSet::new(), Vec::new(), Vec::new());

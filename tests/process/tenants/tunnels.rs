@@ -14,14 +14,20 @@ async fn send_in(tunnel: &mut Client, path: &str, headers: &[(&str, &str)]) -> T
     tunnel.send(request.body(Body::default()).unwrap()).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tunnel_through_a_listener_of_a_tenants_own_is_for_that_tenant_only() {
-    let _turn = together().await;
+/// A sidecar with both tenants that opens tunnels.
+async fn start_with_tls() -> (Graph, TempDir, Sidecar) {
     let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
     issue(&graph, dir.path(), "acme", "101");
     issue(&graph, dir.path(), "Shop@eu", "201");
     let settings = config(&graph, dir.path(), &tls_settings(dir.path()));
     let sidecar = Sidecar::start(dir.path(), &settings).await;
+    (graph, dir, sidecar)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_through_a_listener_of_a_tenants_own_is_for_that_tenant_only() {
+    let _turn = together().await;
+    let (graph, dir, sidecar) = start_with_tls().await;
     let (socket, ca) = (dir.path().join("shop.sock"), dir.path().join("pki/ca.pem"));
 
     let mut shared = Client::connect_through(sidecar.proxy, &ca).await.unwrap();
@@ -62,11 +68,7 @@ async fn a_tunnel_through_a_listener_of_a_tenants_own_is_for_that_tenant_only() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_is_not_opened_for_a_sign_that_its_requests_would_not_have() {
     let _turn = together().await;
-    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
-    issue(&graph, dir.path(), "acme", "101");
-    issue(&graph, dir.path(), "Shop@eu", "201");
-    let settings = config(&graph, dir.path(), &tls_settings(dir.path()));
-    let sidecar = Sidecar::start(dir.path(), &settings).await;
+    let (graph, dir, sidecar) = start_with_tls().await;
     for (header, status) in [
         ("X-Tenant-Id: acme", 400),
         // `HTTPS_PROXY=http://tenant:acme@127.0.0.1:8080`
