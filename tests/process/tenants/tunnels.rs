@@ -68,7 +68,7 @@ async fn a_tunnel_through_a_listener_of_a_tenants_own_is_for_that_tenant_only() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_is_not_opened_for_a_sign_that_its_requests_would_not_have() {
     let _turn = together().await;
-    let (graph, dir, sidecar) = start_with_tls().await;
+    let (graph, _dir, sidecar) = start_with_tls().await;
     for (header, status) in [
         ("X-Tenant-Id: acme", 400),
         // `HTTPS_PROXY=http://tenant:acme@127.0.0.1:8080`
