@@ -94,7 +94,7 @@ pub(super) fn build_tenants(
     let rows = entries.into_iter().flatten();
     let rows = rows.filter(|entry| entry.tenant.opener().is_some()).map(|entry| Entry {
         id: entry.id.clone(),
-        object_ids: entry.object_ids.clone(),
+        object_ids: Arc::clone(&entry.object_ids),
         standing: entry.standing,
         tenant: entry.tenant.with(reloaded),
     });
@@ -107,7 +107,7 @@ pub(super) fn build_tenants(
 fn removed_tenants(before: &Tenants, tenants: &[&RunningTenant]) -> Vec<Arc<Entry<LazyTenant>>> {
     let removed = configured(before).map(|entry| Entry {
         id: entry.id.clone(),
-        object_ids: Box::default(),
+        object_ids: Arc::default(),
         standing: Standing::Inactive,
         tenant: LazyTenant::opened(before.unnamed.clone()),
     });
@@ -185,7 +185,9 @@ pub(super) fn with_rows(
         directory.serve_unnamed(&unnamed.id);
     }
     // One of the configuration has priority.
-    let hidden: Vec<_> = rows.filter_map(|row| directory.add(row).err()).collect();
+    let rows: Vec<_> = rows.collect();
+    directory.make_room_for(&rows);
+    let hidden: Vec<_> = rows.into_iter().filter_map(|row| directory.add(row).err()).collect();
     for entry in &base.removed {
         // Another one may have its name now.
         drop(directory.add(Arc::clone(entry)));
@@ -202,7 +204,7 @@ pub(super) fn with_rows(
     directory.carry_over(&before.directory, now, is_released, is_of_table);
     let is_fallback = |row: &Entry<LazyTenant>| base.directory.fallback().is_some_and(|unnamed| unnamed.id == row.id);
     for row in hidden.iter().filter(|row| !is_fallback(row)) {
-        for object_id in &row.object_ids {
+        for object_id in &*row.object_ids {
             directory.reserve(object_id, Unowned::former(vec![row.id.clone()], None));
         }
     }

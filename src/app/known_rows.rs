@@ -23,6 +23,8 @@ pub(super) struct KnownRows {
     reserved: Vec<(Arc<str>, Unowned)>,
     /// When the last read began that was used.
     confirmed_at: Option<Instant>,
+    /// Whether an id that no row has is no tenant's, because all rows were read.
+    are_complete: bool,
     /// Whether the directory has to be built anew.
     is_changed: bool,
 }
@@ -50,6 +52,7 @@ impl KnownRows {
             missing: HashSet::new(),
             reserved: Vec::new(),
             confirmed_at: None,
+            are_complete: false,
             is_changed: false,
         }
     }
@@ -159,6 +162,12 @@ impl KnownRows {
         self.confirmed_at = Some(read_at);
     }
 
+    /// Notes that a read is used: an id that no row has is no tenant's.
+    pub(super) fn note_complete(&mut self) {
+        self.is_changed |= !self.are_complete;
+        self.are_complete = true;
+    }
+
     /// Replaces a tenant that is open by a closed one.
     pub(super) fn close(&mut self, id: &TenantId) {
         let cell = self.rows.get(id).map(|known| &known.cell);
@@ -230,6 +239,7 @@ impl KnownRows {
             kept.map_or_else(|| Arc::new(known.entry(standing, before)), Arc::clone)
         });
         let mut tenants = with_rows(before, before, entries);
+        tenants.first_read = tenants.first_read.filter(|_| !self.are_complete);
         tenants.directory.forget_withheld();
         for (id, unowned) in &self.reserved {
             tenants.directory.reserve(id, unowned.clone());
@@ -254,8 +264,8 @@ impl RowOpener {
     /// Returns whether an entry of this row is as it is now.
     fn is_in(&self, entry: &Entry<LazyTenant>, standing: Standing) -> bool {
         let row = self.cell.row();
-        let ids = row.as_ref().as_ref().map(|row| row.object_ids.iter());
-        entry.standing == standing && ids.is_none_or(|ids| ids.eq(entry.object_ids.iter()))
+        let row = row.as_ref().as_ref();
+        entry.standing == standing && row.is_none_or(|row| row.object_ids == entry.object_ids)
     }
 
     /// An entry of the directory for this row. If it was there `before`, it stays open unless the tenant is withdrawn.
@@ -266,9 +276,7 @@ impl RowOpener {
         let before = before.filter(|_| standing != Standing::Inactive);
         Entry {
             id: self.cell.id().clone(),
-            object_ids: row
-                .map(|row| row.object_ids.iter().map(Arc::clone).collect())
-                .unwrap_or_default(),
+            object_ids: row.map(|row| Arc::clone(&row.object_ids)).unwrap_or_default(),
             standing,
             tenant: before.map_or_else(
                 || LazyTenant::closed(opener),

@@ -250,8 +250,12 @@ impl TableReader {
             failure: None,
         });
         let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
+        let is_withholding = self.roster.is_withholding();
+        if !is_withholding {
+            self.rows.note_complete();
+        }
         self.publish();
-        if self.roster.is_withholding() {
+        if is_withholding {
             self.note_first_read(FirstRead::Unavailable);
             return read_again_at;
         }
@@ -269,16 +273,9 @@ impl TableReader {
 
     /// Lets requests go on whose ids may be those of any row.
     fn note_first_read(&self, progress: FirstRead) {
-        if *self.first_read.borrow() == FirstRead::Done {
-            return;
+        if *self.first_read.borrow() != FirstRead::Done {
+            self.first_read.send_replace(progress);
         }
-        if progress == FirstRead::Done {
-            self.proxy.tenants.rcu(|before| Tenants {
-                first_read: None,
-                ..self.rows.merged_into(before)
-            });
-        }
-        self.first_read.send_replace(progress);
     }
 
     fn on_failure(&self, error: String) {
@@ -346,6 +343,9 @@ impl TableReader {
 
     /// Withdraws tenants; returns what is to be reported.
     pub(super) fn withdraw(&mut self, ids: &[TenantId]) -> Vec<Withdrawal> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
         ids.iter().for_each(|id| self.visits.cancel(id));
         let rows: Vec<_> = ids.iter().filter_map(|id| self.rows.withdraw(id)).collect();
         // The next requests are refused before those that wait are told.

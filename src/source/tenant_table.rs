@@ -20,7 +20,7 @@ pub struct TenantRow {
     /// Its name.
     pub id: TenantId,
     /// The ids of the objects that belong to it. The directory of tenants shares them.
-    pub object_ids: Vec<Arc<str>>,
+    pub object_ids: Arc<[Arc<str>]>,
     /// The id of the Meta app that its token is of, if the table says so.
     pub app: Option<Box<str>>,
     /// Its token, or the reason why it cannot be used.
@@ -224,7 +224,7 @@ impl TenantRow {
     pub fn of_token(id: TenantId, token: Result<Token, ObtainError>) -> Self {
         Self {
             id,
-            object_ids: Vec::new(),
+            object_ids: Arc::default(),
             app: None,
             token: token.map_err(Arc::new),
             reported_expires_at: None,

@@ -40,7 +40,7 @@ pub struct Entry<T> {
     /// Its name.
     pub id: TenantId,
     /// The ids of the objects that belong to it; none if it is inactive.
-    pub object_ids: Box<[Arc<str>]>,
+    pub object_ids: Arc<[Arc<str>]>,
     /// Whether it may be used.
     pub standing: Standing,
     /// What else it has.
@@ -269,6 +269,13 @@ impl Unowned {
 // === impl DirectoryBuilder ===
 
 impl<T> DirectoryBuilder<T> {
+    /// Makes room for tenants that will be added, so that no map has to grow: it would need twice its memory meanwhile.
+    pub fn make_room_for(&mut self, entries: &[Arc<Entry<T>>]) {
+        self.directory.by_name.reserve(entries.len());
+        let objects = entries.iter().map(|entry| entry.object_ids.len()).sum();
+        self.directory.by_object.reserve(objects);
+    }
+
     /// Adds a tenant. Of two with the same name, the first stays: the second is returned.
     ///
     /// # Errors
@@ -288,7 +295,7 @@ impl<T> DirectoryBuilder<T> {
     }
 
     fn add_objects(&mut self, entry: &Arc<Entry<T>>) {
-        for object_id in &entry.object_ids {
+        for object_id in &*entry.object_ids {
             let holder = match self.directory.by_object.entry(Arc::clone(object_id)) {
                 hash_map::Entry::Vacant(vacant) => {
                     vacant.insert(Holder::Tenant(Arc::clone(entry)));

@@ -18,8 +18,10 @@ use crate::types::TenantId;
 /// The tenants that a table has.
 #[derive(Debug, Default)]
 pub struct Roster {
-    /// Each tenant, with the time of the first of the reads in a row that lack it; `None` if the last read listed it.
-    known: HashMap<TenantId, Option<Instant>>,
+    /// Their names.
+    known: HashSet<TenantId>,
+    /// Those that the last read lacked, with the time of the first of the reads in a row that lack them.
+    missing_since: HashMap<TenantId, Instant>,
     /// The time of the first of the reads in a row that were withheld.
     withheld_since: Option<Instant>,
     accepts_loss: bool,
@@ -61,7 +63,7 @@ impl Roster {
     /// Decides about a read that listed these tenants, whose rows have this loss.
     pub fn on_read(&mut self, listed: &HashSet<&TenantId>, mut loss: Loss, now: Instant) -> RosterDecision {
         loss.known = self.known.len();
-        loss.tenants = self.known.keys().filter(|id| !listed.contains(id)).count();
+        loss.tenants = self.known.iter().filter(|id| !listed.contains(id)).count();
         let is_many = |lost: usize| lost >= MIN_DOUBTED_LOSS && lost * DOUBTED_PART > loss.known;
         let lacks_many = (loss.tenants > 0 && listed.is_empty()) || is_many(loss.tenants);
         let is_doubted = lacks_many || loss.is_total || is_many(loss.tenants + loss.rows);
@@ -80,23 +82,21 @@ impl Roster {
         }
         self.withheld_since = None;
         let (mut withdrawn, mut confirm_at) = (Vec::new(), None);
-        self.known.retain(|id, missing_since| {
-            if listed.contains(id) {
-                *missing_since = None;
-                return true;
-            }
-            let confirmed_at = *missing_since.get_or_insert(now) + CONFIRMATION_INTERVAL;
+        self.missing_since.retain(|id, _| !listed.contains(id));
+        for id in self.known.iter().filter(|id| !listed.contains(id)) {
+            let missing_since = self.missing_since.entry(id.clone()).or_insert(now);
+            let confirmed_at = *missing_since + CONFIRMATION_INTERVAL;
             // The reads that were withheld lacked it, too, or the operator has looked.
             if lacks_many || now >= confirmed_at {
                 withdrawn.push(id.clone());
-                return false;
+            } else {
+                confirm_at = Some(confirmed_at);
             }
-            confirm_at = Some(confirmed_at);
-            true
-        });
+        }
+        withdrawn.iter().for_each(|id| self.on_removed(id));
         for id in listed {
-            if !self.known.contains_key(*id) {
-                self.known.insert((*id).clone(), None);
+            if !self.known.contains(*id) {
+                self.known.insert((*id).clone());
             }
         }
         RosterDecision::Apply { withdrawn, confirm_at }
@@ -104,11 +104,13 @@ impl Roster {
 
     /// Notes that the row of a tenant was read alone.
     pub fn on_row(&mut self, id: &TenantId) {
-        self.known.insert(id.clone(), None);
+        self.missing_since.remove(id);
+        self.known.insert(id.clone());
     }
 
     /// Notes that the operator has removed a tenant: that it is missing from now on is no loss.
     pub fn on_removed(&mut self, id: &TenantId) {
+        self.missing_since.remove(id);
         self.known.remove(id);
     }
 

@@ -286,7 +286,7 @@ impl RowSource {
             let message = format!("{place} {change} for this tenant: its token is used when all tenants are read");
             return Err(ObtainError::transient("row_changed", message));
         }
-        let object_ids = own.object_ids.clone();
+        let object_ids = Arc::clone(&own.object_ids);
         Ok(TenantRow { object_ids, ..read })
     }
 

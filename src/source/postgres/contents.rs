@@ -212,7 +212,7 @@ impl Collector {
     }
 
     /// Returns those of a tenant's ids that are ids of objects, and notes if there are others.
-    fn valid_ids(&mut self, tenant: &TenantId, ids: Vec<Box<str>>) -> Vec<Arc<str>> {
+    fn valid_ids(&mut self, tenant: &TenantId, ids: Vec<Box<str>>) -> Arc<[Arc<str>]> {
         let is_id = |id: &str| {
             let is_in_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
             (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(is_in_id)
@@ -246,9 +246,8 @@ impl Collector {
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
         };
         // They are this tenant's whatever its token is, and never those of requests without a sign.
-        let new = row.object_ids.into_iter().filter(|id| !first.object_ids.contains(id));
-        let new: Vec<_> = new.collect();
-        first.object_ids.extend(new);
+        let new = row.object_ids.iter().filter(|id| !first.object_ids.contains(id));
+        first.object_ids = first.object_ids.iter().chain(new).map(Arc::clone).collect();
         if !is_same {
             self.fault(format!(
                 "tenant {} has several rows with different tokens; the first one is used: let `query` select one",
@@ -267,7 +266,9 @@ impl Collector {
 
     fn finish(mut self) -> TableContents {
         // The rows of a table have no order, and a tenant with other ids is opened anew.
-        self.rows.iter_mut().for_each(|row| row.object_ids.sort_unstable());
+        for row in &mut self.rows {
+            Arc::make_mut(&mut row.object_ids).sort_unstable();
+        }
         if self.unnamed > 0 {
             self.faults.push(format!("{} rows have no tenant (NULL)", self.unnamed));
         }

@@ -19,7 +19,7 @@ fn cache(path: &Path, key: &str, identity: &str) -> TenantsCache {
 fn row(name: &str, token: &str) -> TenantRow {
     TenantRow {
         id: TenantId::new(name).unwrap(),
-        object_ids: vec!["106".into(), "107".into()],
+        object_ids: ["106".into(), "107".into()].into(),
         app: Some("9".into()),
         reported_expires_at: None,
         token: Ok(Token {

@@ -17,7 +17,7 @@ fn row(number: usize, token: &str) -> TenantRow {
         ..Token::without_expiry(Secret::new(token).unwrap())
     };
     TenantRow {
-        object_ids: vec![format!("1{number}").into(), format!("2{number}").into()],
+        object_ids: [format!("1{number}").into(), format!("2{number}").into()].into(),
         app: Some("9".into()),
         ..TenantRow::of_token(TenantId::new(&format!("t{number}")).unwrap(), Ok(token))
     }
@@ -76,17 +76,17 @@ fn a_token_that_cannot_be_used_any_more_is_lost() {
 #[test]
 fn ids_are_lost_if_a_row_has_them_no_more() {
     assert_eq!(
-        losses(|row| row.object_ids.clear()),
+        losses(|row| row.object_ids = Arc::default()),
         (lost_ids(3, false), lost_ids(10, true))
     );
-    let shorten = |row: &mut TenantRow| row.object_ids.truncate(1);
+    let shorten = |row: &mut TenantRow| row.object_ids = row.object_ids[..1].into();
     assert_eq!(losses(shorten), (lost_ids(3, false), lost_ids(10, false)));
     // An UPDATE without its WHERE.
-    let overwrite = |row: &mut TenantRow| row.object_ids = vec!["1000".into(), "2000".into()];
+    let overwrite = |row: &mut TenantRow| row.object_ids = ["1000".into(), "2000".into()].into();
     assert_eq!(losses(overwrite), (lost_ids(3, false), lost_ids(10, false)));
-    let add = |row: &mut TenantRow| row.object_ids.insert(0, "3".into());
+    let add = |row: &mut TenantRow| row.object_ids = row.object_ids.iter().cloned().chain(["3".into()]).collect();
     assert_eq!(losses(add), Default::default());
-    let reorder = |row: &mut TenantRow| row.object_ids.reverse();
+    let reorder = |row: &mut TenantRow| Arc::make_mut(&mut row.object_ids).reverse();
     assert_eq!(losses(reorder), Default::default());
 }
 

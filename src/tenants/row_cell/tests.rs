@@ -143,7 +143,7 @@ fn a_token_that_is_read_again_is_as_old_as_when_it_was_first_seen() {
     let row = |token: &str, seen: u64| {
         Some(TenantRow {
             id: TenantId::new("acme").unwrap(),
-            object_ids: Vec::new(),
+            object_ids: Arc::default(),
             app: None,
             reported_expires_at: None,
             token: Ok(Token {

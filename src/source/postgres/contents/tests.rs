@@ -126,7 +126,7 @@ fn faults_are_few_escaped_and_without_secrets() {
     }
     let id = TenantId::new("acme").unwrap();
     let ids = collector.valid_ids(&id, vec!["106".into(), "+49 170".into(), TOKEN.repeat(9).into()]);
-    assert_eq!(ids, ["106".into()]);
+    assert_eq!(*ids, ["106".into()]);
     for _ in 0..100 {
         assert!(collector.valid_name("no name").is_none());
     }
