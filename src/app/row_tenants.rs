@@ -197,16 +197,19 @@ impl RowTenants {
 
     /// Opens the tenant of a row, or returns the one that is open: each directory that requests began with has an entry for it.
     fn open_tenant(&self, cell: &Arc<RowCell>) -> Tenant {
+        // Held all the time, some microseconds: two directories may open it at the same moment, and a reload marks those that are open.
+        let mut open = self.open_rows();
         let settings = self.settings();
         let of_requests = |running: &RunningTenant, share| Tenant {
             is_row: true,
             ..request_tenant(running, &settings.proxy, None, Some(share), &self.context)
         };
-        if let Some(open) = self.open_rows().by_name.get(cell.id())
-            && Arc::ptr_eq(&open.cell, cell)
-        {
-            return of_requests(&open.running, open.share.clone());
+        let other = open.by_name.get(cell.id());
+        if let Some(same) = other.filter(|other| Arc::ptr_eq(&other.cell, cell)) {
+            return of_requests(&same.running, same.share.clone());
         }
+        // A directory shows its rows before requests can have it.
+        let is_replaced = other.is_some() && !self.cells.load().iter().any(|shown| Arc::ptr_eq(shown, cell));
         let row = cell.row();
         let app_id = row.as_ref().as_ref().and_then(|row| row.app.as_deref());
         // The token in a row whose app is not configured is an error already.
@@ -221,7 +224,7 @@ impl RowTenants {
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
         let opened_tenant = of_requests(&running, share.clone());
         let now = Instant::now();
-        let mut opened = OpenRow {
+        let opened = OpenRow {
             cell: Arc::clone(cell),
             running,
             share,
@@ -231,11 +234,7 @@ impl RowTenants {
             is_visited: false,
             is_outdated: false,
         };
-        let mut open = self.open_rows();
-        // A reload that has begun meanwhile may have marked those that were open.
-        opened.is_outdated = !Arc::ptr_eq(&settings, &self.settings());
-        // A directory shows its rows before requests can have it.
-        if open.by_name.contains_key(cell.id()) && !self.cells.load().iter().any(|shown| Arc::ptr_eq(shown, cell)) {
+        if is_replaced {
             open.insert_closing(opened);
         } else {
             open.insert(opened);
