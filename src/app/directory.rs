@@ -167,16 +167,12 @@ fn request_telemetry(
     }
 }
 
-/// The most names in one line of the log.
-const MAX_NAMES: usize = 10;
-
-/// Returns the tenants of the configuration, with these of a table, and with the ids reserved that others had `before`.
+/// Returns the tenants of the configuration, those of `base`, with these of a table, and with the ids reserved that others had `before`.
 pub(super) fn with_rows(
-    configured_now: &Tenants,
+    base: &Tenants,
     before: &Tenants,
     rows: impl Iterator<Item = Arc<Entry<LazyTenant>>>,
 ) -> Tenants {
-    let base = configured_now;
     let mut directory = Directory::builder();
     for entry in configured(base) {
         drop(directory.add(Arc::clone(entry)));
@@ -238,9 +234,17 @@ pub(super) fn warn_of_shared_objects(tenants: &Tenants, before: Option<&Tenants>
         .collect();
     if !new.is_empty() {
         tracing::warn!(
-            ids = new.get(..MAX_NAMES).unwrap_or(&new).join(", "),
+            ids = first_names(new.iter()),
             count = new.len(),
             "two tenants have the same id, so it names neither, and its requests need another sign: remove it from one of them"
         );
     }
+}
+
+/// The first of several names, as one text for a line of the log.
+pub(super) fn first_names<T: ToString>(names: impl Iterator<Item = T>) -> String {
+    /// The most names in one line of the log.
+    const MAX_NAMES: usize = 10;
+    let names: Vec<_> = names.take(MAX_NAMES).map(|name| name.to_string()).collect();
+    names.join(", ")
 }

@@ -295,11 +295,9 @@ fn load(running: &Config, overrides: Overrides) -> Result<ReloadedConfig, Config
 
 /// Returns whether a tenant has all ids that it had before.
 fn keeps_ids(id: &TenantId, before: &Config, now: &Config) -> bool {
-    let ids = |config: &'_ Config| {
-        config
-            .tenants
-            .get(id)
-            .map_or_else(Vec::new, |tenant| tenant.ids.clone())
+    let ids = |config: &Config| {
+        let section = config.tenants.get(id);
+        section.map_or_else(Vec::new, |tenant| tenant.ids.clone())
     };
     let now = ids(now);
     ids(before).iter().all(|id| now.contains(id))

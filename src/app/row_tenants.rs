@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -77,12 +77,6 @@ pub(super) struct RowOpener {
     tenants: Arc<RowTenants>,
 }
 
-/// Which tenants stay open, unless the configuration says otherwise.
-const LIMITS: OpenLimits = OpenLimits {
-    idle: Duration::from_secs(10 * 60),
-    max_open: 10_000,
-};
-
 // === impl RowTenants ===
 
 impl RowTenants {
@@ -101,7 +95,8 @@ impl RowTenants {
         requests: TableRequests,
     ) -> Result<Arc<Self>, StartError> {
         let settings = RowSettings::new(config, Arc::clone(&proxy.tenants.load().settings))?;
-        let common = config.tenants_from.as_ref().map(TenantsFrom::common);
+        let from = config.tenants_from.as_ref();
+        let common = from.map(TenantsFrom::common).cloned().unwrap_or_default();
         Ok(Arc::new(Self {
             context: context.clone(),
             proxy: Arc::downgrade(proxy),
@@ -111,10 +106,10 @@ impl RowTenants {
             concurrency_limit: proxy.concurrency_limit.clone(),
             budgets: proxy.budgets.clone(),
             settings: ArcSwap::from_pointee(settings),
-            limits: common.map_or(LIMITS, |common| OpenLimits {
+            limits: OpenLimits {
                 idle: common.idle,
                 max_open: common.max_open.get(),
-            }),
+            },
             inspections: Arc::new(Semaphore::new(renewals.get().into())),
             open: Mutex::default(),
             table_state: ArcSwap::from_pointee(TableState::default()),

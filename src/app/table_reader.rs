@@ -6,7 +6,6 @@
 //! while look-ups are answered.
 
 use std::collections::HashSet;
-use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use super::token_reports::SharedAlertSender;
 use crate::admin::TableState;
 use crate::config::Config;
 use crate::proxy::{FirstRead, Proxy, Tenants};
-use crate::source::{CachedTable, TableContents, TenantRow, TenantTable};
+use crate::source::{CachedTable, TableContents, TenantRow, TenantTable, TenantsFrom};
 use crate::telemetry::InLog;
 use crate::tenants::{Roster, RosterDecision};
 use crate::token::{ObtainError, Withdrawal};
@@ -63,8 +62,6 @@ struct ReadTable {
 /// Requests to close the tenants that are open with earlier settings.
 type Reloads = mpsc::Receiver<oneshot::Sender<()>>;
 
-/// The most visits at the same time, unless the configuration says otherwise.
-const RENEWALS: NonZeroU8 = NonZeroU8::new(4).unwrap();
 /// The time between two searches for tenants that are not used any more.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 /// The time to the next read after one that began before a token became known that it does not have.
@@ -95,10 +92,8 @@ impl TableReader {
         };
         let (sender, requests) = mpsc::channel(1);
         let (reloads, reload_requests) = mpsc::channel(1);
-        let renewals = config
-            .tenants_from
-            .as_ref()
-            .map_or(RENEWALS, |from| from.common().renewals);
+        let from = config.tenants_from.as_ref();
+        let renewals = from.map(TenantsFrom::common).cloned().unwrap_or_default().renewals;
         let (lookup, look_ups) = LookUps::new(table.rows());
         let senders = TableRequests {
             table: sender,
@@ -116,7 +111,7 @@ impl TableReader {
         let visits = TenantVisits::new(Arc::clone(&tenants), Arc::clone(proxy), renewals);
         let mut idle = interval(IDLE_INTERVAL);
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let cache = config.tenants_from.as_ref().map(|from| context.tenants_cache(from));
+        let cache = from.map(|from| context.tenants_cache(from));
         let cache = cache.transpose()?.flatten();
         Ok(Some(Self {
             table: Some(ReadTable { table, requests }),

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::directory::first_names;
 use super::known_rows::KnownRows;
 use super::row_tenants::RowTenants;
 use crate::admin::{ReadFailure, TableState};
@@ -30,9 +31,6 @@ pub(super) struct TableReports {
     causes: HashMap<TenantId, AlertCause>,
 }
 
-/// The most names in one line of the log.
-const MAX_NAMES: usize = 10;
-
 // === impl TableReports ===
 
 impl TableReports {
@@ -50,18 +48,16 @@ impl TableReports {
     pub(super) fn on_failure(&self, error: String, known: usize) {
         let before = self.tenants.table_state();
         let failure = before.failure.as_ref();
-        let is_new = failure.is_none_or(|failure| failure.error != error);
-        if is_new {
+        if failure.is_none_or(|failure| failure.error != error) {
             self.tenants.reports.unreadable(&TenantId::unnamed(), &error);
-        }
-        match known {
-            _ if !is_new => {}
-            0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
-            known => tracing::error!(
-                error,
-                known,
-                "cannot read the tenants: those that are known stay in use"
-            ),
+            match known {
+                0 => tracing::error!(error, "cannot read the tenants, and none is known yet"),
+                known => tracing::error!(
+                    error,
+                    known,
+                    "cannot read the tenants: those that are known stay in use"
+                ),
+            }
         }
         let now = || Rfc3339Timestamp(self.tenants.now()).to_string();
         let since = failure.map_or_else(now, |failure| failure.since.clone());
@@ -164,10 +160,4 @@ impl TableReports {
         }
         self.hidden.extend(newly);
     }
-}
-
-/// The first of several names, as one text.
-fn first_names<T: ToString>(names: impl Iterator<Item = T>) -> String {
-    let names: Vec<_> = names.take(MAX_NAMES).map(|name| name.to_string()).collect();
-    names.join(", ")
 }

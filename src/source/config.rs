@@ -60,36 +60,32 @@ pub struct TenantsIn<Place> {
 
 /// What is the same for every place of the tokens of tenants.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default)]
 pub struct TenantsFromCommon {
     /// How long a tenant without requests keeps what it has in memory, 1s to 1d.
-    #[serde(default = "default_idle")]
     #[schemars(extend("formatMinimum" = "1s", "formatMaximum" = "1d"))]
     pub idle: Duration,
     /// The most tenants whose tokens are renewed or inspected at the same time without a request for them, 1 to 64.
-    #[serde(default = "default_renewals")]
     #[schemars(range(min = 1, max = 64))]
     pub renewals: NonZeroU8,
     /// The most tenants that have something in memory at the same time, 1 to 100000. Past it, the least recently used ones without a
     /// request in flight give it up.
-    #[serde(default = "default_max_open")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_open: NonZeroUsize,
     /// Where the tenants are cached, encrypted, for a start at which they cannot be read.
-    #[serde(default)]
     #[schemars(extend("required" = ["file", "fernet_key"]))]
     pub cache: Option<StoreConfig>,
 }
 
-fn default_idle() -> Duration {
-    Duration::from_secs(10 * 60)
-}
-
-fn default_renewals() -> NonZeroU8 {
-    const { NonZeroU8::new(4).unwrap() }
-}
-
-fn default_max_open() -> NonZeroUsize {
-    const { NonZeroUsize::new(10_000).unwrap() }
+impl Default for TenantsFromCommon {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(10 * 60),
+            renewals: const { NonZeroU8::new(4).unwrap() },
+            max_open: const { NonZeroUsize::new(10_000).unwrap() },
+            cache: None,
+        }
+    }
 }
 
 impl TenantsFrom {

@@ -89,7 +89,6 @@ const SEND_ONLY: [&str; 6] = [
     "POST /{id}/message_attachments",
     "POST /me/message_attachments",
 ];
-const READ_ONLY: [&str; 1] = ["GET /**"];
 
 /// `POST /{id}/messages`
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,7 +125,7 @@ impl FromStr for AllowRule {
         let rules = match text {
             EVERYTHING => &["* /**"],
             "send-only" => &SEND_ONLY[..],
-            "read-only" => &READ_ONLY,
+            "read-only" => &["GET /**"],
             _ => &[text],
         };
         let calls = rules.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?;
