@@ -19,7 +19,7 @@ pub(super) struct KnownRows {
     rows: HashMap<TenantId, Arc<RowOpener>>,
     /// Those that the last read lacked, and that are not withdrawn.
     missing: HashSet<TenantId>,
-    /// The ids that rows of the cache had, or those that a read has which is not used yet.
+    /// The ids that tenants had before a restart (from the cache), or those of the rows of a read that is withheld.
     reserved: Vec<(Arc<str>, Unowned)>,
     /// When the last read began that was used.
     confirmed_at: Option<Instant>,
@@ -29,15 +29,15 @@ pub(super) struct KnownRows {
     is_changed: bool,
 }
 
-/// What a row is that was read.
+/// What a row that was read has changed.
 pub(super) enum ReadRow {
-    /// The same as before.
+    /// It is the same as before.
     Same,
-    /// Its token is another one.
+    /// Its token, app or ids are other ones, or it was withdrawn before.
     Changed(Arc<RowCell>),
-    /// It was not there before.
+    /// It was not known before.
     New(Arc<RowCell>),
-    /// A later token is known already.
+    /// What is known of it is newer than this read.
     Outdated,
 }
 

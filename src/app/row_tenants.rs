@@ -48,7 +48,7 @@ pub(super) struct RowTenants {
     pub(super) inspections: Arc<Semaphore>,
     open: Mutex<OpenRows>,
     table_state: ArcSwap<TableState>,
-    /// All rows, for the operator.
+    /// The cells of all rows, as the newest directory has them: for the operator, and to recognize a replaced cell.
     pub(super) cells: ArcSwap<Vec<Arc<RowCell>>>,
     pub(super) requests: TableRequests,
 }
@@ -136,7 +136,7 @@ impl RowTenants {
         self.table_state.store(Arc::new(state));
     }
 
-    /// Shows the operator these rows.
+    /// Replaces the cells of all rows, before the directory with them is published.
     pub(super) fn show(&self, cells: Vec<Arc<RowCell>>) {
         self.cells.store(Arc::new(cells));
     }

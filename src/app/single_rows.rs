@@ -36,7 +36,7 @@ impl TableReader {
                 Ok(())
             }
             Err(error) if reason != LookUpReason::Removed => Err(Arc::new(error)),
-            // Its place has said that it has removed it.
+            // No row has this name; or the read after a removal failed, which its place has confirmed already.
             Ok(None) | Err(_) => {
                 if reason != LookUpReason::Unlisted {
                     // It is recorded that the operator has asked for it, and needs no alert.

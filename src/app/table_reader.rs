@@ -131,7 +131,7 @@ impl TableReader {
         }))
     }
 
-    /// The tenants that are open.
+    /// What opens and closes the tenants of the table.
     pub(super) fn tenants(&self) -> Arc<RowTenants> {
         Arc::clone(&self.tenants)
     }
@@ -266,7 +266,7 @@ impl TableReader {
         read_again_at.into_iter().chain(confirm_at).min()
     }
 
-    /// Lets requests go on whose ids may be those of any row.
+    /// Publishes the progress of the first read; requests may wait for it. Once it is done, it stays so.
     fn note_first_read(&self, progress: FirstRead) {
         if *self.first_read.borrow() != FirstRead::Done {
             self.first_read.send_replace(progress);

@@ -37,7 +37,7 @@ pub struct RowCell {
 /// What is known of a row besides what was read.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// When the read began that returned the row, or when graphward had stored its token.
+    /// When the read began that returned the row, or when graphward had stored its token, or when the tenant was withdrawn.
     at: Instant,
     /// The token with which the tenant was last in use.
     last_used: Option<Fingerprint>,
@@ -48,7 +48,7 @@ struct Known {
 pub enum RowChange {
     /// Its token is the same, or has the same fault.
     Same,
-    /// Its token is another one.
+    /// Its token is another one, or the tenant was withdrawn.
     Changed,
     /// The cell has a token that became known after the read began, and keeps it.
     Outdated,
@@ -117,7 +117,7 @@ impl RowCell {
         self.row.load_full()
     }
 
-    /// When the read began that returned the row, or when graphward had stored its token.
+    /// When the read began that returned the row, or when graphward had stored its token, or when the tenant was withdrawn.
     #[must_use]
     pub fn known_at(&self) -> Instant {
         self.lock().at
