@@ -265,7 +265,7 @@ impl Proxy {
         if let Some(signs) = signs {
             signs.add_body(&mut received);
         }
-        let by_head = by_head.unless_unsearchable(&received, &outbound)?;
+        let by_head = by_head.into_entry(&received, &outbound)?;
         let entry = tenants.route_with_body(by_head, signs.as_deref());
         let (entry, looked_up) = tenants.look_up_unlisted(entry, signs.as_deref(), &self.tenants)?;
         let looked_up = looked_up.await.transpose()?;
@@ -355,8 +355,8 @@ impl Proxy {
         let entry = tenants.directory.find(tenant.as_str());
         let is_active = entry.is_some_and(|entry| entry.standing != Standing::Inactive);
         let is_removed = matches!(refusal, Refusal::RefresherStopped) && !is_active;
-        let has_no_row = matches!(&refusal, Refusal::TokenWithdrawn(error) if RowSource::is_missing(error))
-            && entry.is_some_and(|entry| entry.tenant.opener().is_some());
+        let has_no_row = matches!(&refusal, Refusal::TokenWithdrawn(error) if RowSource::is_row_gone(error))
+            && entry.is_some_and(|entry| entry.tenant.is_row());
         if is_removed || has_no_row {
             return Refusal::Route(RouteError::Inactive(tenant.clone()));
         }

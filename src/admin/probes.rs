@@ -99,7 +99,7 @@ impl ProcessStatus {
         // A table has been read by now. It may list none yet, and one that cannot list them may have others.
         let may_have_others = table
             .as_ref()
-            .is_some_and(|table| tenants.is_empty() || !table.is_listed);
+            .is_some_and(|table| tenants.is_empty() || !table.lists_tenants);
         let has_any = may_have_others || states().any(is_usable);
         let tokens_ready = match **admin.readiness.load() {
             ReadinessPolicy::Any => has_any,

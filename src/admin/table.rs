@@ -14,7 +14,7 @@ use crate::telemetry::metrics::TokenState;
 use crate::token::{BoxFuture, ObtainError};
 use crate::types::{TenantId, unix_seconds};
 
-/// The tenants of `[tenants_from]`: lists, opens, adds and withdraws them.
+/// The tenants of `[tenants_from]`: lists, opens, adds and removes them.
 pub trait TenantRegistry: fmt::Debug + Send + Sync {
     /// Returns the tenants as they are now.
     fn all(&self) -> Vec<ListedTenant>;
@@ -49,14 +49,14 @@ pub trait TenantRegistry: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<StoredAt, ObtainError>>;
 
     /// Removes a tenant from the table, and refuses its requests.
-    fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>>;
+    fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>>;
 }
 
 /// What is known of a table.
 #[derive(Debug)]
 pub struct TableState {
     /// Whether it lists its tenants. If it does not, only those are known that are in use.
-    pub is_listed: bool,
+    pub lists_tenants: bool,
     /// The reason why it cannot be read, if it cannot.
     pub failure: Option<ReadFailure>,
 }
@@ -73,7 +73,7 @@ pub struct ReadFailure {
 impl Default for TableState {
     fn default() -> Self {
         Self {
-            is_listed: true,
+            lists_tenants: true,
             failure: None,
         }
     }

@@ -123,7 +123,7 @@ pub(super) async fn withdraw_tenant(path: &str, requester: Requester<'_>) -> Adm
     let name = tenant_in(path);
     let withdrawn = async {
         let (id, table) = find_place(requester.admin, &name)?;
-        match table.withdraw(&id).await.map_err(ChangeError::Tenant)? {
+        match table.remove(&id).await.map_err(ChangeError::Tenant)? {
             Removal::Done(place) => {
                 let what = format!("withdrew the tenant from {place}");
                 requester.record(&id, AuditAction::TenantWithdrawn, None, &place, &what);

@@ -84,7 +84,7 @@ impl CacheWriter {
         let checksum = hasher.finish();
         if self.saved.replace(checksum) != Some(checksum) {
             self.newest.send_replace(Arc::new(CachedTable {
-                rows: rows.listed().collect(),
+                rows: rows.rows_in_use().collect(),
                 former,
             }));
         }

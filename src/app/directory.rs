@@ -50,8 +50,8 @@ pub(super) fn build_tenants(
         drop(directory.add(Arc::new(entry)));
     }
     // A row named `default` is only a tenant of that name.
-    if config.serves_unnamed {
-        directory.serve_unnamed(&TenantId::default());
+    if config.has_default_tenant {
+        directory.set_default_tenant(&TenantId::default());
     }
     let directory = directory.build();
     let unnamed = before.map(|before| &before.unnamed.telemetry);
@@ -92,7 +92,7 @@ pub(super) fn build_tenants(
     };
     let entries = before.map(|before| before.directory.entries().chain(&before.hidden));
     let rows = entries.into_iter().flatten();
-    let rows = rows.filter(|entry| entry.tenant.opener().is_some()).map(|entry| Entry {
+    let rows = rows.filter(|entry| entry.tenant.is_row()).map(|entry| Entry {
         id: entry.id.clone(),
         object_ids: Arc::clone(&entry.object_ids),
         standing: entry.standing,
@@ -119,7 +119,7 @@ fn removed_tenants(before: &Tenants, tenants: &[&RunningTenant]) -> Vec<Arc<Entr
 /// The tenants that the configuration has.
 fn configured(tenants: &Tenants) -> impl Iterator<Item = &Arc<Entry<LazyTenant>>> {
     let entries = tenants.directory.entries();
-    entries.filter(|entry| entry.standing == Standing::Active && entry.tenant.opener().is_none())
+    entries.filter(|entry| entry.standing == Standing::Active && !entry.tenant.is_row())
 }
 
 /// Returns a tenant as its requests see it. If it was there `before`, it goes on with what it has counted and remembered.
@@ -177,8 +177,8 @@ pub(super) fn with_rows(
     for entry in configured(base) {
         drop(directory.add(Arc::clone(entry)));
     }
-    if let Some(unnamed) = base.directory.fallback() {
-        directory.serve_unnamed(&unnamed.id);
+    if let Some(entry) = base.directory.default_tenant() {
+        directory.set_default_tenant(&entry.id);
     }
     // One of the configuration has priority.
     let rows: Vec<_> = rows.collect();
@@ -189,7 +189,7 @@ pub(super) fn with_rows(
         drop(directory.add(Arc::clone(entry)));
     }
     let mut directory = directory.build();
-    let is_of_table = |entry: &Entry<LazyTenant>| entry.tenant.opener().is_some();
+    let is_of_table = |entry: &Entry<LazyTenant>| entry.tenant.is_row();
     let has_section = |id: &TenantId| {
         base.directory
             .find(id.as_str())
@@ -198,8 +198,8 @@ pub(super) fn with_rows(
     let is_released = |entry: &Entry<LazyTenant>| !is_of_table(entry) && has_section(&entry.id);
     let now = base.lookup.as_ref().map(|_| Instant::now());
     directory.carry_over(&before.directory, now, is_released, is_of_table);
-    let is_fallback = |row: &Entry<LazyTenant>| base.directory.fallback().is_some_and(|unnamed| unnamed.id == row.id);
-    for row in hidden.iter().filter(|row| !is_fallback(row)) {
+    let is_default_tenant = |id: &TenantId| base.directory.default_tenant().is_some_and(|entry| entry.id == *id);
+    for row in hidden.iter().filter(|row| !is_default_tenant(&row.id)) {
         for object_id in &*row.object_ids {
             directory.reserve(object_id, Unowned::former(vec![row.id.clone()], None));
         }

@@ -30,7 +30,7 @@ pub(super) struct KnownRows {
 }
 
 /// What a row that was read has changed.
-pub(super) enum ReadRow {
+pub(super) enum RowUpdate {
     /// It is the same as before.
     Same,
     /// Its token, app or ids are other ones, or it was withdrawn before.
@@ -63,7 +63,7 @@ impl KnownRows {
     }
 
     /// Returns whether there is a row of this name.
-    pub(super) fn is_listed(&self, id: &TenantId) -> bool {
+    pub(super) fn has_row(&self, id: &TenantId) -> bool {
         self.rows.get(id).is_some_and(|known| known.cell.row().is_some())
     }
 
@@ -77,14 +77,14 @@ impl KnownRows {
     }
 
     /// Uses a row of a read that began at `read_at`.
-    pub(super) fn put(&mut self, mut row: TenantRow, read_at: Instant) -> ReadRow {
+    pub(super) fn update(&mut self, mut row: TenantRow, read_at: Instant) -> RowUpdate {
         self.tenants.settings().check(&mut row);
         if let Ok(token) = &mut row.token {
             token.modified_at.get_or_insert_with(|| self.tenants.now());
         }
         self.is_changed |= self.missing.remove(&row.id);
         let Some(known) = self.rows.get(&row.id) else {
-            return ReadRow::New(self.insert(RowCell::new(row, read_at)));
+            return RowUpdate::New(self.insert(RowCell::new(row, read_at)));
         };
         let cell = Arc::clone(&known.cell);
         // A reload may have added its app.
@@ -92,18 +92,18 @@ impl KnownRows {
         match &*cell.row() {
             Some(before) if keeps_app(before) && before.object_ids == row.object_ids => {
                 match cell.update(Some(row), read_at) {
-                    RowChange::Changed => ReadRow::Changed(cell),
-                    RowChange::Same => ReadRow::Same,
-                    RowChange::Outdated => ReadRow::Outdated,
+                    RowChange::Changed => RowUpdate::Changed(cell),
+                    RowChange::Same => RowUpdate::Same,
+                    RowChange::Outdated => RowUpdate::Outdated,
                 }
             }
             // A look-up may have begun before the tenant was withdrawn.
-            Some(_) | None if read_at < cell.known_at() => ReadRow::Outdated,
+            Some(_) | None if read_at < cell.known_at() => RowUpdate::Outdated,
             // It is opened anew: with another app or other ids, or after it was withdrawn. A request that has begun goes on with
             // the token that belongs to the ids by which it was routed.
             Some(_) | None => {
                 self.tenants.close(std::slice::from_ref(&row.id));
-                ReadRow::Changed(self.insert(cell.successor(row, read_at)))
+                RowUpdate::Changed(self.insert(cell.successor(row, read_at)))
             }
         }
     }
@@ -184,7 +184,7 @@ impl KnownRows {
     }
 
     /// The rows of the tenants that are not withdrawn.
-    pub(super) fn listed(&self) -> impl Iterator<Item = TenantRow> {
+    pub(super) fn rows_in_use(&self) -> impl Iterator<Item = TenantRow> {
         self.current().filter_map(|row| (*row).clone())
     }
 

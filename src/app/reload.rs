@@ -27,7 +27,7 @@ use super::row_tenants::RowTenants;
 use super::secret_files::SecretFiles;
 use super::secrets;
 use super::service_manager::ServiceManager;
-use super::tenants::{NewTenant, RunningTenant};
+use super::tenants::{RunningTenant, UnstartedTenant};
 use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AccessPolicy, Admin};
 use crate::alert::{AlertSender, Webhook};
@@ -84,7 +84,7 @@ struct Replacement {
 enum ReplacementTenant {
     /// It is there already.
     Running(TenantId, Box<Config>, Box<Reconfiguration>),
-    New(Box<NewTenant>),
+    New(Box<UnstartedTenant>),
 }
 
 /// The reason why the configuration was not reloaded.
@@ -329,7 +329,7 @@ impl BuildContext {
                     let reconfiguration = self.token_side(&own, before).map_err(|error| error.of_tenant(&id))?;
                     ReplacementTenant::Running(id, Box::new(own), Box::new(reconfiguration))
                 }
-                None => ReplacementTenant::New(Box::new(NewTenant::build(self, id, own, alert_sender, None)?)),
+                None => ReplacementTenant::New(Box::new(UnstartedTenant::build(self, id, own, alert_sender, None)?)),
             })
         };
         let tenants = config.of_tenants().into_iter().map(replacement);

@@ -23,7 +23,7 @@ use super::error::StartError;
 use super::open_rows::{OpenLimits, OpenRow, OpenRows};
 use super::row_settings::{RowApp, RowSettings};
 use super::tenant_look_ups::LookUpSender;
-use super::tenants::{NewTenant, RunningTenant};
+use super::tenants::{RunningTenant, UnstartedTenant};
 use super::token_reports::{SharedAlertSender, TokenReports};
 use crate::admin::{AdminTenant, TableState};
 use crate::config::Config;
@@ -214,7 +214,7 @@ impl RowTenants {
             Arc::clone(&app.config),
         );
         let (id, row) = (cell.id().clone(), Some(Arc::clone(cell)));
-        let tenant = NewTenant::with(&self.context, id, config, token_side, &self.alert_sender, row);
+        let tenant = UnstartedTenant::with(&self.context, id, config, token_side, &self.alert_sender, row);
         let running = tenant.start(&self.context);
         let share = TenantShare::new(&self.concurrency_limit, &self.budgets);
         let opened_tenant = of_requests(&running, share.clone());
@@ -256,8 +256,8 @@ impl RowTenants {
         }
     }
 
-    /// Lets the refresher of an open tenant do what is due, and stores the end of its token if the row lacks it. `None` if it is not
-    /// open.
+    /// Lets the refresher of an open tenant do what is due, and stores the expiry of its token if the row lacks it. `None` if it is
+    /// not open.
     pub(super) async fn visit(&self, id: &TenantId) -> Option<VisitReport> {
         let cell = self.cell(id)?;
         let operator = self.open_rows().by_name.get(id)?.running.operator.clone();
@@ -265,11 +265,11 @@ impl RowTenants {
         if let Some(row) = cell.row().as_ref()
             && let Ok(token) = &row.token
             && let (None, Some(_)) = (token.expires_at, report.expires_at)
-            && let Err(error) = self.store_end(&row.id, token, report.expires_at).await
+            && let Err(error) = self.store_expiry(&row.id, token, report.expires_at).await
             && !error.is_locked()
         {
             let (tenant, error) = (&row.id, error_chain(&error));
-            tracing::info!(%tenant, error, "the end of the token could not be stored");
+            tracing::info!(%tenant, error, "the expiry of the token could not be stored");
         }
         Some(report)
     }
@@ -279,7 +279,12 @@ impl RowTenants {
         self.open_rows().by_name.get(id).map(|row| Arc::clone(&row.cell))
     }
 
-    async fn store_end(&self, id: &TenantId, token: &Token, expires_at: Option<SystemTime>) -> Result<(), ObtainError> {
+    async fn store_expiry(
+        &self,
+        id: &TenantId,
+        token: &Token,
+        expires_at: Option<SystemTime>,
+    ) -> Result<(), ObtainError> {
         let rows = self.rows();
         if rows.check_writable(id).is_err() {
             return Ok(());
@@ -356,7 +361,7 @@ impl RowTenants {
     pub(super) fn withdraw(&self, row: &TenantRow) -> Option<Withdrawal> {
         let open = self.open_rows().by_name.remove(&row.id);
         let source = self.rows().describe(&row.id);
-        let statement = RowSource::missing(&source);
+        let statement = RowSource::row_gone(&source);
         match open {
             Some(open) => open.running.withdrawal(statement),
             None => Some(Withdrawal {

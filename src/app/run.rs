@@ -20,7 +20,7 @@ use super::serve_config::{admin_serve_config, proxy_serve_config};
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use super::state::prepare_state_dir;
 use super::table_reader::TableReader;
-use super::tenants::NewTenant;
+use super::tenants::UnstartedTenant;
 use super::token_reports::SharedAlertSender;
 use crate::admin::Admin;
 use crate::config::Config;
@@ -115,7 +115,7 @@ pub async fn run(
     let alert_sender = SharedAlertSender::new(alert_sender.map(Arc::new).into());
     let mut provider = deps.token_provider;
     let tenants = config.of_tenants().into_iter();
-    let tenants = tenants.map(|(id, own)| NewTenant::build(&context, id, own, &alert_sender, provider.take()));
+    let tenants = tenants.map(|(id, own)| UnstartedTenant::build(&context, id, own, &alert_sender, provider.take()));
     let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
 
     let running: Vec<_> = tenants.iter().map(|tenant| &tenant.running).collect();

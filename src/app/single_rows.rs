@@ -3,7 +3,7 @@
 use std::slice::from_ref;
 use std::sync::Arc;
 
-use super::known_rows::ReadRow;
+use super::known_rows::RowUpdate;
 use super::table_reader::TableReader;
 use super::tenant_look_ups::{LookUpReason, LookedUp};
 use crate::tenants::RowSource;
@@ -15,22 +15,22 @@ impl TableReader {
         let (name, reason) = (request.name.clone(), request.reason);
         let state = self.tenants.table_state();
         if row.is_ok() && state.failure.is_some() {
-            self.outdated.notify_one();
+            self.read_soon.notify_one();
         }
         let has_row = matches!(row, Ok(Some(_)));
         let result = match row {
             // It began before the tenant was removed.
             Ok(Some(_)) if reason == LookUpReason::Unlisted && self.look_ups.is_outdated(&name, read_at) => Ok(()),
             Ok(Some(row)) => {
-                if !state.is_listed {
+                if !state.lists_tenants {
                     self.close_idle(1);
                 }
-                let is_outdated = matches!(self.put(row, read_at), ReadRow::Outdated);
+                let is_outdated = matches!(self.update(row, read_at), RowUpdate::Outdated);
                 if is_outdated && reason == LookUpReason::Put {
                     // What became known during the read may be older than what the operator has put.
                     return self.look_ups.read(request);
                 }
-                if !is_outdated && state.is_listed {
+                if !is_outdated && state.lists_tenants {
                     self.roster.on_row(&name);
                 }
                 Ok(())
@@ -45,7 +45,7 @@ impl TableReader {
                 }
                 self.look_ups.note_unknown(name.clone());
                 if reason == LookUpReason::Put {
-                    Err(Arc::new(RowSource::missing(&self.tenants.rows().describe(&name))))
+                    Err(Arc::new(RowSource::row_gone(&self.tenants.rows().describe(&name))))
                 } else {
                     Ok(())
                 }
@@ -54,9 +54,9 @@ impl TableReader {
         // Those who wait read the proxy's tenants when they are told.
         self.publish();
         if has_row && self.proxy.tenants.load().directory.confirm_at().is_some() {
-            self.outdated.notify_one();
+            self.read_soon.notify_one();
         }
-        if !state.is_listed
+        if !state.lists_tenants
             && let Some(entry) = self.proxy.tenants.load().directory.find(name.as_str())
         {
             // A tenant that is not listed is forgotten when it is closed, so it has to be open.
@@ -69,7 +69,7 @@ impl TableReader {
     /// the table lists none, they are forgotten.
     pub(super) fn close_idle(&mut self, more: usize) {
         for id in self.tenants.close_idle(more) {
-            if self.tenants.table_state().is_listed {
+            if self.tenants.table_state().lists_tenants {
                 self.rows.close(&id);
             } else {
                 self.visits.cancel(&id);

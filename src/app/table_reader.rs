@@ -17,7 +17,7 @@ use super::cache_writer::CacheWriter;
 use super::context::BuildContext;
 use super::directory::with_rows;
 use super::error::StartError;
-use super::known_rows::{KnownRows, ReadRow};
+use super::known_rows::{KnownRows, RowUpdate};
 use super::row_tenants::{RowTenants, TableRequest, TableRequests};
 use super::table_reports::TableReports;
 use super::tenant_look_ups::LookUps;
@@ -46,8 +46,8 @@ pub(super) struct TableReader {
     pub(super) look_ups: LookUps,
     pub(super) visits: TenantVisits,
     reports: TableReports,
-    /// Single rows can be read although the last read of the table failed, or one of them has an id that another row had.
-    pub(super) outdated: Arc<Notify>,
+    /// Notified to read the table again soon: a single row could be read although the table could not, or an id is undecided.
+    pub(super) read_soon: Arc<Notify>,
     /// The tenants of the cache are in use.
     has_cached: bool,
     first_read: watch::Sender<FirstRead>,
@@ -125,7 +125,7 @@ impl TableReader {
             cache,
             look_ups,
             visits,
-            outdated: Arc::default(),
+            read_soon: Arc::default(),
             has_cached: false,
             first_read,
         }))
@@ -163,16 +163,16 @@ impl TableReader {
             let read_again_at = self.on_read(contents, read_at);
             // The answer to the operator, who may have given up.
             operator.take().map(|reply| reply.send(()).ok());
-            let outdated = Arc::clone(&self.outdated);
-            let outdated = async {
+            let read_soon = Arc::clone(&self.read_soon);
+            let read_soon = async {
                 sleep(RECOVERY_PAUSE).await;
-                outdated.notified().await;
+                read_soon.notified().await;
             };
             let read_again = OptionFuture::from(read_again_at.map(sleep_until));
             let changed = async {
                 tokio::select! {
                     () = table.changed() => None,
-                    () = outdated => None,
+                    () = read_soon => None,
                     Some(()) = read_again => None,
                     Some(request) = requests.recv() => Some(request),
                 }
@@ -204,7 +204,7 @@ impl TableReader {
         }
         for row in rows {
             self.roster.on_row(&row.id);
-            drop(self.put(row, read_at));
+            drop(self.update(row, read_at));
         }
         self.rows.reserve(former);
         self.publish();
@@ -217,7 +217,7 @@ impl TableReader {
             // Cancel-safe: all of them only wait.
             tokio::select! {
                 done = &mut work => return done,
-                found = self.look_ups.next(|name| self.rows.is_listed(name)) => self.on_looked_up(found),
+                found = self.look_ups.next(|name| self.rows.has_row(name)) => self.on_looked_up(found),
                 never = self.visits.run() => match never {},
                 Some(reply) = self.reloads.recv() => {
                     self.close_idle(0);
@@ -238,10 +238,10 @@ impl TableReader {
     /// Uses what a read found; returns when the table is to be read again, if that is before it announces a change.
     fn on_read(&mut self, contents: Result<Option<TableContents>, ObtainError>, read_at: Instant) -> Option<Instant> {
         let contents = contents.inspect_err(|error| self.on_failure(error_chain(error))).ok()?;
-        let is_listed = contents.is_some();
+        let lists_tenants = contents.is_some();
         self.reports.on_success();
         self.tenants.set_table_state(TableState {
-            is_listed,
+            lists_tenants,
             failure: None,
         });
         let read_again_at = contents.and_then(|contents| self.use_contents(contents, read_at));
@@ -257,7 +257,7 @@ impl TableReader {
         let tenants = self.proxy.tenants.load();
         // What a place that cannot list its tenants has not said replaces nothing.
         if let Some(cache) = &mut self.cache
-            && is_listed
+            && lists_tenants
         {
             cache.save(&self.rows, &tenants);
         }
@@ -303,10 +303,10 @@ impl TableReader {
                 let mut read_again_at = confirm_at;
                 let mut new = Vec::new();
                 for row in contents.rows {
-                    match self.put(row, read_at) {
-                        ReadRow::New(cell) => new.push(cell.id().clone()),
-                        ReadRow::Outdated => read_again_at = Some(Instant::now() + OUTDATED_PAUSE),
-                        ReadRow::Same | ReadRow::Changed(_) => {}
+                    match self.update(row, read_at) {
+                        RowUpdate::New(cell) => new.push(cell.id().clone()),
+                        RowUpdate::Outdated => read_again_at = Some(Instant::now() + OUTDATED_PAUSE),
+                        RowUpdate::Same | RowUpdate::Changed(_) => {}
                     }
                 }
                 let withdrawals = self.withdraw(&withdrawn);
@@ -319,13 +319,13 @@ impl TableReader {
     }
 
     /// Uses a row.
-    pub(super) fn put(&mut self, row: TenantRow, read_at: Instant) -> ReadRow {
-        let row = self.rows.put(row, read_at);
-        match &row {
-            ReadRow::Changed(cell) | ReadRow::New(cell) => self.visits.schedule(cell),
-            ReadRow::Same | ReadRow::Outdated => {}
+    pub(super) fn update(&mut self, row: TenantRow, read_at: Instant) -> RowUpdate {
+        let update = self.rows.update(row, read_at);
+        match &update {
+            RowUpdate::Changed(cell) | RowUpdate::New(cell) => self.visits.schedule(cell),
+            RowUpdate::Same | RowUpdate::Outdated => {}
         }
-        row
+        update
     }
 
     /// Gives the proxy the tenants as they are now, if they are others than before.

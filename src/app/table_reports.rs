@@ -146,8 +146,8 @@ impl TableReports {
     /// Reports the tenants that both the configuration and the table have.
     pub(super) fn on_hidden(&mut self, rows: &KnownRows, tenants: &Tenants) {
         let configured = tenants.directory.entries();
-        let configured = configured.filter(|entry| entry.tenant.opener().is_none());
-        let hidden = configured.filter(|entry| rows.is_listed(&entry.id) && !self.hidden.contains(&entry.id));
+        let configured = configured.filter(|entry| !entry.tenant.is_row());
+        let hidden = configured.filter(|entry| rows.has_row(&entry.id) && !self.hidden.contains(&entry.id));
         let newly: BTreeSet<_> = hidden.map(|entry| entry.id.clone()).collect();
         if !newly.is_empty() {
             let (tenants, count) = (first_names(newly.iter()), newly.len());

@@ -66,14 +66,14 @@ impl TenantRegistry for RowTenants {
         Box::pin(self.put_signed_up_row(tenant, signed_up))
     }
 
-    fn withdraw<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
+    fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
         Box::pin(self.remove_row(tenant))
     }
 
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {
         let tenants = self.proxy.upgrade()?.tenants.load_full();
         let entry = tenants.directory.find(name)?;
-        if entry.standing == Standing::Inactive || entry.tenant.opener().is_none() {
+        if entry.standing == Standing::Inactive || !entry.tenant.is_row() {
             return None;
         }
         entry.tenant.get();

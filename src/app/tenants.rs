@@ -19,7 +19,7 @@ use crate::token::{
 use crate::types::TenantId;
 
 /// A tenant whose refresher does not run yet.
-pub(super) struct NewTenant {
+pub(super) struct UnstartedTenant {
     pub(super) running: RunningTenant,
     refresher: Refresher,
 }
@@ -42,9 +42,9 @@ pub(super) struct RunningTenant {
 /// The task that refreshes a token, which ends with this.
 struct RefresherHandle(AbortHandle);
 
-// === impl NewTenant ===
+// === impl UnstartedTenant ===
 
-impl NewTenant {
+impl UnstartedTenant {
     /// Builds the token's side of a tenant; `provider` replaces that of the configuration.
     pub(super) fn build(
         context: &BuildContext,

@@ -44,7 +44,11 @@ impl Banner {
         let shown = paths
             .into_iter()
             .filter_map(|(flag, path)| Some(format!(" {flag} {}", path?.display())));
-        let tenant = if config.serves_unnamed { "" } else { " --tenant NAME" };
+        let tenant = if config.has_default_tenant {
+            ""
+        } else {
+            " --tenant NAME"
+        };
         is_for_person.then(|| Self {
             proxy,
             admin: config.listen.admin.clone(),

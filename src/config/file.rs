@@ -74,9 +74,9 @@ pub struct Config {
     /// a sidecar's only client stops with it.
     #[serde(skip)]
     pub drain_delay: Duration,
-    /// Whether requests that name no tenant are for the one of `[token]`, or of `[tenants.default]`.
+    /// Whether there is a default tenant: that of `[token]`, or of `[tenants.default]`.
     #[serde(skip)]
-    pub serves_unnamed: bool,
+    pub has_default_tenant: bool,
     /// The settings of `[listen]`, `[state]` and `[upstream]`, which stay until a restart, as they were read.
     #[serde(skip)]
     pub(super) until_restart: BTreeMap<String, Value>,
@@ -238,7 +238,7 @@ impl Config {
             tenants: BTreeMap::new(),
             ..self.clone()
         };
-        let is_default_apart = self.serves_unnamed && !self.tenants.contains_key(&TenantId::default());
+        let is_default_apart = self.has_default_tenant && !self.tenants.contains_key(&TenantId::default());
         let default = is_default_apart.then(|| (TenantId::default(), with(&self.app, &self.token)));
         let others = self.tenants.iter();
         let others = others.map(|(id, tenant)| (id.clone(), with(&tenant.app, &tenant.token)));

@@ -36,7 +36,7 @@ impl<'a> Validator<'a> {
         self.listeners(config);
         self.tenants(config);
         self.uids(config);
-        if config.serves_unnamed {
+        if config.has_default_tenant {
             self.token("token", &config.token, &config.app);
         }
         for (id, tenant) in &config.tenants {
@@ -123,7 +123,7 @@ impl<'a> Validator<'a> {
                 self.report(keys, UIDS_NEED_SOCKET);
             }
         }
-        let is_default_apart = config.serves_unnamed && !config.tenants.contains_key(&TenantId::default());
+        let is_default_apart = config.has_default_tenant && !config.tenants.contains_key(&TenantId::default());
         // The tenants of a table have no other list.
         if (is_default_apart || config.tenants_from.is_some()) && config.token.uids.is_some() && !is_shared_unix {
             self.report(["token.uids", "listen.proxy"], UIDS_NEED_SOCKET);
@@ -189,7 +189,7 @@ impl<'a> Validator<'a> {
         if let Some((key, Err(error))) = place {
             self.report([key; 2], error.to_string());
         }
-        config.serves_unnamed = is_only || is_token_set || config.tenants.contains_key(&default);
+        config.has_default_tenant = is_only || is_token_set || config.tenants.contains_key(&default);
         let written = |token: &TokenConfig| {
             let renewed = token
                 .renew

@@ -51,7 +51,7 @@ impl TenantSigns {
         read_decoded_token_slot(value, |name| push(&mut self.token_slots, name.as_bytes()));
     }
 
-    /// Adds what may be signs in a path: the ids in its first segment after the version, and the name behind an `access_token`
+    /// Adds what may be signs in a path: the ids in its first segment after the version, and the name after an `access_token`
     /// in it. An encoded slash separates segments, too.
     pub fn add_path(&mut self, path: &str) {
         self.add_hidden(path.as_bytes());
@@ -75,7 +75,7 @@ impl TenantSigns {
     }
 
     /// Adds what a path or a parameter says to a parser that separates parameters with `;`, too, and what a client has encoded once
-    /// more, or put behind a second `?`: `a=1;ids=2`, `upload:MTph%3Fsig%3DAR%26access_token%3Dtenant:acme`.
+    /// more, or put after a second `?`: `a=1;ids=2`, `upload:MTph%3Fsig%3DAR%26access_token%3Dtenant:acme`.
     pub(super) fn add_hidden(&mut self, text: &[u8]) {
         for at in TOKEN_NAME_FINDER.find_iter(text).filter(|at| *at > 0) {
             let token = text.get(at..).unwrap_or_default();
@@ -119,13 +119,13 @@ impl TenantSigns {
     /// Adds what the path in the `relative_url` of a batch item says.
     pub(super) fn add_relative_url(&mut self, url: &[u8]) {
         let url = String::from_utf8_lossy(url);
-        let path = behind_origin(&url).split(['?', '#']).next();
+        let path = without_origin(&url).split(['?', '#']).next();
         self.add_path(path.unwrap_or_default());
     }
 }
 
-/// A relative URL as it is, and what is behind the host of an absolute one.
-pub(super) fn behind_origin(url: &str) -> &str {
+/// A relative URL as it is, and what follows the host of an absolute one.
+pub(super) fn without_origin(url: &str) -> &str {
     let url = url.trim_ascii();
     match url.split_once("://") {
         // Not the URL in a query.

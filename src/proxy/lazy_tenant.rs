@@ -72,6 +72,12 @@ impl LazyTenant {
         self.open.get().map(Box::as_ref)
     }
 
+    /// Returns whether it is one of a table, which can be opened and closed.
+    #[must_use]
+    pub const fn is_row(&self) -> bool {
+        self.opener.is_some()
+    }
+
     /// What opens it, if it is not open all the time.
     #[must_use]
     pub const fn opener(&self) -> Option<&Arc<dyn TenantOpener>> {

@@ -39,7 +39,7 @@ impl RequestSigns {
     ///
     /// # Errors
     ///
-    /// [`Refusal::MalformedRequest`] if nothing valid is left of the path behind its prefix.
+    /// [`Refusal::MalformedRequest`] if nothing valid is left of the path after its prefix.
     pub(super) fn take(head: &mut Parts, listener: Option<&TenantId>, headers: &[HeaderName]) -> Result<Self, Refusal> {
         let mut signs = Self {
             listener: listener.cloned(),

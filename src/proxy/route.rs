@@ -43,8 +43,8 @@ pub struct Tenants {
     pub directory: Directory<LazyTenant>,
     /// The headers that name a tenant: that of `routing.header`, and those of earlier configurations.
     pub headers: Vec<HeaderName>,
-    /// Whether the signs of requests are read: there is, or has been, a tenant besides that of requests without a sign. The
-    /// requests of one that is gone must not become those of another.
+    /// Whether the signs of requests are read: there is, or has been, a tenant besides the default tenant. The requests of one that
+    /// is gone must not become those of another.
     pub reads_signs: bool,
     /// For requests whose tenant is not known: it has no token.
     pub unnamed: Tenant,
@@ -73,8 +73,8 @@ pub enum FirstRead {
 const UNREAD: &str = "an id in it may be that of a tenant of tenants_from, and these have not been read yet; if they cannot be read, \
                       the log and /readyz say why";
 
-/// The tenants after a look-up.
-type LookedUp<'a> = BoxFuture<'a, Result<Arc<Tenants>, Refusal>>;
+/// The tenants after a look-up, or after the first read.
+type AwaitedTenants<'a> = BoxFuture<'a, Result<Arc<Tenants>, Refusal>>;
 
 /// What a request has said about its tenant before the rest of its body arrives.
 #[derive(Debug)]
@@ -96,18 +96,18 @@ pub(crate) struct HeadRoute<'tenants> {
 // === impl HeadRoute ===
 
 impl<'tenants> HeadRoute<'tenants> {
-    /// The tenant, unless the body names another one. That of requests without a sign is left out if the process may not use
-    /// it: the body may name one that it may use.
+    /// The tenant, unless the body names another one. The default tenant is left out if the process may not use it: the body may
+    /// name one that it may use.
     pub(crate) fn tenant(&self) -> Option<&'tenants Tenant> {
         self.entry.filter(|_| self.admits).map(|entry| entry.tenant.get())
     }
 
-    /// The tenant, whether or not the process may use it.
+    /// Returns the tenant by the head, whether or not the process may use it.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unsearchable`] if only the body can name one, and it cannot be searched.
-    pub(crate) fn unless_unsearchable(
+    pub(crate) fn into_entry(
         self,
         received: &BufferedBody,
         outbound: &OutboundRequest,
@@ -124,14 +124,14 @@ impl<'tenants> HeadRoute<'tenants> {
 impl Tenants {
     /// The tenant of all requests, if no sign is read.
     pub(crate) fn sole_tenant(&self) -> Option<&Arc<Entry<LazyTenant>>> {
-        self.directory.fallback().filter(|_| !self.reads_signs)
+        self.directory.default_tenant().filter(|_| !self.reads_signs)
     }
 
     /// Takes the signs out of the head of a request; `None` if there is one tenant only.
     ///
     /// # Errors
     ///
-    /// [`Refusal::MalformedRequest`] if nothing valid is left of the path behind its prefix.
+    /// [`Refusal::MalformedRequest`] if nothing valid is left of the path after its prefix.
     pub(crate) fn take_signs(
         &self,
         head: &mut Parts,
@@ -157,14 +157,14 @@ impl Tenants {
         routed: Result<R, Refusal>,
         signs: Option<&'a RequestSigns>,
         current: &'a ArcSwap<Self>,
-    ) -> Result<(Option<R>, OptionFuture<LookedUp<'a>>), Refusal> {
+    ) -> Result<(Option<R>, OptionFuture<AwaitedTenants<'a>>), Refusal> {
         let unlisted = routed.as_ref().err().and_then(Self::unlisted);
         let has_awaited = signs.is_some_and(|signs| self.awaited_read(signs).is_some());
         let lookup = self.lookup.as_ref().filter(|_| unlisted.is_some() || has_awaited);
         let Some((lookup, signs)) = lookup.zip(signs) else {
             return routed.map(|route| (Some(route), None.into()));
         };
-        let found: LookedUp<'a> = Box::pin(async move {
+        let found: AwaitedTenants<'a> = Box::pin(async move {
             if let Some(name) = unlisted {
                 lookup.look_up(&name).await.map_err(RefreshError::Failed)?;
             }
@@ -213,14 +213,14 @@ impl Tenants {
         route(&self.directory, signs.all()).is_ok_and(|route| route.is_named)
     }
 
-    /// Finds the tenant that the head names, or that of requests without a sign, for a process with this user id.
+    /// Finds the tenant that the head names, or the default tenant, for a process with this user id.
     ///
     /// # Errors
     ///
     /// [`Refusal::Route`]
     pub(crate) fn route_head(&self, signs: Option<&RequestSigns>, uid: Option<u32>) -> Result<HeadRoute<'_>, Refusal> {
         let (entry, needs_body) = match signs.map(|signs| route(&self.directory, signs.all())) {
-            None => (self.directory.fallback(), false),
+            None => (self.directory.default_tenant(), false),
             Some(Ok(Route { entry, is_named })) => (Some(entry), !is_named),
             Some(Err(RouteError::Unnamed | RouteError::Undecided | RouteError::Former(_))) => (None, true),
             Some(Err(error)) => return Err(Refusal::Route(error)),
@@ -240,7 +240,7 @@ impl Tenants {
     /// [`RouteError`]
     pub(crate) fn route_observed(&self, signs: Option<&RequestSigns>) -> Result<&Tenant, RouteError> {
         let entry = match signs {
-            None => self.directory.fallback().ok_or(RouteError::Unnamed),
+            None => self.directory.default_tenant().ok_or(RouteError::Unnamed),
             Some(signs) => route(&self.directory, signs.all()).map(|route| route.entry),
         };
         entry.map(|entry| entry.tenant.get())

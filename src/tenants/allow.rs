@@ -71,7 +71,7 @@ pub enum AllowRuleError {
     Version,
     /// A segment is neither a word nor a placeholder.
     #[error(
-        "must have a path of words, {{id}} for an id, word{{id}} for one behind a prefix, and ** at the end for any rest"
+        "must have a path of words, {{id}} for an id, word{{id}} for one after a prefix, and ** at the end for any rest"
     )]
     Segment,
 }
@@ -102,7 +102,7 @@ struct CallPattern {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Segment {
     Word(Box<str>),
-    /// An id, behind this.
+    /// An id after this prefix.
     Id(Box<str>),
 }
 

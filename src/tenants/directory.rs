@@ -30,8 +30,8 @@ use crate::types::TenantId;
 pub struct Directory<T> {
     by_name: HashMap<TenantId, Arc<Entry<T>>, RandomState>,
     by_object: HashMap<Arc<str>, Holder<T>, RandomState>,
-    /// The tenant of requests without a sign.
-    fallback: Option<Arc<Entry<T>>>,
+    /// The tenant of requests without a sign, if there is one.
+    default_tenant: Option<Arc<Entry<T>>>,
 }
 
 /// A tenant.
@@ -106,7 +106,7 @@ impl<T> Directory<T> {
             directory: Self {
                 by_name: HashMap::default(),
                 by_object: HashMap::default(),
-                fallback: None,
+                default_tenant: None,
             },
             missing: Vec::new(),
         }
@@ -141,10 +141,10 @@ impl<T> Directory<T> {
         }
     }
 
-    /// The tenant of requests without a sign, if there is one.
+    /// The default tenant: that of requests without a sign, if there is one.
     #[must_use]
-    pub const fn fallback(&self) -> Option<&Arc<Entry<T>>> {
-        self.fallback.as_ref()
+    pub const fn default_tenant(&self) -> Option<&Arc<Entry<T>>> {
+        self.default_tenant.as_ref()
     }
 
     /// The ids that no tenant has alone, in no order.
@@ -324,9 +324,9 @@ impl<T> DirectoryBuilder<T> {
         }
     }
 
-    /// Makes a tenant that was added that of requests without a sign.
-    pub fn serve_unnamed(&mut self, id: &TenantId) {
-        self.directory.fallback = self.directory.by_name.get(id).cloned();
+    /// Makes a tenant that was added the default tenant.
+    pub fn set_default_tenant(&mut self, id: &TenantId) {
+        self.directory.default_tenant = self.directory.by_name.get(id).cloned();
     }
 
     /// Returns the directory.

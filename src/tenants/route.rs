@@ -36,7 +36,7 @@ pub enum SignKind {
 pub struct Route<'directory, T> {
     /// The tenant.
     pub entry: &'directory Arc<Entry<T>>,
-    /// Whether a sign names it. If not, it is that of requests without a sign.
+    /// Whether a sign names it. If not, it is the default tenant.
     pub is_named: bool,
 }
 
@@ -92,8 +92,8 @@ fn second_place(first: SignKind, second: SignKind) -> String {
 }
 
 /// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. An id that several tenants claim, or that one
-/// had, does not say which of them is meant: another sign has to name one of them, and the tenant of requests without a sign does not
-/// get the request. The result does not depend on the order of the signs.
+/// had, does not say which of them is meant: another sign has to name one of them, and the default tenant does not get the request.
+/// The result does not depend on the order of the signs.
 ///
 /// # Errors
 ///
@@ -176,8 +176,8 @@ pub fn route<'directory, 'request, T>(
             };
             return Err(error(former.clone()));
         }
-        let fallback = directory.fallback().filter(|_| unowned.is_empty());
-        fallback.ok_or(RouteError::Unnamed)?
+        let default_tenant = directory.default_tenant().filter(|_| unowned.is_empty());
+        default_tenant.ok_or(RouteError::Unnamed)?
     };
     match entry.standing {
         Standing::Active | Standing::Missing => Ok(Route {

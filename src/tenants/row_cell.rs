@@ -216,21 +216,21 @@ impl RowSource {
         }
     }
 
-    const MISSING: &str = "missing";
+    const ROW_GONE: &str = "missing";
 
     /// Returns the error for a tenant that this place no longer has.
     #[must_use]
-    pub fn missing(place: &str) -> ObtainError {
+    pub fn row_gone(place: &str) -> ObtainError {
         ObtainError::absent(
-            Self::MISSING,
+            Self::ROW_GONE,
             format!("{place} no longer has this tenant; add it there"),
         )
     }
 
     /// Returns whether an error of a tenant of [`tenants_from`](crate::config::Config::tenants_from) is that one.
     #[must_use]
-    pub fn is_missing(error: &ObtainError) -> bool {
-        error.reason() == Self::MISSING
+    pub fn is_row_gone(error: &ObtainError) -> bool {
+        error.reason() == Self::ROW_GONE
     }
 
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
@@ -263,7 +263,7 @@ impl RowSource {
         self.has_returned_token |= row.as_ref().as_ref().is_some_and(|row| row.token.is_ok());
         match &*row {
             Some(row) => row.token.clone().map_err(|error| error.repeat()),
-            None => Err(Self::missing(&self.describe())),
+            None => Err(Self::row_gone(&self.describe())),
         }
     }
 
@@ -277,7 +277,7 @@ impl RowSource {
     fn with_own_ids(&self, read: TenantRow) -> Result<TenantRow, ObtainError> {
         let Some(own) = &*self.cell.row() else {
             // It is in use again when the directory has it, with a cell of its own.
-            return Err(Self::missing(&self.describe()));
+            return Err(Self::row_gone(&self.describe()));
         };
         let lost = own.object_ids.iter().find(|id| !read.object_ids.contains(id));
         let lost = lost.map(|id| format!("no longer has the id {id}"));

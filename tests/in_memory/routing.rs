@@ -193,7 +193,7 @@ async fn a_request_that_names_no_tenant_is_told_the_ways_to_name_one_that_there_
         let table = ScriptedTable::default();
         table.set("acme", ACME_TOKEN, &["1001"]);
         let builder = TestProxyBuilder::new().with(|config| {
-            config.serves_unnamed = false;
+            config.has_default_tenant = false;
             config.routing.header = with_header.then(|| "X-Tenant-Id".to_owned());
         });
         let proxy = builder.with_table(table).start().await;

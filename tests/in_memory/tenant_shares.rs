@@ -161,7 +161,7 @@ async fn the_tenant_of_the_configuration_leaves_a_place_for_those_of_a_table() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_whose_tenant_is_not_known_yet_leave_a_place_for_others() {
-    let proxy = start_table(|config| config.serves_unnamed = false).await;
+    let proxy = start_table(|config| config.has_default_tenant = false).await;
     let unnamed = || {
         let body = stalled(b"{\"access_token\":");
         let request = request("POST", "/v25.0/1/messages", body);

@@ -40,7 +40,7 @@ fn a_tenant_has_what_it_lacks_from_app_and_token_but_no_place_of_a_token() {
     assert_eq!(shop.listen.len(), 1);
     assert_eq!(shop.token.allow, ["read-only".parse().unwrap()]);
     assert!(
-        !config.serves_unnamed,
+        !config.has_default_tenant,
         "the default of token.source is no tenant beside others"
     );
 }
@@ -48,11 +48,13 @@ fn a_tenant_has_what_it_lacks_from_app_and_token_but_no_place_of_a_token() {
 #[test]
 fn requests_without_a_sign_have_a_tenant_if_one_is_configured_for_them() {
     let acme = "[tenants.acme]\nsource = { file = \"/acme\" }\n";
-    let serves_unnamed = |text: &str| read(text).unwrap().serves_unnamed;
-    assert!(serves_unnamed(""));
-    assert!(!serves_unnamed(acme));
-    assert!(serves_unnamed(&format!("{acme}[token]\nsource = {{ file = \"/t\" }}")));
-    assert!(serves_unnamed(&format!(
+    let has_default_tenant = |text: &str| read(text).unwrap().has_default_tenant;
+    assert!(has_default_tenant(""));
+    assert!(!has_default_tenant(acme));
+    assert!(has_default_tenant(&format!(
+        "{acme}[token]\nsource = {{ file = \"/t\" }}"
+    )));
+    assert!(has_default_tenant(&format!(
         "{acme}[tenants.default]\nsource = {{ file = \"/t\" }}"
     )));
 }

@@ -33,11 +33,11 @@ fn each_place_of_the_tokens_of_tenants_is_read_with_what_is_the_same_for_all() {
 #[test]
 fn beside_tenants_from_a_place_requests_without_a_sign_need_a_token_of_their_own() {
     let place = "[tenants_from]\nfile = \"/tokens/{tenant}\"\n";
-    assert!(!read(place).unwrap().serves_unnamed);
+    assert!(!read(place).unwrap().has_default_tenant);
     assert!(
         read(&format!("{place}[token]\nsource = {{ file = \"/t\" }}"))
             .unwrap()
-            .serves_unnamed
+            .has_default_tenant
     );
 }
 

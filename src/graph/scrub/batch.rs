@@ -21,7 +21,7 @@ use super::super::edit::{Edit, remove_members, remove_parameters};
 use super::super::json::{Member, Token, tokens};
 use super::super::parameter::{ParameterKind, ParameterName};
 use super::super::path::is_token_endpoint;
-use super::super::sign::{TenantSigns, behind_origin};
+use super::super::sign::{TenantSigns, without_origin};
 use super::super::text::{SourceText, is_named, unescape_all};
 use super::member::{classify_member, parse_name};
 use super::state::{Ruling, ScrubError, ScrubReport, ScrubRules};
@@ -208,7 +208,7 @@ fn has_credentials(headers: &[u8]) -> bool {
 /// Returns whether a relative URL, or an absolute one, is that of a token endpoint.
 fn is_token_endpoint_url(url: &[u8]) -> bool {
     let text = String::from_utf8_lossy(url);
-    let path = behind_origin(&text).split(['?', '#']).next();
+    let path = without_origin(&text).split(['?', '#']).next();
     path.is_some_and(is_token_endpoint)
 }
 

@@ -245,7 +245,7 @@ impl Collector {
             (Err(_), Err(_)) => true,
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
         };
-        // They are this tenant's whatever its token is, and never those of requests without a sign.
+        // They are this tenant's whatever its token is, and never those of the default tenant.
         let new = row.object_ids.iter().filter(|id| !first.object_ids.contains(id));
         first.object_ids = first.object_ids.iter().chain(new).map(Arc::clone).collect();
         if !is_same {

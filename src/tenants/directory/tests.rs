@@ -161,12 +161,15 @@ fn a_name_is_taken_once_and_a_tenant_serves_requests_without_a_sign_if_it_is_tol
     let mut builder = Directory::builder();
     builder.add(entry("acme", &["1"])).unwrap();
     assert_eq!(builder.add(entry("acme", &["2"])).unwrap_err().id.as_str(), "acme");
-    assert!(builder.directory.fallback.is_none());
+    assert!(builder.directory.default_tenant.is_none());
     builder.add(entry("default", &[])).unwrap();
-    assert!(builder.directory.fallback.is_none(), "its name alone makes it nothing");
-    builder.serve_unnamed(&TenantId::default());
+    assert!(
+        builder.directory.default_tenant.is_none(),
+        "its name alone makes it nothing"
+    );
+    builder.set_default_tenant(&TenantId::default());
     let directory = builder.build();
-    assert_eq!(directory.fallback().unwrap().id, TenantId::default());
+    assert_eq!(directory.default_tenant().unwrap().id, TenantId::default());
     assert!(directory.find("Acme").is_none(), "case counts");
     assert!(directory.owner_of("2").is_none());
     assert_eq!(directory.entries().len(), 2);

@@ -40,7 +40,7 @@ fn directory(with_default: bool) -> Directory<()> {
     add(&mut builder, "gone", Standing::Inactive, &[]);
     if with_default {
         add(&mut builder, "default", Standing::Active, &[]);
-        builder.serve_unnamed(&TenantId::default());
+        builder.set_default_tenant(&TenantId::default());
     }
     let mut directory = builder.build();
     let (acme, gone) = (TenantId::new("acme").unwrap(), TenantId::new("gone").unwrap());
@@ -214,7 +214,7 @@ impl Plan {
                 &ids.iter().map(String::as_str).collect::<Vec<_>>(),
             );
         }
-        builder.serve_unnamed(&TenantId::default());
+        builder.set_default_tenant(&TenantId::default());
         builder.build()
     }
 

@@ -120,7 +120,7 @@ async fn a_tenth_of_the_tenants_may_lose_their_tokens_and_more_may_not() {
         let state = proxy.admin_get("/readyz").await;
         let state: serde_json::Value = serde_json::from_str(state.text()).unwrap();
         let usable = if is_used { TENANTS - lost } else { TENANTS };
-        // One more is that of requests without a sign.
+        // One more is the default tenant.
         assert_eq!(state["tokens"]["usable"], usable + 1, "{lost}: {state}");
         let refused = get_for(&proxy, "t10").await;
         let answer = if is_used { (403, 990_023) } else { (200, 0) };

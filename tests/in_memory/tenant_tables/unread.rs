@@ -25,7 +25,7 @@ enum Unnamed {
 /// A proxy that has begun to read the list, which takes this long.
 async fn start_unread(table: &ScriptedTable, unnamed: Unnamed, list_delay: Duration) -> TestProxy {
     table.delay_list(list_delay);
-    let builder = builder(table).with(|config| config.serves_unnamed = unnamed == Unnamed::Default);
+    let builder = builder(table).with(|config| config.has_default_tenant = unnamed == Unnamed::Default);
     let proxy = builder.with_source_delay(Duration::from_millis(1)).start().await;
     for token in [ACME_TOKEN, SHOP_TOKEN, NEW_TOKEN] {
         proxy.graph.accept(token);

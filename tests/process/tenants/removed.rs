@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::{FORM, code, config, issue, name, reload, send};
 use crate::support::{Graph, Sidecar, get, together, wait_until};
 
-/// Two tenants beside that of requests without a sign: their folder, their Graph and the configuration.
+/// Two tenants beside the default tenant: their folder, their Graph and the configuration.
 async fn with_default() -> (TempDir, Graph, String) {
     let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
