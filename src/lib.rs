@@ -33,6 +33,12 @@
 //! Words that the field lacks, or that are narrower here. They mean the same in code, logs, metrics, configuration and docs.
 //!
 //! * **Tenant**: one set of rules with one token.
+//! * **Default tenant**: the tenant of requests without a sign.
+//! * **Table**: the place of `[tenants_from]`: a database table, files, a service or a command. **Row**: a tenant in it.
+//! * **Open**: a tenant with a refresher and counters. One of a table is **closed**, or at rest, until it is used or visited.
+//! * **Visit**: opening a tenant of a table without a request, to renew or inspect its token.
+//! * **Missing**: a row that the last read lacked; its tenant stays in use. **Withdrawn**: its tenant is refused from now on.
+//! * **Withheld**: a read that lacks so much that it is not used yet.
 //! * **Sign**: what in a request names its tenant: a header, `tenant:NAME` in the place of a token, an id.
 //! * **Credential**: a token ready to be added to a request: generation and header value.
 //! * **Generation**: the number of a credential, counted from 1 for each tenant.

@@ -98,7 +98,7 @@ async fn write(cache: TenantsCache, mut changed: watch::Receiver<Arc<CachedTable
             let error = error_chain(&error);
             tracing::warn!(
                 error,
-                "the tenants cannot be cached: a start at which they cannot be read has none"
+                "cannot write the cache of the tenants: a start that cannot read the table has only those of the last write, if any"
             );
         }
     }

@@ -22,7 +22,7 @@ use crate::types::TenantId;
 pub(super) struct OpenRows {
     // Boxed, because a table of them is half empty.
     pub(super) by_name: HashMap<TenantId, Box<OpenRow>>,
-    /// Those that requests may still be using. The oldest is first.
+    /// Closed tenants that requests may still be using. The oldest is first.
     closing: Vec<OpenRow>,
 }
 

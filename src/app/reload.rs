@@ -53,6 +53,7 @@ pub(super) struct Reloader {
     pub(super) tenants: Vec<RunningTenant>,
     /// The tenants of the table, if there is one.
     pub(super) row_tenants: Option<Arc<RowTenants>>,
+    /// Held while the files are read, so that no second thread reads them.
     pub(super) reading: Arc<Mutex<()>>,
 }
 
@@ -236,8 +237,8 @@ impl Reloader {
         }
     }
 
-    /// Reconfigures the tenants that stay, and starts the new ones. The returned future lets go of the others, which no request
-    /// may find by then, and ends when the refreshers of those that stay have taken it over.
+    /// Reconfigures the tenants that stay, and starts the new ones. The returned future drops the others: await it when no directory
+    /// has them any more. It ends when the refreshers of those that stay have their new configuration.
     fn replace_tenants(&mut self, replacements: Vec<ReplacementTenant>) -> impl Future + use<> {
         let (mut before, mut taken_over) = (mem::take(&mut self.tenants), Vec::new());
         for replacement in replacements {

@@ -21,7 +21,7 @@ pub(super) struct RowSettings {
     other_apps: HashMap<String, RowApp>,
 }
 
-/// A Meta app that tokens of a table are of.
+/// A Meta app to which tokens of a table belong.
 pub(super) struct RowApp {
     /// The configuration as it is for a tenant of this app.
     pub(super) config: Arc<Config>,
@@ -51,7 +51,7 @@ impl RowSettings {
         })
     }
 
-    /// The app with this id, or that of `[app]`; `None` if it is not configured.
+    /// Returns the app with this id, or that of `[app]` without one; `None` if no such app is configured.
     pub(super) fn app(&self, id: Option<&str>) -> Option<&RowApp> {
         match id {
             Some(id) if self.own_app.config.app.id.as_deref() != Some(id) => self.other_apps.get(id),

@@ -4,8 +4,8 @@
 //!
 //! A tenant at rest is a row and an entry of the directory. When a request or a renewal is for it, it gets what a tenant of the
 //! configuration has: a refresher, a credential, counters, a share of the limits. When it has not been used for a while, that
-//! goes again. A closed tenant has another cell than before, so the refresher that ends does not take the notice of a change
-//! that is for the next one.
+//! goes again. Closing a tenant gives its row a new cell, so that the refresher that ends does not consume the notification of
+//! the next one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -80,7 +80,7 @@ pub(super) struct RowOpener {
 // === impl RowTenants ===
 
 impl RowTenants {
-    /// Creates the place for the tenants of a table; none is open.
+    /// Creates what opens the tenants of a table; no tenant is open.
     ///
     /// # Errors
     ///

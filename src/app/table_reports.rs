@@ -20,7 +20,7 @@ use crate::tenants::VisitPolicy;
 use crate::token::{Alert, AlertCause, ObtainError, expiry_alert, warning_days};
 use crate::types::{Rfc3339Timestamp, TenantId};
 
-/// What was told.
+/// Reports on a table, and what was reported, so that each thing is reported once.
 pub(super) struct TableReports {
     tenants: Arc<RowTenants>,
     /// The faults of the last read.
@@ -34,7 +34,7 @@ pub(super) struct TableReports {
 // === impl TableReports ===
 
 impl TableReports {
-    /// Nothing was told yet.
+    /// Nothing was reported yet.
     pub(super) fn new(tenants: Arc<RowTenants>) -> Self {
         Self {
             tenants,
@@ -100,7 +100,7 @@ impl TableReports {
         self.on_tick(rows);
     }
 
-    /// Alerts to tokens that cannot be used or end soon, each once.
+    /// Sends alerts about tokens that cannot be used or expire soon, each once.
     pub(super) fn on_tick(&mut self, rows: &KnownRows) {
         let (now, policy) = (self.tenants.now(), self.tenants.visit_policy());
         let (mut causes, mut alerts) = (HashMap::new(), Vec::new());
@@ -122,8 +122,8 @@ impl TableReports {
         self.tenants.reports.alert(alerts);
     }
 
-    /// The alert to the token of a row, if there is a reason that no visit tells. A row without an end is no reason: where Graph is
-    /// not asked, most rows may have no end.
+    /// The alert about the token of a row, if it needs one that no visit sends. A token without an expiry needs none: where Graph is
+    /// not asked, most may have no expiry.
     fn alert(&self, row: &TenantRow, policy: VisitPolicy, now: SystemTime) -> Option<Alert> {
         let remediation = || format!("Store a new token in {}", self.tenants.rows().describe(&row.id));
         match &row.token {

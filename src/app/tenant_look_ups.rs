@@ -19,6 +19,7 @@ pub(super) struct LookUps {
     rows: Arc<dyn TenantRows>,
     requests: mpsc::Receiver<LookUp>,
     running: FuturesUnordered<BoxFuture<'static, LookedUp>>,
+    /// The callers that wait for each name.
     waiting: HashMap<TenantId, Vec<oneshot::Sender<LookUpResult>>>,
     /// The names that no row has, and when that was found out.
     unknown: HashMap<TenantId, Instant>,
@@ -48,13 +49,13 @@ pub(super) enum LookUpReason {
 pub(super) struct LookUp {
     pub(super) name: TenantId,
     pub(super) reason: LookUpReason,
-    /// Who waits for this look-up and for no other one.
+    /// Answers the caller that waits for this look-up and for no other one.
     reply: Option<oneshot::Sender<LookUpResult>>,
 }
 
 pub(super) type LookUpResult = Result<(), Arc<ObtainError>>;
 
-/// The end of those who ask.
+/// Requests look-ups.
 #[derive(Clone, Debug)]
 pub(super) struct LookUpSender(mpsc::Sender<LookUp>);
 
@@ -69,7 +70,7 @@ const MAX_UNKNOWN: usize = 1000;
 // === impl LookUps ===
 
 impl LookUps {
-    /// Creates the look-ups in these rows, and the end of those who ask.
+    /// Creates the look-ups in these rows, and what requests them.
     pub(super) fn new(rows: Arc<dyn TenantRows>) -> (LookUpSender, Self) {
         let (sender, requests) = mpsc::channel(MAX_LOOK_UPS);
         let look_ups = Self {

@@ -92,7 +92,7 @@ impl TenantVisits {
         let tenants = Arc::clone(&self.tenants);
         self.running.push(Box::pin(async move {
             let inspections = Arc::clone(&tenants.inspections);
-            // Never closed.
+            // It cannot fail: the semaphore is never closed.
             let _counted = inspections.acquire_owned().await;
             let report = timeout(VISIT_TIMEOUT, tenants.visit(&id)).await.unwrap_or_default();
             Visited { id, report }

@@ -84,7 +84,7 @@ impl LazyTenant {
         self.opener.as_ref()
     }
 
-    /// The same, with this in place of the open tenant.
+    /// Returns a copy of it. If it is open, the copy has the changed tenant; a closed one stays closed.
     #[must_use]
     pub fn with(&self, change: impl FnOnce(&Tenant) -> Tenant) -> Self {
         Self {

@@ -144,9 +144,9 @@ impl Tenants {
         Ok(Some(Box::new(signs)))
     }
 
-    /// Finds out what the directory does not know of the signs yet: asks for a name that it does not list, if the request was
-    /// refused for that, and waits for the first read of the place if an id may be that of a tenant there. Then the future has the
-    /// tenants after that, and the request has to be routed again.
+    /// Finds out what the directory does not know about the signs yet. If the request was refused for a name that is not listed, the
+    /// name is looked up; if an id may be that of a tenant that has not been read, the first read is awaited. The future returns the
+    /// tenants after that; the request has to be routed again.
     ///
     /// # Errors
     ///

@@ -81,7 +81,7 @@ pub struct Unowned {
     pub reason: UnownedReason,
     /// The tenants that claim it.
     pub claimants: Vec<TenantId>,
-    /// Since when, until a second read of the table has found the same.
+    /// Since when it is undecided who has it; `None` once a second read of the table has found the same.
     pub since: Option<Instant>,
 }
 
@@ -176,7 +176,7 @@ impl<T> Directory<T> {
         is_released: impl Fn(&Entry<T>) -> bool,
         is_of_table: impl Fn(&Entry<T>) -> bool,
     ) {
-        // No read says more of what only the configuration has.
+        // Only rows are read again: between tenants of the configuration, a claim is decided at once.
         let undecided_since = |by_name: &HashMap<_, Arc<Entry<T>>, _>, claimants: &[TenantId]| {
             let entries = claimants.iter().filter_map(|claimant| by_name.get(claimant));
             let mut rows = entries.filter(|entry| entry.standing != Standing::Inactive && is_of_table(entry));
@@ -259,7 +259,7 @@ impl Unowned {
         }
     }
 
-    /// Returns whether it is soon found out who has it.
+    /// Returns whether a later read of the table decides who has it.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         self.since.is_some() || self.reason == UnownedReason::Withheld

@@ -3,10 +3,10 @@
 //! # Why
 //!
 //! A migration that empties a column, a key that graphward does not have yet, and an UPDATE without its WHERE leave every row in its
-//! place, and end as many tenants as a truncated table. So a row that had a token that could be used, or an id that it has no more,
-//! counts as one that is missing: an id without its tenant would be that of requests without a sign. What ends by its date is no
-//! loss, because the row in use ends with it. Several tokens that become one count, too, and one that moves to another row: each
-//! tenant would send with the token of another one. The rotation of a token that several rows have in common does not.
+//! place, and end as many tenants as a truncated table. So a row that has lost its usable token, or an id, counts as a missing one:
+//! an id without its tenant would be that of the default tenant. A token that expires is no loss, because it expires in the row in
+//! use, too. Several tokens that become one count, too, and one that moves to another row: each tenant would send with the token of
+//! another one. The rotation of a token that several rows have in common does not.
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;

@@ -46,11 +46,11 @@ pub enum RosterDecision {
     },
 }
 
-/// The time between the two reads that withdraw a tenant.
+/// The shortest time between the two reads that withdraw a tenant, or that decide who has an id.
 pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a loss of many lasts before it is believed.
-const LOSS_PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// The time between two reads while a loss is not believed.
+/// How long reads with a large loss are withheld. Then the loss is accepted.
+const WITHHOLD_TIME: Duration = Duration::from_secs(5 * 60);
+/// The time between two reads while reads are withheld.
 const LOSS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The smallest loss that is doubted, unless nothing is left …
 const MIN_DOUBTED_LOSS: usize = 5;
@@ -68,12 +68,12 @@ impl Roster {
         let lacks_many = (loss.tenants > 0 && listed.is_empty()) || is_many(loss.tenants);
         let is_doubted = lacks_many || loss.is_total || is_many(loss.tenants + loss.rows);
         let is_believed = std::mem::take(&mut self.accepts_loss)
-            || self.withheld_since.is_some_and(|since| now >= since + LOSS_PATIENCE);
+            || self.withheld_since.is_some_and(|since| now >= since + WITHHOLD_TIME);
         if is_doubted && !is_believed {
             let new_loss = self.withheld_since.is_none().then_some(loss);
             let since = *self.withheld_since.get_or_insert(now);
             let read_again_at = (now + LOSS_RETRY_INTERVAL)
-                .min(since + LOSS_PATIENCE)
+                .min(since + WITHHOLD_TIME)
                 .max(now + CONFIRMATION_INTERVAL);
             return RosterDecision::Withhold {
                 new_loss,

@@ -105,7 +105,7 @@ pub fn route<'directory, 'request, T>(
     let mut unknown: Option<Sign<'request>> = None;
     let mut named: Option<&Arc<Entry<T>>> = None;
     let mut unowned: Vec<&Unowned> = Vec::new();
-    // By their names, and of two signs of a tenant that whose kind comes first.
+    // The least and the greatest tenant by name, each with its first kind of sign: the error does not depend on the order.
     let mut first: Option<(&TenantId, SignKind)> = None;
     let mut last: Option<(&TenantId, Reverse<SignKind>)> = None;
     signs.for_each(|sign| {
@@ -188,8 +188,8 @@ pub fn route<'directory, 'request, T>(
     }
 }
 
-/// Returns whether an id that no tenant has alone contradicts that the request is for this tenant. One that a tenant had that is
-/// still there does not: nothing says any more whose it is.
+/// Returns whether an id contradicts that the request is for this tenant. A former id of other tenants that are still usable does
+/// not: it is free.
 fn is_foreign<T>(unowned: &Unowned, named: &TenantId, directory: &Directory<T>) -> bool {
     let is_settled = unowned.reason == UnownedReason::Former && !unowned.is_undecided();
     let is_free = is_settled && unowned.claimants.iter().all(|claimant| directory.has_usable(claimant));

@@ -122,7 +122,7 @@ impl VisitQueue {
     pub async fn next(&mut self) -> TenantId {
         let due = poll_fn(|cx| match ready!(self.queue.poll_expired(cx)) {
             Some(expired) => Poll::Ready(expired.into_inner()),
-            // The queue is empty, and who changes it asks again.
+            // The queue is empty: the caller polls again after it has set a visit.
             None => Poll::Pending,
         });
         let id = due.await;
