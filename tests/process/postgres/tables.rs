@@ -117,11 +117,7 @@ async fn columns_have_any_order_and_the_usual_types() {
         }
         assert_eq!(row.id.as_str(), name, "{columns}");
         let same = table.rows().read_row(&row.id).await.unwrap().unwrap();
-        assert_eq!(
-            (same.object_ids, same.app),
-            (row.object_ids.clone(), row.app.clone()),
-            "{columns}"
-        );
+        assert_eq!((&same.object_ids, &same.app), (&row.object_ids, &row.app), "{columns}");
     }
 }
 
