@@ -29,7 +29,7 @@ fn current(place: &Place) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_another_kind_account_or_number_is_put_only_by_force() {
+async fn a_token_of_another_kind_app_account_or_number_is_put_only_by_force() {
     let _turn = together().await;
     let place = Place::new().await;
     let issue = |change: TokenChange| {
@@ -39,6 +39,10 @@ async fn a_token_of_another_kind_account_or_number_is_put_only_by_force() {
     };
     let page = issue(TokenChange {
         kind: Some(TokenType::Page),
+        ..targets("500")
+    });
+    let app = issue(TokenChange {
+        app_id: Some("77".to_owned()),
         ..targets("500")
     });
     let (account, like) = (issue(targets("600")), issue(targets("500")));
@@ -53,6 +57,7 @@ async fn a_token_of_another_kind_account_or_number_is_put_only_by_force() {
     for (candidate, words) in [
         (&page, &["kind: page (current: system user)"][..]),
         (&account, &["accounts: 600 (current: 500)", &number]),
+        (&app, &["app: another one (current: 1234567890123456)"]),
     ] {
         for query in ["", "?tenant=default"] {
             let answer = put(&sidecar, query, candidate);
@@ -94,7 +99,7 @@ async fn a_token_of_another_kind_account_or_number_is_put_only_by_force() {
     assert_eq!(answer.json()["previous"], fingerprint(&account).as_str());
     assert_eq!(current(&place), page);
     sidecar
-        .assert_reveals_none_of(&[&place.token, &page, &account, &like])
+        .assert_reveals_none_of(&[&place.token, &page, &app, &account, &like])
         .await;
 }
 

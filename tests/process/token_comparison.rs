@@ -21,6 +21,13 @@ async fn a_token_of_another_kind_app_or_account_is_put_in_its_place_only_by_forc
     place.graph.sim.update_token(&page, kind);
     let account = place.graph.sim.issue(None);
     place.graph.sim.update_token(&account, targets("600"));
+    // Graph tells neither the app nor this token itself of which app it is.
+    let app = place.graph.sim.issue(None);
+    let of_other_app = TokenChange {
+        app_id: Some("77".to_owned()),
+        ..targets("500")
+    };
+    place.graph.sim.update_token(&app, of_other_app);
     let like = place.graph.sim.issue(None);
     place.graph.sim.update_token(&like, targets("500"));
     let current = || {
@@ -32,6 +39,7 @@ async fn a_token_of_another_kind_app_or_account_is_put_in_its_place_only_by_forc
     for (candidate, words) in [
         (&page, "kind: page (current: system user)"),
         (&account, "accounts: 600 (current: 500)"),
+        (&app, "app: another one (current: 1234567890123456)"),
     ] {
         let compared = place.run(&["check", "--diff"], candidate);
         assert_eq!(compared.status.code(), Some(2), "{}", text(&compared.stdout));

@@ -88,6 +88,11 @@ pub(super) fn compare(current: &TokenFacts, candidate: &TokenFacts) -> Vec<Findi
                     Finding::new(level, topic, code, message)
                 })
             }
+            // Graph tells app.id about the current token, and nothing about this one.
+            (Some(old), None) if topic == "app" && candidate.is_hidden_from_app && !current.is_hidden_from_app => {
+                let message = format!("another one (current: {})", list(&old));
+                Some(Finding::new(level, topic, code, message))
+            }
             (Some(old), None) if invalid.is_none() => {
                 let message = format!("unknown (current: {})", list(&old));
                 Some(Finding::new(Level::Warning, topic, unknown, message))

@@ -25,7 +25,7 @@ pub(super) fn diagnose(facts: &Facts, config: &Config, now: SystemTime) -> Vec<F
         findings.extend(app_finding(facts, config));
         return findings;
     };
-    findings.extend(token_findings(token, config, now));
+    findings.extend(token_findings(facts, token, config, now));
     findings.extend(scope_finding(token));
     findings.extend(app_finding(facts, config));
     if !matches!(facts.app, Some(Err(_))) {
@@ -46,7 +46,7 @@ fn source_finding(SourceFacts { source, loaded }: &SourceFacts) -> Finding {
 }
 
 /// The findings about the token itself: whether it is valid, what kind it is, when it ends.
-fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<Finding> {
+fn token_findings(facts: &Facts, token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<Finding> {
     let fingerprint = token.token.secret.fingerprint();
     let end = match token.end() {
         Expiry::At(at) => match at.duration_since(now) {
@@ -88,8 +88,10 @@ fn token_findings(token: &TokenFacts, config: &Config, now: SystemTime) -> Vec<F
         format!("{fingerprint}, kind: {kind}, app: {app}, {end}"),
     )];
     findings.extend(kind_finding(inspection, token));
+    // A wrong secret hides each token from the app.
+    let is_of_other_app = token.is_hidden_from_app && matches!(facts.app, Some(Ok(())));
     if let Some(configured) = config.app.id.as_deref()
-        && (token.is_of_other_app || inspection.app_id.as_deref().is_some_and(|own| own != configured))
+        && (is_of_other_app || inspection.app_id.as_deref().is_some_and(|own| own != configured))
     {
         let message = format!("it belongs to another app than app.id, {configured}");
         let finding = Finding::bad("token", "token_of_other_app", message);

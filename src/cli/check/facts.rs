@@ -45,8 +45,8 @@ pub(super) struct TokenFacts {
     pub(super) token: Token,
     /// Graph's statement about it; `None` if Graph was not asked.
     pub(super) inspection: Option<Result<Inspection, ObtainError>>,
-    /// Whether Graph refuses to tell the configured app, whose secret is right, about it.
-    pub(super) is_of_other_app: bool,
+    /// Whether Graph refuses to tell the configured app about it: it is of another app, or the app's secret is wrong.
+    pub(super) is_hidden_from_app: bool,
     pub(super) proof: Option<ProofAnswer>,
     pub(super) accounts: Vec<AccountFacts>,
     pub(super) numbers: Vec<NumberFacts>,
@@ -107,8 +107,7 @@ impl Facts {
         };
         for token in facts.sources.iter().filter_map(|source| source.loaded.as_ref().ok()) {
             let ids = Ids { number_id, tenant };
-            let mut found = TokenFacts::gather(&mut questions, token.clone(), ids, depth).await;
-            found.is_of_other_app &= matches!(facts.app, Some(Ok(())));
+            let found = TokenFacts::gather(&mut questions, token.clone(), ids, depth).await;
             let is_rejected = found.inspection().is_some_and(|inspection| inspection.error.is_some());
             if !is_rejected {
                 facts.token = Some(found);
@@ -157,7 +156,7 @@ impl TokenFacts {
         }
         let token = &facts.token;
         let for_app = questions.inspector.inspect_as_app(token).await;
-        facts.is_of_other_app = matches!(&for_app, Some(Err(error)) if error.reason() == "app_refused");
+        facts.is_hidden_from_app = matches!(&for_app, Some(Err(error)) if error.reason() == "app_refused");
         let inspected = match for_app {
             Some(Ok(inspection)) => Ok(inspection),
             Some(Err(_)) | None => questions.inspector.inspect_token(token).await,
@@ -196,7 +195,7 @@ impl TokenFacts {
         Self {
             token,
             inspection: None,
-            is_of_other_app: false,
+            is_hidden_from_app: false,
             proof: None,
             accounts: Vec::new(),
             numbers: Vec::new(),

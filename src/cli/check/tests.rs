@@ -213,7 +213,7 @@ fn a_token_is_judged_by_its_kind_app_end_and_permissions() {
         assert_eq!(codes(&findings(facts)), code, "{shown}");
     }
     let other = TokenFacts {
-        is_of_other_app: true,
+        is_hidden_from_app: true,
         accounts: vec![account(&[phone("1", "+1")])],
         ..token(
             "EAAGone",
@@ -318,6 +318,20 @@ fn a_token_that_breaks_what_works_needs_force_and_its_successor_does_not() {
         assert_eq!(decide(&found).is_err(), needs_force, "{shown}");
     }
     assert_eq!(codes(&compare(&current(), &current())), ["same_token"]);
+    // Of another app's system user, Graph says only that it accepts the token.
+    let hidden = |current: TokenFacts| TokenFacts {
+        is_hidden_from_app: true,
+        ..current
+    };
+    let of_other_app = || hidden(candidate(Inspection::default(), like()));
+    let found = compare(&current(), &of_other_app());
+    assert_eq!(codes(&found)[1], "other_app");
+    assert!(
+        decide(&found).unwrap_err().contains("app: another one (current: 42)"),
+        "{found:?}"
+    );
+    // A wrong secret hides both.
+    assert_eq!(codes(&compare(&hidden(current()), &of_other_app()))[1], "app_unknown");
     let unknown = TokenFacts {
         inspection: Some(Err(ObtainError::transient("timeout", "no answer"))),
         ..candidate(inspection(), like())
