@@ -8,12 +8,17 @@
 use super::read;
 
 #[test]
-fn every_crate_and_the_image_state_the_same_rust_version() {
+fn every_crate_the_image_and_the_release_state_the_same_rust_version() {
     let stated = rust_version(&read("Cargo.toml")).expect("Cargo.toml states one");
     assert_eq!(rust_version(&read("fake-graph/Cargo.toml")), Some(stated.clone()));
     assert!(
         read("Dockerfile").contains(&format!("FROM rust:{stated}-")),
         "Dockerfile"
+    );
+    let release = ".github/workflows/release.yml";
+    assert!(
+        read(release).contains(&format!("RUSTUP_TOOLCHAIN: {stated}.")),
+        "{release}"
     );
     assert!(
         read("README.md").contains(&format!("[Rust](https://rustup.rs) {stated}")),

@@ -10,8 +10,20 @@ use serde_json::Value;
 use super::*;
 
 /// Commands that are not graphward's: of these, the shell's syntax is checked alone.
-const OTHERS: [&str; 10] = [
-    "cargo", "cd", "docker", "export", "install", "kubectl", "man", "mv", "ruby", "sleep",
+const OTHERS: [&str; 13] = [
+    "cargo",
+    "cd",
+    "cosign",
+    "docker",
+    "export",
+    "gh",
+    "install",
+    "kubectl",
+    "man",
+    "mv",
+    "ruby",
+    "sha256sum",
+    "sleep",
 ];
 /// Blocks that no test runs or reads, by their language: output and pictures, and parts of apps, of which tests/clients has the whole.
 const UNREAD: [&str; 9] = ["text", "csharp", "diff", "go", "java", "js", "php", "python", "ruby"];
