@@ -45,8 +45,8 @@ pub(super) enum ChangeError {
     NoSuchTenant,
     #[error(transparent)]
     Comparison(#[from] ComparisonError),
-    #[error("{0}; the code is used up, so let the business sign up again")]
-    SignUp(ComparisonError),
+    #[error("{}; the code is used up, so let the business sign up again", .0.to_string().trim_end_matches('.'))]
+    UsedUp(Box<Self>),
     #[error("too many codes are being noted at the moment; try again: this one was not sent to Graph")]
     Busy,
     #[error("the place of [tenants_from] has no such tenant")]
@@ -169,7 +169,6 @@ impl Admin {
                 Err(ChangeError::Comparison(ComparisonError::Busy)) if Instant::now() < deadline => {
                     sleep(BUSY_PAUSE).await;
                 }
-                Err(ChangeError::Comparison(error)) => return Err(ChangeError::SignUp(error)),
                 compared => return compared,
             }
         }
@@ -207,9 +206,12 @@ impl Requester<'_> {
             let reason = format!("A request of the operator ({peer}) was refused: {error}.");
             self.admin.events.add(&tenant, "change_refused", reason);
         }
-        let (ChangeError::Comparison(ComparisonError::Different(differences))
-        | ChangeError::SignUp(ComparisonError::Different(differences))) = error
-        else {
+        let cause = if let ChangeError::UsedUp(cause) = error {
+            cause
+        } else {
+            error
+        };
+        let ChangeError::Comparison(ComparisonError::Different(differences)) = cause else {
             return error_response(status, error);
         };
         // For programs, which may offer to force the change.
@@ -269,12 +271,9 @@ impl ChangeError {
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
-            Self::Comparison(ComparisonError::Busy) | Self::SignUp(ComparisonError::Busy) | Self::Busy => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) | Self::SignUp(_) => {
-                StatusCode::CONFLICT
-            }
+            Self::UsedUp(cause) => cause.status(),
+            Self::Comparison(ComparisonError::Busy) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) => StatusCode::CONFLICT,
             Self::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LateBody => StatusCode::REQUEST_TIMEOUT,
             Self::CutBody

@@ -98,15 +98,18 @@ pub(super) async fn sign_up(query: ChangeQuery, body: Incoming, requester: Reque
             code: &code,
             redirect_uri: fields.redirect_uri.as_deref(),
         };
-        let signed_up = table.exchange(code).await.map_err(ChangeError::Tenant)?;
-        if let Some(open) = table.open(id.as_str()) {
-            requester
-                .admin
-                .compare_signed_up(&open, &signed_up.token, &query)
-                .await?;
-        }
-        let stored = table.put_signed_up(&id, &signed_up).await;
-        let stored = stored.map_err(ChangeError::Tenant)?;
+        // From here on no failure leaves the code as it was.
+        let stored = async {
+            let signed_up = table.exchange(code).await.map_err(ChangeError::Tenant)?;
+            if let Some(open) = table.open(id.as_str()) {
+                let compared = requester.admin.compare_signed_up(&open, &signed_up.token, &query);
+                compared.await?;
+            }
+            let stored = table.put_signed_up(&id, &signed_up).await;
+            Ok((stored.map_err(ChangeError::Tenant)?, signed_up))
+        };
+        let stored: Result<_, ChangeError> = stored.await;
+        let (stored, signed_up) = stored.map_err(|error| ChangeError::UsedUp(Box::new(error)))?;
         let mut answer = requester.finish_put(table, &id, &signed_up.token, stored).await;
         if let Value::Object(answer) = &mut answer {
             answer.insert("wabaId".to_owned(), signed_up.waba_id.into());

@@ -46,8 +46,8 @@ pub struct SignedUp {
 }
 
 const REMEDIATIONS: Remediations = Remediations {
-    token_dead: "Operator action: let the business sign up again.",
-    refused: "Operator action: let the business sign up again; check app.id, app.secret and redirect_uri.",
+    token_dead: "Operator action: check app.id, app.secret and redirect_uri.",
+    refused: "Operator action: check app.id, app.secret and redirect_uri.",
 };
 
 impl CodeExchange {

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use fake_graph::{CodeRequest, TokenChange};
+use fake_graph::{CodeRequest, EndpointKind, Fault, TokenChange};
 use serde_json::{Value, json};
 
 use crate::admin_changes::{Answer, LOCAL, send};
 use crate::admin_tenants::STATEMENTS;
 use crate::support::{Client, Graph, Sidecar, fingerprint, together};
-use crate::tenants_from::support::{Service, assert_is, me, refusal, wait_until_started};
+use crate::tenants_from::support::{Service, assert_is, config, me, refusal, wait_until_started};
 
 /// A code whose token may act on these objects, and is shown by the name.
 fn code(graph: &Graph, name: &str, ids: &[&str], redirect_uri: Option<&str>) -> String {
@@ -162,4 +162,109 @@ async fn a_code_that_was_used_before_a_restart_is_not_sent_again() {
     assert!(answer.message().contains("was sent to Graph before"), "{}", answer.text);
     assert_eq!(service.graph.sim.violations(), []);
     sidecar.assert_reveals_none_of(&[&code]).await;
+}
+
+/// Fails unless the answer has this status and says that the code is used up, once.
+#[track_caller]
+fn assert_used_up(answer: &Answer, status: u16, reason: &str) {
+    const WORDS: &str = "; the code is used up, so let the business sign up again";
+    let message = answer.message();
+    assert_eq!(answer.status, status, "{message}");
+    assert!(message.starts_with("the tenant was not changed: "), "{message}");
+    assert!(message.contains(reason) && message.ends_with(WORDS), "{message}");
+    assert_eq!(message.matches("sign up again").count(), 1, "{message}");
+    assert!(!message.contains(".;"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_failure_after_a_code_was_sent_says_that_the_business_has_to_sign_up_again() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    let graph = &service.graph;
+    let code = |name| code(graph, name, &["206"], None);
+    let codes = [(); 3].map(|()| code("acme"));
+    let body = |code: &str| json!({ "code": code, "tenant": "acme" });
+    {
+        let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
+        graph.sim.inject_fault_on(EndpointKind::Exchange, Fault::error(2));
+        let failed = sign_up(&sidecar, &body(&codes[0]));
+        assert_used_up(&failed, 503, "temporarily unavailable");
+        graph.sim.inject_fault_on(EndpointKind::Exchange, Fault::error(100));
+        let refused = sign_up(&sidecar, &body(&codes[1]));
+        assert_used_up(&refused, 409, "check app.id, app.secret and redirect_uri");
+        for code in &codes[..2] {
+            let again = sign_up(&sidecar, &body(code));
+            assert!(again.message().contains("was sent to Graph before"), "{}", again.text);
+        }
+        sidecar.assert_reveals_none_of(&[&codes[0], &codes[1]]).await;
+    }
+    let raises = STATEMENTS.replace("VALUES ($2, $1, $3, $4)", "VALUES ($2, $1, $3, (1 / 0)::text || $4)");
+    let (_dir, sidecar) = service.sidecar(&raises).await;
+    let not_stored = sign_up(&sidecar, &body(&codes[2]));
+    assert_used_up(&not_stored, 409, "22012");
+    let events = send(sidecar.admin, "GET /admin/events", LOCAL, "").text;
+    assert!(events.contains("the code is used up"), "{events}");
+    sidecar.assert_reveals_none_of(&[&codes[2]]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_a_code_is_stored_again_while_the_table_fails_and_without_ids_if_graph_tells_none() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    // The numbers of a sequence stay used when its transaction fails.
+    service.database.psql(
+        "CREATE SEQUENCE attempts;
+         CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('attempts') <= 2 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER fail_twice BEFORE INSERT ON tenant_whatsapp_config
+             FOR EACH ROW EXECUTE FUNCTION fail_twice();",
+    );
+    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    service.graph.sim.set_phone_numbers("206", &[]);
+    for (name, ids, unanswered) in [
+        ("acme", &["206"][..], false),
+        ("later", &[], false),
+        ("last", &["209"], true),
+    ] {
+        let code = code(&service.graph, name, ids, None);
+        if unanswered {
+            service
+                .graph
+                .sim
+                .inject_fault_on(EndpointKind::DebugToken, Fault::error(2));
+        }
+        let answer = sign_up(&sidecar, &json!({ "code": code, "tenant": name }));
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+        let account = ids.first().filter(|_| !unanswered);
+        assert_eq!(answer.json()["wabaId"], json!(account), "{name}: {}", answer.text);
+        assert_eq!(answer.json()["phoneNumberIds"], json!([]), "{name}: {}", answer.text);
+        let stored = fingerprint(&service.token_of(name));
+        assert_eq!(answer.json()["token"], stored.as_str(), "{name}");
+        assert_is(&me(&mut client, name).await, name);
+    }
+    assert_eq!(service.database.psql("SELECT last_value FROM attempts"), "5");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_business_that_signs_up_is_stored_in_a_directory() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    fs::create_dir(dir.path().join("tokens")).unwrap();
+    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "file = \"tokens/{tenant}\"")).await;
+    wait_until_started(&sidecar).await;
+    graph.sim.set_phone_numbers("206", &["106"]);
+    let code = code(&graph, "acme", &["206"], None);
+    let answer = sign_up(&sidecar, &json!({ "code": code, "tenant": "acme" }));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let (account, numbers) = (&answer.json()["wabaId"], &answer.json()["phoneNumberIds"]);
+    assert_eq!((account, numbers), (&json!("206"), &json!(["106"])), "{}", answer.text);
+    let stored = fs::read_to_string(dir.path().join("tokens/acme")).unwrap();
+    assert_eq!(answer.json()["token"], fingerprint(stored.trim()).as_str());
+    assert_is(&me(&mut Client::connect(sidecar.proxy).await, "acme").await, "acme");
+    sidecar.assert_reveals_none_of(&[&code, stored.trim()]).await;
 }
