@@ -24,11 +24,15 @@ mod used_codes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::{OptionFuture, join, join_all};
+use futures_util::StreamExt as _;
+use futures_util::future::{join, join_all};
+use futures_util::stream;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use tokio::time::timeout;
 
 use crate::net::ConnectionInfo;
 use crate::types::TenantId;
@@ -54,6 +58,11 @@ pub use state::{Admin, MAX_EVENT_WAITS, ReadinessPolicy, ReadyConfig};
 pub use table::{ListedTenant, ListedToken, ReadFailure, StoredAt, TableState, TenantRegistry};
 pub use tenant::AdminTenant;
 pub use used_codes::UsedCodes;
+
+/// How many open tenants of `[tenants_from]` are looked at at the same time.
+const REFRESHED_AT_A_TIME: usize = 8;
+/// The longest look at the sources of all tokens: less than the page and the commands wait for it.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(50);
 
 // === impl Admin ===
 
@@ -127,16 +136,14 @@ impl Admin {
         answer.unwrap_or_else(|error| error_response(StatusCode::BAD_REQUEST, &error))
     }
 
-    /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. A table is read again,
-    /// and used whatever is missing in it: the operator has looked. The answer lists them as `token-status` does.
+    /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. The answer lists them
+    /// as `token-status` does.
     async fn refresh(&self, listing: &Listing<'_>, peer: &str) -> AdminResponse {
         let Some(name) = listing.tenant.as_deref() else {
             tracing::info!(peer, "the operator asked for a look at the sources of all tokens");
             self.add_look(&TenantId::unnamed(), peer);
-            let tenants = self.open_tenants(None);
-            let table = OptionFuture::from(self.table.as_ref().map(|table| table.read_again()));
-            let refreshed = join_all(tenants.iter().map(|tenant| tenant.operator.refresh()));
-            drop(join(table, refreshed).await);
+            // The answer shows what a look that takes longer has found so far.
+            drop(timeout(REFRESH_TIMEOUT, self.refresh_all()).await);
             return token_status(self, listing);
         };
         let tenants = self.open_tenants(Some(name));
@@ -147,6 +154,26 @@ impl Admin {
         self.add_look(&tenant.id, peer);
         tenant.operator.refresh().await;
         token_status(self, listing)
+    }
+
+    /// Looks at the sources of all tokens. A table is read again, and used whatever is missing in it: the operator has looked. Its
+    /// open tenants are looked at after that: some places list no tenants, and a renewal that failed is tried again.
+    async fn refresh_all(&self) {
+        let configured = self.open_tenants(None);
+        let configured = join_all(configured.iter().map(|tenant| tenant.operator.refresh()));
+        let of_table = async {
+            let Some(table) = &self.table else { return };
+            table.read_again().await;
+            let open = table.all().into_iter().filter_map(|tenant| match tenant.token {
+                ListedToken::Open(open) => Some(open),
+                ListedToken::InRow { .. } | ListedToken::Faulty(_) | ListedToken::Withdrawn => None,
+            });
+            let looks = stream::iter(open).for_each_concurrent(REFRESHED_AT_A_TIME, |tenant| async move {
+                tenant.operator.refresh().await;
+            });
+            looks.await;
+        };
+        join(configured, of_table).await;
     }
 
     fn add_look(&self, tenant: &TenantId, peer: &str) {

@@ -176,7 +176,8 @@ impl RefreshPlanner {
                 self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
                 self.source_changed = true;
                 self.consecutive_failures = 0;
-                self.backoff = None;
+                // An operator is behind it, and waits for what is due now.
+                (self.backoff, self.last_refresh_at) = (None, None);
             }
             // A failed check is followed by a refresh if one is needed, so only a failed refresh counts.
             (PlannerEvent::Failed(failure), Some(urgency)) => self.on_failed(urgency, failure, now),

@@ -34,6 +34,7 @@ mod https;
 mod memory;
 mod operator_commands;
 mod operators;
+mod operator_looks;
 mod postgres;
 mod print_config;
 mod process_lifecycle;

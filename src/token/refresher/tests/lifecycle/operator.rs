@@ -60,3 +60,23 @@ async fn a_token_that_cannot_be_stored_or_was_rejected_is_not_used() {
     assert_eq!(operator.request(set("three")).await.unwrap().stored_in, "file");
     assert_eq!(in_use(&tokens).unwrap(), "three");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_look_of_the_operator_tries_a_failed_renewal_again_at_once_and_renews_nothing_that_is_not_due() {
+    let file = FakeStore::writable("file");
+    file.put(expiring("one", HOUR));
+    let renewer = ScriptedRenewer::new([Err("out of order"), Ok(expiring("two", 60 * DAY))]);
+    let provider = TokenProvider::from_source(file.clone()).with_renewer(renewer.clone());
+    let (tokens, operator) = start_with_operator(provider).await;
+    operator.refresh().await;
+    assert_eq!((renewer.calls(), in_use(&tokens).unwrap()), (0, "one".to_owned()));
+    while renewer.calls() == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let failed_at = Instant::now();
+    operator.refresh().await;
+    assert_eq!((renewer.calls(), in_use(&tokens).unwrap()), (2, "two".to_owned()));
+    assert!(failed_at.elapsed() < RefreshPolicy::default().min_interval);
+    operator.refresh().await;
+    assert_eq!(renewer.calls(), 2);
+}
