@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use percent_encoding::percent_decode_str;
 
+use crate::telemetry::metrics::TokenState;
 use crate::types::TenantId;
 
 /// Which tenants are listed.
@@ -15,7 +16,7 @@ pub(super) struct Listing<'a> {
     /// Only those whose name has this text in it, in capital or small letters.
     pub(super) search: Option<String>,
     /// Only those whose token is in this state.
-    pub(super) state: Option<Cow<'a, str>>,
+    pub(super) state: Option<TokenState>,
     /// Only those whose name comes after this one.
     pub(super) after: Option<Cow<'a, str>>,
     /// The most that are listed.
@@ -44,6 +45,8 @@ pub(super) enum QueryError {
     Repeated(&'static str),
     #[error("the parameter `{0}` has to be a whole number from {1} to {2}")]
     NotNumber(&'static str, u64, u64),
+    #[error("the parameter `state` has to be one of {}", TokenState::ALL.map(TokenState::label).join(", "))]
+    NotState,
     #[error("the parameter `force` has to be {FORCED}")]
     NotForced,
     #[error("a parameter is not UTF-8")]
@@ -115,11 +118,15 @@ impl<'a> Parameters<'a> {
     /// Returns the parameters of a list.
     pub(super) fn of_list(&self) -> Result<Listing<'a>, QueryError> {
         let text = |name| self.text(name).cloned();
+        let state = |wanted: &Cow<'_, str>| {
+            let mut all = TokenState::ALL.into_iter();
+            all.find(|state| state.label() == wanted).ok_or(QueryError::NotState)
+        };
         let limit = self.number("limit", 1..=MAX_LIMIT)?.map(usize::try_from);
         Ok(Listing {
             tenant: text("tenant"),
             search: text("search").map(|search| search.to_lowercase()),
-            state: text("state"),
+            state: self.text("state").map(state).transpose()?,
             after: text("after"),
             limit: limit.and_then(Result::ok).unwrap_or(DEFAULT_LIMIT),
         })
@@ -165,7 +172,7 @@ mod tests {
             assert_eq!(parse(query).has_name(&id), is_listed, "{query} {name}");
         }
         assert_eq!((parse("").limit, parse("limit=1000").limit), (100, 1_000));
-        assert_eq!(parse("state=ends_7d").state.unwrap(), "ends_7d");
+        assert_eq!(parse("state=ends_7d").state, Some(TokenState::EndsInSevenDays));
     }
 
     #[test]
@@ -178,6 +185,10 @@ mod tests {
         for query in ["limit=0", "limit=1001", "limit=-1", "limit=+1", "limit=x", "limit="] {
             let listing = parse(query).unwrap().of_list();
             assert_eq!(listing, Err(QueryError::NotNumber("limit", 1, 1_000)), "{query}");
+        }
+        for query in ["state", "state=expired", "state=Dead"] {
+            let listing = parse(query).unwrap().of_list();
+            assert_eq!(listing, Err(QueryError::NotState), "{query}");
         }
         assert_eq!(parse("search=%ff").unwrap_err(), QueryError::NotUtf8);
         assert_eq!(

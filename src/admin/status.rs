@@ -108,8 +108,8 @@ impl<'a, T> Page<'a, T> {
         describe: impl Fn(&'a ListedTenant, SystemTime) -> T,
     ) -> Self {
         let has_state = |tenant: &ListedTenant| {
-            let wanted = listing.state.as_ref();
-            wanted.is_none_or(|wanted| tenant.token.state(now).label() == wanted)
+            let wanted = listing.state;
+            wanted.is_none_or(|wanted| tenant.token.state(now) == wanted)
         };
         let listed = tenants.iter();
         let mut listed: Vec<_> = listed
