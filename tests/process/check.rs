@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use fake_graph::{TokenChange, TokenType};
 use serde_json::Value;
 
-use crate::support::place::{APP, NUMBER, Place, targets, text};
+use crate::support::place::{APP, NUMBER, Place, codes, targets, text};
 use crate::support::{APP_SECRET, Sidecar, graphward_command, settings, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,22 +163,74 @@ async fn the_file_that_was_read_is_named_and_a_missing_one_is() {
 async fn secrets_that_could_be_safer_are_named() {
     let _turn = together().await;
     let place = Place::new().await;
-    place.configure(
-        "env = \"MY_TOKEN\"",
-        "[app]\nsecret = { file = \"open\" }\n[alerts]\nurl = \"https://hooks.slack.com/services/T00000000/B00000000/hunter2hunter2hunter2Hunter2\"\n",
+    let service =
+        r#"http = "http://127.0.0.1:1/{tenant}", headers = { x-caller = "hunter2hunter2hunter2", x-version = "2" }"#;
+    let renewer = service.replace("{tenant}", "renew");
+    let places = service.replace(", headers", "\nheaders");
+    let extra = format!(
+        r#"renew = {{ {renewer} }}
+[app]
+secret = {{ file = "open" }}
+[alerts]
+url = "https://hooks.slack.com/services/T00000000/B00000000/hunter2hunter2hunter2Hunter2"
+[tenants.acme]
+source = [{{ env = "MY_TOKEN" }}, {{ {renewer} }}]
+renew = {{ {renewer} }}
+[routing]
+header = "x-tenant-id"
+[tenants_from]
+{places}
+"#
     );
+    place.configure("env = \"MY_TOKEN\"", &extra);
     let open = place.dir.path().join("open");
     fs::write(&open, "hunter2").unwrap();
     fs::set_permissions(place.dir.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o644)).unwrap();
-    let mut command = graphward_command(place.dir.path(), &["check", "--offline"]);
-    let output = command.env("MY_TOKEN", &place.token).output().unwrap();
+    let check = |more: &[&str]| {
+        let mut command = graphward_command(place.dir.path(), &[&["check", "--offline"], more].concat());
+        command.env("MY_TOKEN", &place.token).output().unwrap()
+    };
+    let output = check(&[]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{shown}");
-    assert!(shown.contains("alerts.url may be a secret"), "{shown}");
-    assert!(shown.contains("/open is readable by every user"), "{shown}");
-    assert!(shown.contains("the variable MY_TOKEN has a secret"), "{shown}");
+    for words in [
+        "alerts.url may be a secret",
+        "the header x-caller of token.renew may be a secret",
+        "the header x-caller of tenants.acme.source may be a secret",
+        "the header x-caller of tenants.acme.renew may be a secret",
+        "the header x-caller of tenants_from may be a secret",
+        "/open is readable by every user",
+        "the variable MY_TOKEN has a secret",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(!shown.contains("x-version"), "{shown}");
     assert!(!shown.contains("hunter2") && !shown.contains(&place.token), "{shown}");
+    let report: Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
+    let found = codes(&report);
+    let count = |code: &str| found.iter().filter(|found| *found == code).count();
+    assert_eq!(count("inline_secret"), 5, "{found:?}");
+    assert_eq!(
+        (count("readable_file"), count("secret_in_variable")),
+        (1, 1),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_that_cannot_be_listed_are_a_note_and_a_place_that_cannot_be_read_is_bad() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let tenants = |place: &str| format!("{APP}[tenants_from]\n{place}\n");
+    place.configure("file = \"token\"", &tenants("exec = [\"cat\", \"{tenant}\"]"));
+    assert_eq!(place.check(&["--offline"]), (vec!["not_listed".to_owned()], Some(0)));
+    place.configure("file = \"token\"", &tenants("file = \"tokens/{tenant}\""));
+    assert_eq!(place.check(&["--offline"]), (vec!["table_failed".to_owned()], Some(2)));
+    fs::create_dir(place.dir.path().join("tokens")).unwrap();
+    place.write("tokens/acme", &place.token);
+    place.write("tokens/a b", &place.token);
+    assert_eq!(place.check(&["--offline"]), (vec!["row_invalid".to_owned()], Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

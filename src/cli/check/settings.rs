@@ -1,12 +1,16 @@
 //! The file of a configuration, and the places of secrets in it that could be safer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::path::Path;
+
+use http::HeaderName;
 
 use super::super::exposure::exposed_files;
 use super::report::{Finding, Level};
 use crate::config::{Config, DEFAULT_CONFIG_PATHS};
-use crate::source::TokenSource;
+use crate::renew::RenewerConfig;
+use crate::source::{TenantsFrom, TokenSource};
 use crate::types::{MaybeSecret, TenantId, might_be_secret, shown_path};
 
 /// The findings about the file that was read, if there was one, and about where secrets are.
@@ -77,20 +81,36 @@ fn secret_findings(config: &Config) -> Vec<Finding> {
 /// The keys with a text of their own that may be a secret.
 fn inline_secrets(config: &Config) -> Vec<String> {
     let is_inline = |value: &MaybeSecret| matches!(value, MaybeSecret::Inline(text) if might_be_secret(text));
-    let mut keys = Vec::new();
-    for (key, value) in [
+    let urls = [
         ("alerts.url", &config.alerts.url),
         ("upstream.proxy", &config.upstream.proxy),
-    ] {
-        keys.extend(value.as_ref().filter(|value| is_inline(value)).map(|_| key.to_owned()));
-    }
-    for (id, tenant) in config.of_tenants() {
-        for source in &tenant.token.sources {
+    ];
+    let urls = urls
+        .into_iter()
+        .filter(|(_, value)| value.as_ref().is_some_and(is_inline));
+    let headers = service_headers(config).into_iter().flat_map(|(setting, headers)| {
+        let inline = headers.iter().filter(|(_, value)| is_inline(value));
+        inline.map(move |(name, _)| format!("the header {name} of {setting}"))
+    });
+    urls.map(|(key, _)| key.to_owned()).chain(headers).collect()
+}
+
+/// The headers for each credential service, with the setting that they are in. The renewer of `[token]` is that of the rows, too.
+fn service_headers(config: &Config) -> Vec<(String, &[(HeaderName, MaybeSecret)])> {
+    let mut all = Vec::new();
+    let sections = config.tenants.iter().map(|(id, tenant)| (id.clone(), &tenant.token));
+    for (id, token) in iter::once((TenantId::default(), &config.token)).chain(sections) {
+        for source in &token.sources {
             if let TokenSource::Http(service) = source {
-                let headers = service.call.headers.iter().filter(|(_, value)| is_inline(value));
-                keys.extend(headers.map(|(name, _)| format!("the header {name} of {}", id.setting("source"))));
+                all.push((id.setting("source"), service.call.headers.as_slice()));
             }
         }
+        if let Some(RenewerConfig::Http(call)) = &token.renew {
+            all.push((id.setting("renew"), &call.headers));
+        }
     }
-    keys
+    if let Some(TenantsFrom::Http(service)) = &config.tenants_from {
+        all.push(("tenants_from".to_owned(), &service.place.call.headers));
+    }
+    all
 }
