@@ -43,7 +43,7 @@ pub struct AccessPolicy {
 /// The listener, as its clients reach it.
 #[derive(Clone, Debug)]
 pub struct AdminAddress {
-    /// Its URL, or `unix:/path`.
+    /// Its URL on this machine, or `unix:/path`.
     pub url: String,
     /// Its address, if other machines can reach it: then it changes nothing without a key.
     pub exposed: Option<SocketAddr>,

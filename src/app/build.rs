@@ -231,12 +231,13 @@ pub(super) fn build_admin(
     comparison: Option<Arc<dyn TokenComparison>>,
 ) -> Result<Arc<Admin>, StartError> {
     let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    let local_url = |address| format!("http://{}", ListenAddr::Tcp(address).local_dial_address());
     Ok(Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: ArcSwap::from_pointee(admin_tenants(tenants)),
         table: table.map(|table| table as Arc<dyn TenantRegistry>),
         address: AdminAddress {
-            url: listener.to_string(),
+            url: listener.local_addr().map_or_else(|| listener.to_string(), local_url),
             exposed: listener.local_addr().filter(is_exposed),
             hosts: config.listen.allowed_hosts.clone(),
         },
