@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,6 +29,19 @@ pub(super) enum Change {
     Set,
     /// `POST /admin/rollback`.
     RollBack,
+}
+
+/// The body of a request that sets a token, besides the token: what Graph's answer with a token has as well.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "the token is read as one in a file is, and Graph is asked when it ends"
+)]
+struct TokenFields {
+    access_token: IgnoredAny,
+    token_type: Option<IgnoredAny>,
+    expires_in: Option<IgnoredAny>,
 }
 
 /// The client that requests a change, and the admin listener that it asks.
@@ -69,6 +84,10 @@ pub(super) enum ChangeError {
     NoToken { what: &'static str, field: &'static str },
     #[error("the token of {{\"{field}\": \"…\"}} in the body was refused: {error}")]
     Token { error: DecodeError, field: &'static str },
+    #[error(
+        "the body has a field that is not known; expected {{\"access_token\": \"…\"}}, and name a tenant by ?tenant=NAME"
+    )]
+    TokenFields,
     #[error("the body has a field that is not known, or an id that is not a text of digits; expected {0}")]
     TenantFields(&'static str),
     #[error("the body cannot be used; expected {0}")]
@@ -114,7 +133,9 @@ pub(super) async fn change_token(
         name = Some(target.id.as_str().to_owned());
         let (action, what, command) = match change {
             Change::Set => {
-                let token = token_in(&read_body(body).await?, "access_token")?;
+                let body = read_body(body).await?;
+                let token = token_in(&body, "access_token")?;
+                serde_json::from_slice::<TokenFields>(&body).map_err(|_unknown| ChangeError::TokenFields)?;
                 requester.admin.compare(target, &token, &query).await?;
                 (AuditAction::Set, "set the token", OperatorCommand::Set(token))
             }
@@ -281,6 +302,7 @@ impl ChangeError {
             | Self::NotJson { .. }
             | Self::NoToken { .. }
             | Self::Token { .. }
+            | Self::TokenFields
             | Self::TenantFields(_)
             | Self::SignUpFields(_)
             | Self::TenantName(_) => StatusCode::BAD_REQUEST,

@@ -24,7 +24,9 @@ async fn a_token_that_is_put_is_checked_stored_and_used_and_a_rollback_undoes_it
     let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, "[state]\ndir = \"state\"\n")).await;
     sidecar.wait_until_uses(&graph, &first).await;
 
-    let put = put(sidecar.admin, LOCAL, &document(&second));
+    // As Graph's answer has it.
+    let body = serde_json::json!({ "access_token": second, "token_type": "bearer", "expires_in": 5_183_944 });
+    let put = put(sidecar.admin, LOCAL, &body.to_string());
     let fingerprints = [&first, &second].map(|token| fingerprint(token));
     assert_eq!(put.json()["token"], fingerprints[1].as_str(), "{}", put.text);
     assert_eq!(put.json()["previous"], fingerprints[0].as_str());
@@ -94,6 +96,11 @@ async fn what_is_no_token_or_is_dead_is_refused_with_the_reason_and_the_old_one_
             "address of a secret",
         ),
         ("{\"access_token\": \"EAAG hunter2\"}", 400, "a space"),
+        (
+            "{\"access_token\": \"EAAGhunter2\", \"tenant\": \"default\"}",
+            400,
+            "name a tenant by ?tenant=NAME",
+        ),
         (
             "{\"access_token\": \"gAAAAhunter2\"}",
             409,
