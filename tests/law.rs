@@ -17,6 +17,8 @@
 
 #[path = "law/alerts.rs"]
 mod alerts;
+#[path = "law/closed_lists.rs"]
+mod closed_lists;
 #[path = "law/credentials.rs"]
 mod credentials;
 #[path = "law/docs.rs"]
