@@ -110,7 +110,8 @@ impl Alert {
 
     /// Writes it to the log.
     pub fn log(&self) {
-        let (tenant, cause, reason) = (self.key.tenant.name(), self.key.cause.label(), &self.key.reason);
+        let (tenant, cause) = (self.key.tenant.name(), self.key.cause.label());
+        let reason = Some(&self.key.reason).filter(|reason| !reason.is_empty());
         let (summary, remediation) = (&self.summary, &self.remediation);
         tracing::warn!(tenant, cause, reason, remediation, "{summary}");
     }

@@ -382,3 +382,14 @@ async fn an_unusable_url_is_refused_at_the_start() {
     let error = Webhook::new(url, &fixture.client, fixture.clock, fixture.metrics.alert_metrics()).unwrap_err();
     assert_eq!(error.to_string(), "not an http:// or https:// URL with a host");
 }
+
+#[test]
+fn an_alert_without_a_reason_is_logged_without_an_empty_field() {
+    let log = LogCapture::at_info();
+    rejected("shop").log();
+    with_reason(AlertCause::Rejected, "190/463").log();
+    let lines = log.lines_containing("has trouble");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(!lines[0].contains("reason"), "{}", lines[0]);
+    assert!(lines[1].contains("\"reason\":\"190/463\""), "{}", lines[1]);
+}
