@@ -90,7 +90,7 @@ pub(super) fn read_token() -> Result<Token, InputError> {
         stdin.read_to_end(&mut bytes).map_err(InputError::Read)?;
     }
     let token = decode_token(&bytes, &Format::Raw, None)?;
-    if bytes.len() < SHORTEST_TOKEN {
+    if bytes.trim_ascii().len() < SHORTEST_TOKEN {
         print_message("warning: tokens of Graph are longer; check that it was copied to its end");
     }
     Ok(token)

@@ -57,6 +57,7 @@ mod tenants_from;
 mod token_comparison;
 mod token_files;
 mod token_sources;
+mod token_status;
 mod uids;
 mod unusable_tokens;
 mod uploads;
