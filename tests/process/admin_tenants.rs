@@ -4,10 +4,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
+use tokio::task::block_in_place;
 
 use crate::admin_changes::{Answer, LOCAL, document, send};
+use crate::postgres::server::Server;
 use crate::support::{Client, Graph, Sidecar, fingerprint, settings, together, wait_until};
-use crate::tenants_from::support::{Service, assert_is, config, issue, me, refusal, wait_until_started};
+use crate::tenants_from::support::{
+    NOTIFY, Service, TABLE, assert_is, config, insertion, issue, me, refusal, table_settings, wait_until_started,
+};
 
 fn put(sidecar: &Sidecar, name: &str, token: &str) -> Answer {
     let body = json!({ "wabaId": "206", "phoneNumberId": "106", "accessToken": token }).to_string();
@@ -142,6 +146,57 @@ async fn a_statement_that_does_not_do_what_it_should_changes_nothing() {
         assert_eq!(before, after, "{statements}");
         sidecar.assert_reveals_none_of(&[&token]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_database_is_down_each_change_is_503_and_afterwards_it_is_made() {
+    let _turn = together().await;
+    let (graph, server, dir) = (Graph::start().await, Server::new(), tempfile::tempdir().unwrap());
+    let first = issue(&graph, "shop", &[]);
+    let row = insertion("shop", "107", "207", &first);
+    server.psql("postgres", &format!("{TABLE}{NOTIFY}{row};"));
+    let table = table_settings(dir.path(), &server.url_of("postgres", "postgres"));
+    let config = config(&graph, dir.path(), &format!("{table}{STATEMENTS}"));
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "shop").await, "shop");
+    let tokens = ["acme", "shop-2", "shop-3"].map(|name| issue(&graph, name, &[]));
+    let set = || {
+        let body = document(&tokens[1]);
+        send(sidecar.admin, "PUT /admin/token?tenant=shop&force=yes", LOCAL, &body)
+    };
+    let changes: [(&str, &dyn Fn() -> Answer); 4] = [
+        ("a new tenant", &|| put(&sidecar, "acme", &tokens[0])),
+        ("a token", &set),
+        ("a tenant that is there", &|| {
+            put(&sidecar, "shop?force=yes", &tokens[2])
+        }),
+        ("a withdrawal", &|| withdraw(&sidecar, "acme")),
+    ];
+    block_in_place(|| server.stop());
+    for (change, make) in &changes {
+        let answer = block_in_place(make);
+        assert_eq!(answer.status, 503, "{change}: {}", answer.text);
+        assert!(
+            answer.message().contains("was not changed: "),
+            "{change}: {}",
+            answer.text
+        );
+    }
+    assert_is(&me(&mut client, "shop").await, "shop");
+    let events = send(sidecar.admin, "GET /admin/events", LOCAL, "").text;
+    assert_eq!(events.matches("\"change_refused\"").count(), changes.len(), "{events}");
+    block_in_place(|| server.start());
+    for (change, make) in &changes {
+        let answer = block_in_place(make);
+        assert_eq!(answer.status, 200, "{change}: {}", answer.text);
+    }
+    let name = me(&mut client, "shop").await.json()["name"].clone();
+    assert_eq!(name, "shop-3");
+    assert_eq!(refusal(&me(&mut client, "acme").await), (403, 990_026));
+    let secrets: Vec<_> = tokens.iter().chain([&first]).map(String::as_str).collect();
+    sidecar.assert_reveals_none_of(&secrets).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -188,6 +188,13 @@ dir = "state"
     let secrets = [&first, &renewed, &second].into_iter().chain(&tokens).chain(&sealed);
     let secrets: Vec<_> = secrets.map(String::as_str).chain([APP_SECRET, KEY]).collect();
     assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
+    wait_until("each of them is an event", async || {
+        let answer = send(sidecar.admin, "GET /admin/events", LOCAL, "").json();
+        let events = answer["events"].as_array().unwrap().iter();
+        let kinds: BTreeSet<_> = events.map(|event| event["kind"].as_str().unwrap()).collect();
+        kinds.is_superset(&all_actions(&schema))
+    })
+    .await;
     sidecar.assert_reveals_none_of(&secrets).await;
 }
 

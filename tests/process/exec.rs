@@ -202,16 +202,22 @@ async fn the_exit_code_is_that_of_the_command() {
     let script = dir.path().join("script");
     fs::write(&script, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o600)).unwrap();
-    for (command, code) in [
-        (&["sh", "-c", "exit 0"][..], 0),
-        (&["sh", "-c", "exit 42"], 42),
-        (&["sh", "-c", "kill -KILL $$"], 137),
-        (&["absent-program"], 127),
-        (&["./script"], 126),
+    for (command, code, words) in [
+        (&["sh", "-c", "exit 0"][..], 0, "exit status: 0"),
+        (&["sh", "-c", "exit 42"], 42, "exit status: 42"),
+        (&["sh", "-c", "kill -KILL $$"], 137, "signal: 9 (SIGKILL)"),
+        (&["absent-program"], 127, "No such file or directory"),
+        (&["./script"], 126, "Permission denied"),
     ] {
         let output = exec(dir.path(), &[&["--"], command].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let end = said.lines().find(|line| line.contains("the command ended"));
+        assert_eq!(end.is_some(), !matches!(code, 126 | 127), "{said}");
+        // The end of a command is in the log, and that there was no command is the last line.
+        let line = end.or_else(|| said.lines().last()).unwrap();
+        assert!(line.contains(words), "{command:?}: {said}");
     }
 }
 
@@ -242,15 +248,21 @@ async fn the_command_gets_the_signals_and_decides_when_it_ends() {
     let _turn = together().await;
     let graph = Graph::start().await;
     let dir = directory(&graph);
-    let script = "trap 'echo usr1' USR1; trap 'echo hup' HUP; trap 'echo term; exit 7' TERM; touch ready; \
-                  while :; do sleep 0.01; done";
+    let script = "for signal in USR1 USR2 INT QUIT HUP; do trap \"echo $signal\" $signal; done; \
+                  trap 'echo TERM; exit 7' TERM; touch ready; while :; do sleep 0.01; done";
     let mut command = exec(dir.path(), &["--", "sh", "-c", script]);
     command.stdout(File::create(dir.path().join("stdout")).unwrap());
     command.stderr(File::create(dir.path().join("stderr")).unwrap());
     let mut child = command.spawn().unwrap();
     let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
     wait_until("the command has started", async || dir.path().join("ready").exists()).await;
-    for (signal, words) in [(Signal::USR1, "usr1"), (Signal::HUP, "hup")] {
+    for (signal, words) in [
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+        (Signal::INT, "INT"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::HUP, "HUP"),
+    ] {
         send(&child, signal);
         wait_until(words, async || read("stdout").contains(words)).await;
     }
@@ -261,7 +273,7 @@ async fn the_command_gets_the_signals_and_decides_when_it_ends() {
     send(&child, Signal::TERM);
     wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;
     assert_eq!(child.wait().unwrap().code(), Some(7), "{}", read("stderr"));
-    assert_eq!(read("stdout"), "usr1\nhup\nterm\n");
+    assert_eq!(read("stdout"), "USR1\nUSR2\nINT\nQUIT\nHUP\nTERM\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! What `send-test` makes of a tenant's name and of the mode of the sidecar. `operator_commands.rs` has its messages.
 
+use serde_json::json;
+
 use crate::support::place::{NUMBER, Place, text};
 use crate::support::{Sidecar, settings, together, wait_until};
 
@@ -63,4 +65,33 @@ async fn a_sidecar_that_only_observes_is_named_as_the_cause_of_a_missing_token()
         shown.contains("set the sidecar's heal.mode to ") && !shown.contains("the app"),
         "{shown}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_template_and_the_language_of_the_flags_are_those_of_the_message() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let sidecar = Sidecar::start(place.dir.path(), &settings(&place.graph, "file = \"token\"", "")).await;
+    wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
+    for (args, name, language) in [
+        (&[][..], "hello_world", "en_US"),
+        (&["--template", "order_sent"], "order_sent", "en_US"),
+        (
+            &["--template", "order_sent", "--language", "pt_BR"],
+            "order_sent",
+            "pt_BR",
+        ),
+    ] {
+        let (shown, code) = send(&place, &sidecar, args);
+        assert_eq!(code, Some(0), "{args:?}: {shown}");
+        let sent = place.graph.sim.accepted_messages().pop().unwrap();
+        assert_eq!(sent.kind, "template", "{args:?}");
+        let expected = json!({ "name": name, "language": { "code": language } });
+        assert_eq!(sent.params["template"], expected, "{args:?}");
+    }
+    for other in [["--template", "order_sent"], ["--language", "pt_BR"]] {
+        let (shown, code) = send(&place, &sidecar, &[&["--text", "hello"], &other[..]].concat());
+        assert_eq!(code, Some(2), "{other:?}: {shown}");
+        assert!(shown.contains("cannot be used with"), "{shown}");
+    }
 }

@@ -117,9 +117,15 @@ impl Sidecar {
         .await;
     }
 
-    /// Fails if its output or its metrics contain one of these.
+    /// Fails if its output, its metrics, its events or its status contain one of these.
     pub(crate) async fn assert_reveals_none_of(&self, secrets: &[&str]) {
-        let output = self.stdout() + &self.stderr() + &self.metrics().await;
+        let mut output = self.stdout() + &self.stderr() + &self.metrics().await;
+        for path in ["/admin/events", "/admin/token-status?limit=1000"] {
+            let answer = get(self.admin, path).await;
+            // With a key, the answer is that one is needed.
+            assert!(matches!(answer.status, 200 | 401), "{path}: {}", answer.status);
+            output += &String::from_utf8_lossy(&answer.body);
+        }
         let revealed = secrets.iter().find(|secret| output.contains(**secret));
         assert_eq!(revealed, None, "{output}");
     }
