@@ -8,6 +8,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
+# The gateway's limit is for this many open tenants.
+TENANTS = 10_000
+BUDGETS = dict(re.findall(r"^(\w+) += (\d+)", (ROOT / "benches/budgets").read_text(), re.MULTILINE))
+TENANT_BYTES = int(BUDGETS["tenant_closed"]) + int(BUDGETS["tenant_open"])
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 
 
@@ -38,6 +42,11 @@ def check(name, items):
     assert container["image"] == f"ghcr.io/graphward/graphward:{VERSION}", "a release has the version as its tag"
     security = container["securityContext"]
     assert security["readOnlyRootFilesystem"] and security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
+    assert security["allowPrivilegeEscalation"] is False and security["seccompProfile"] == {"type": "RuntimeDefault"}
+    # `benches/memory` measures the first, and the benches hold the budgets of a tenant.
+    memory = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
+    assert memory == 192 if name != "gateway" else memory * 2**20 >= 192 * 2**20 + TENANTS * TENANT_BYTES, memory
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
 
     ports = {port["name"] for item in spec["containers"] + [container] for port in item.get("ports", [])}
     assert {"graphward-admin"} <= ports
