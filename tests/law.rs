@@ -37,6 +37,8 @@ mod picture;
 mod prefixes;
 #[path = "law/proven_blocks.rs"]
 mod proven_blocks;
+#[path = "law/records.rs"]
+mod records;
 #[path = "law/refusals.rs"]
 mod refusals;
 #[path = "law/replay.rs"]

@@ -147,6 +147,29 @@ async fn a_record_says_what_happened_and_never_which_object_or_query() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_has_the_time_of_graph_and_that_of_the_whole_request() {
+    let log = LogCapture::at_info();
+    let proxy = TestProxyBuilder::new()
+        .with(|config| config.log.requests = AccessLogFilter::All)
+        .start()
+        .await;
+    let second = Duration::from_secs(1);
+    proxy.script(
+        ScriptedResponse::json(200, "x".repeat(30))
+            .delayed(second * 3)
+            .chunked(10, second),
+    );
+    proxy.app.get("/me").await;
+    proxy.shutdown().await;
+    let lines = log.lines_containing(r#""message":"request""#);
+    let record: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(
+        (&record["upstream_ms"], &record["duration_ms"]),
+        (&3_000.into(), &6_000.into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_method_of_the_apps_own_is_forwarded_but_not_written_to_the_log() {
     let logged = LogCapture::at_info();
     let proxy = TestProxyBuilder::new()

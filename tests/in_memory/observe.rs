@@ -202,8 +202,16 @@ async fn a_rejected_request_is_answered_at_once_and_the_record_says_that_it_woul
 
 /// An observer of two tenants with rules of their own, of which one takes requests that name no tenant.
 async fn observer_of_two_tenants() -> TestProxy {
-    let settings = "[token]\nallow = [\"GET /me\"]\nsource = { env = \"FIRST\" }\n[routing]\nheader = \"x-tenant-id\"\n\
-        [tenants.acme]\nids = [\"101\"]\nsource = { env = \"SECOND\" }\nallow = \"send-only\"\n";
+    let rules = [r#"allow = ["GET /me"]"#, r#"allow = "send-only""#];
+    proxy_of_two_tenants(rules, HealMode::Observe).await
+}
+
+/// The same with these rules, in this mode.
+async fn proxy_of_two_tenants([default, acme]: [&str; 2], mode: HealMode) -> TestProxy {
+    let settings = format!(
+        "[token]\n{default}\nsource = {{ env = \"FIRST\" }}\n[routing]\nheader = \"x-tenant-id\"\n\
+         [tenants.acme]\nids = [\"101\"]\nsource = {{ env = \"SECOND\" }}\n{acme}\n"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), settings).unwrap();
     let flags = Overrides {
@@ -214,7 +222,7 @@ async fn observer_of_two_tenants() -> TestProxy {
     let proxy = TestProxyBuilder::new()
         .with(|config| {
             *config = loaded;
-            config.heal.mode = HealMode::Observe;
+            config.heal.mode = mode;
             config.log.requests = AccessLogFilter::All;
         })
         .start()
@@ -255,10 +263,32 @@ async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would()
         let lines = log.lines_containing("observe mode: these rules allow");
         let event = |line: &String| serde_json::from_str::<Value>(line).unwrap();
         let mut events = lines.iter().map(event);
-        events.find(|event| event["tenant"] == *tenant).unwrap()["rules"].clone()
+        let event = events.find(|event| event["tenant"] == *tenant).unwrap();
+        event["rules"].as_str().unwrap().to_owned()
     };
     assert_eq!(rules("default"), r#"allow = ["GET /me", "GET /me/accounts"]"#);
     assert_eq!(rules("acme"), r#"allow = ["GET /{id}"]"#);
+    // Pasted as they are, they allow these calls and no other.
+    let proxy = proxy_of_two_tenants([&rules("default"), &rules("acme")], HealMode::Heal).await;
+    for (target, tenant, is_allowed) in [
+        ("/v25.0/me", "", true),
+        ("/v25.0/me/accounts", "", true),
+        ("/v25.0/me/photos", "", false),
+        ("/v25.0/101", "acme", true),
+        ("/v25.0/101/messages", "acme", false),
+        ("/v25.0/me", "acme", false),
+    ] {
+        let answer = proxy.app.fetch(of_tenant(target, tenant)).await;
+        // The second tenant has no token.
+        let status = match (is_allowed, tenant) {
+            (false, _) => 403,
+            (true, "") => 200,
+            (true, _) => 503,
+        };
+        assert_eq!(answer.status, status, "{target} {tenant}");
+        assert_eq!(answer.text().contains("990029"), !is_allowed, "{target} {tenant}");
+    }
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

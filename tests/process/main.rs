@@ -45,6 +45,7 @@ mod reloads;
 mod renewals;
 mod replica_alerts;
 mod replicas;
+mod roll_out;
 mod rollback;
 mod secret_leaks;
 mod send_test;
