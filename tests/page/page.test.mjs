@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, request } from "node:http";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 
@@ -56,11 +56,14 @@ describe("the status page of one token", () => {
     await harness.expireAll();
     const [healed] = await Promise.all([call(), harness.dropTokenOnceRejected()]);
     assert.ok(!healed.includes("error"), healed);
+    const [refused] = await once(request(`${harness.proxy}/v25.0/me`, { method: "TRACE" }).end(), "response");
+    refused.resume();
+    assert.equal(refused.statusCode, 405);
     await open();
     for (let turn = 0; turn < 2; turn += 1) {
-      await sees(text("figure.requests strong"), /^2$/);
+      await sees(text("figure.requests strong"), /^3$/);
       await sees(text("figure.healed strong"), /^1$/);
-      await sees(text("figure.refused strong"), /^0$/);
+      await sees(text("figure.refused strong"), /^1$/);
       await page.reload();
     }
   });
@@ -282,6 +285,7 @@ describe("the status page of ten thousand tenants", () => {
     await sees(text("#states"), "all: 10,002");
     await sees(text("#range"), "1 to 25");
     await sees(text("#tenants"), name(1));
+    await page.screenshot({ path: await screenshotPath("many"), fullPage: true });
     await page.getByRole("button", { name: "Next" }).click();
     await sees(text("#range"), "26 to 50");
     await page.getByRole("button", { name: "Previous" }).click();
