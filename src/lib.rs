@@ -7,7 +7,7 @@
 //! # Layers
 //!
 //! Modules form layers. A module imports from lower layers and from its own children; never sideways, never from above.
-//! `tests/law.rs` fails when that is broken. ARCHITECTURE.md has the picture.
+//! `tests/law` fails when that is broken. ARCHITECTURE.md has the picture.
 //!
 //! | layer | module | holds |
 //! |---|---|---|

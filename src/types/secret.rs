@@ -55,7 +55,7 @@ impl Secret {
         Ok(Self(Zeroizing::new(Box::from(text))))
     }
 
-    /// The text. `tests/law.rs` lists the callers.
+    /// The text. `tests/law` lists the callers.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

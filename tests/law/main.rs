@@ -15,39 +15,22 @@
     reason = "this is a test, down to its helpers"
 )]
 
-#[path = "law/alerts.rs"]
 mod alerts;
-#[path = "law/closed_lists.rs"]
 mod closed_lists;
-#[path = "law/credentials.rs"]
 mod credentials;
-#[path = "law/docs.rs"]
 mod docs;
-#[path = "law/ladder.rs"]
 mod ladder;
-#[path = "law/locks.rs"]
 mod locks;
-#[path = "law/page_diff.rs"]
 mod page_diff;
-#[path = "law/parameters.rs"]
 mod parameters;
-#[path = "law/picture.rs"]
 mod picture;
-#[path = "law/prefixes.rs"]
 mod prefixes;
-#[path = "law/proven_blocks.rs"]
 mod proven_blocks;
-#[path = "law/records.rs"]
 mod records;
-#[path = "law/refusals.rs"]
 mod refusals;
-#[path = "law/replay.rs"]
 mod replay;
-#[path = "law/rust_version.rs"]
 mod rust_version;
-#[path = "law/settings.rs"]
 mod settings;
-#[path = "law/words.rs"]
 mod words;
 
 use std::collections::BTreeMap;
