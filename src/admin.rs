@@ -30,8 +30,10 @@ use futures_util::StreamExt as _;
 use futures_util::future::{join, join_all};
 use futures_util::stream;
 use http::{Request, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::net::ConnectionInfo;
@@ -46,7 +48,7 @@ use page::page;
 use probes::{readiness, startup};
 use query::{Listing, Parameters, QueryError};
 use response::{AdminResponse, TEXT, error_response, json_response, not_allowed, respond};
-use routes::{Access, Endpoint, Found, find, paths, tenant_in};
+use routes::{Access, Endpoint, Found, Route, find, paths, tenant_in};
 use scrape::metrics;
 use status::{tenants, token_status};
 use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
@@ -76,11 +78,13 @@ impl Admin {
         let (admin, peer) = (Arc::clone(self), info.describe_peer());
         service_fn(move |request: Request<Incoming>| {
             let (admin, peer) = (Arc::clone(&admin), peer.clone());
-            async move { Ok(admin.respond(request, &peer).await) }
+            async move { Ok(admin.respond(request, peer).await) }
         })
     }
 
-    async fn respond(&self, request: Request<Incoming>, peer: &str) -> AdminResponse {
+    /// Answers a request. A change goes on when its client leaves: what it has begun is stored and recorded, and a code that is used
+    /// up is not lost.
+    async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: String) -> AdminResponse {
         let route = match find(request.method(), request.uri().path()) {
             Found::Route(route) => route,
             Found::Allows(methods) => return not_allowed(&methods),
@@ -100,7 +104,28 @@ impl Admin {
             }
             return guard.refuse(error, route, request.uri());
         }
+        let (is_change, tasks) = (route.access == Access::Write, self.tasks.clone());
+        let answer = async move { self.answer(route, request, &peer).await };
+        if !is_change {
+            return answer.await;
+        }
+        let (reply, answered) = oneshot::channel();
+        drop(tasks.spawn(async move { drop(reply.send(answer.await)) }));
+        let panicked = "graphward failed in the middle of the change; look at its log and at the status";
+        answered
+            .await
+            .unwrap_or_else(|_panicked| error_response(StatusCode::INTERNAL_SERVER_ERROR, &panicked))
+    }
+
+    /// Answers a request that is accepted.
+    async fn answer(&self, route: &Route, request: Request<Incoming>, peer: &str) -> AdminResponse {
         let (head, body) = request.into_parts();
+        // What is in it would be ignored. Some clients send `{}`, which says nothing.
+        let is_said = body.size_hint().exact().is_none_or(|length| length > 2);
+        if route.access == Access::Write && !route.has_body() && is_said {
+            let message = "the request takes no body, only the parameters in its URL";
+            return error_response(StatusCode::BAD_REQUEST, &message);
+        }
         let requester = Requester { admin: self, peer };
         let known = route.parameters;
         let parameters = match route.access {

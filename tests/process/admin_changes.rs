@@ -51,6 +51,16 @@ async fn a_token_that_is_put_is_checked_stored_and_used_and_a_rollback_undoes_it
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("A=1\nTOKEN={first}\n# b\n"));
     sidecar.wait_until_uses(&graph, &first).await;
 
+    // A body would be ignored, and the token of another tenant changed.
+    for change in [
+        "POST /admin/rollback",
+        "POST /admin/refresh-token",
+        "DELETE /admin/tenants/acme",
+    ] {
+        let answer = send(sidecar.admin, change, LOCAL, "{\"tenant\": \"shop\"}");
+        assert_eq!(answer.status, 400, "{change}: {}", answer.text);
+        assert!(answer.message().contains("takes no body"), "{change}: {}", answer.text);
+    }
     // The previous token is dead: it is not restored.
     graph.sim.expire(&second);
     let dead = send(sidecar.admin, "POST /admin/rollback", LOCAL, "");

@@ -1,13 +1,15 @@
 //! Businesses that sign up through the admin listener, and their OAuth codes.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 
 use fake_graph::{CodeRequest, EndpointKind, Fault, TokenChange};
 use serde_json::{Value, json};
 
 use crate::admin_changes::{Answer, LOCAL, send};
 use crate::admin_tenants::STATEMENTS;
-use crate::support::{Client, Graph, Sidecar, fingerprint, together};
+use crate::support::{Client, Graph, Sidecar, fingerprint, together, wait_until};
 use crate::tenants_from::support::{Service, assert_is, config, me, refusal, wait_until_started};
 
 /// A code whose token may act on these objects, and is shown by the name.
@@ -208,21 +210,50 @@ async fn each_failure_after_a_code_was_sent_says_that_the_business_has_to_sign_u
     sidecar.assert_reveals_none_of(&[&codes[2]]).await;
 }
 
+/// Lets the first two inserts fail. The numbers of a sequence stay used when its transaction fails.
+const FAIL_TWICE: &str = "
+    CREATE SEQUENCE attempts;
+    CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('attempts') <= 2 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER fail_twice BEFORE INSERT ON tenant_whatsapp_config FOR EACH ROW EXECUTE FUNCTION fail_twice();";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_does_not_take_the_token_of_its_code_with_it() {
+    let _turn = together().await;
+    let service = Service::start().await;
+    service.insert("shop", "107", "207");
+    service.database.psql(FAIL_TWICE);
+    let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
+    let code = code(&service.graph, "acme", &["206"], None);
+    let body = json!({ "code": code, "tenant": "acme" }).to_string();
+    let length = body.len();
+    let mut client = TcpStream::connect(sidecar.admin).unwrap();
+    let head = format!("POST /admin/signup HTTP/1.1\r\n{LOCAL}Content-Length: {length}\r\n\r\n");
+    client.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    wait_until("it was tried to store it", async || {
+        service.database.psql("SELECT is_called FROM attempts") == "t"
+    })
+    .await;
+    drop(client);
+    let rows = "SELECT count(*) FROM tenant_whatsapp_config WHERE tenant_id = 'acme'";
+    wait_until("it is stored", async || service.database.psql(rows) == "1").await;
+    wait_until("it is an event", async || {
+        send(sidecar.admin, "GET /admin/events", LOCAL, "")
+            .text
+            .contains("tenant_put")
+    })
+    .await;
+    assert_is(&me(&mut Client::connect(sidecar.proxy).await, "acme").await, "acme");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_of_a_code_is_stored_again_while_the_table_fails_and_without_ids_if_graph_tells_none() {
     let _turn = together().await;
     let service = Service::start().await;
     service.insert("shop", "107", "207");
-    // The numbers of a sequence stay used when its transaction fails.
-    service.database.psql(
-        "CREATE SEQUENCE attempts;
-         CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF nextval('attempts') <= 2 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;
-             RETURN NEW;
-         END $$;
-         CREATE TRIGGER fail_twice BEFORE INSERT ON tenant_whatsapp_config
-             FOR EACH ROW EXECUTE FUNCTION fail_twice();",
-    );
+    service.database.psql(FAIL_TWICE);
     let (_dir, sidecar) = service.sidecar(STATEMENTS).await;
     let mut client = Client::connect(sidecar.proxy).await;
     service.graph.sim.set_phone_numbers("206", &[]);
