@@ -242,7 +242,8 @@ impl OutboundRequest {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotAllowed`]; [`Refusal::ScrubFailed`] if a form that streams makes another call than the head.
+    /// [`Refusal::NotAllowed`]; [`Refusal::CallsUnsearched`] if its body cannot be searched; [`Refusal::ScrubFailed`] if a form that
+    /// streams makes another call than the head.
     pub(crate) fn check_allowed(&self, received: &mut BufferedBody, tenant: &Tenant) -> Result<(), Refusal> {
         if tenant.allow.is_none() {
             return Ok(());
@@ -255,7 +256,8 @@ impl OutboundRequest {
         } else if received.body.is_scrubbed() {
             received.body.forbid_calls()?;
         } else if is_unread && self.uses_tenant_credential() && !self.is_file_upload {
-            calls.unreadable = Some("its body is neither a form nor JSON, or is encoded");
+            self.check_calls(&calls, tenant)?;
+            return Err(Refusal::CallsUnsearched);
         }
         self.check_calls(&calls, tenant)
     }

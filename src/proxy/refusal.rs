@@ -152,10 +152,11 @@ pub(crate) enum Refusal {
         /// The user id, unless the connection is TCP.
         uid: Option<u32>,
     },
-    /// There are rules, and the body is too large to be searched for what they may not allow.
+    /// There are rules, and the body cannot be searched for what they may not allow.
     #[error(
-        "graphward cannot check this request against the rules of `allow`, because its body is too large to be searched for a \
-         batch or another method. Send a smaller one, or a file as a multipart form"
+        "graphward cannot check this request against the rules of `allow`, because its body cannot be searched for a batch or \
+         another method: it is neither a form nor JSON, or compressed, or too large. Send a form or JSON of up to 8 MiB, or a file \
+         as a multipart form"
     )]
     CallsUnsearched,
     /// Only the body can name the tenant, and it is too large to be searched, or compressed.
