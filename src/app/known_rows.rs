@@ -57,9 +57,9 @@ impl KnownRows {
         }
     }
 
-    /// The number of rows.
+    /// The number of rows of the tenants that are not withdrawn.
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.current().filter(|row| row.is_some()).count()
     }
 
     /// Returns whether there is a row of this name.
@@ -241,8 +241,13 @@ impl KnownRows {
         let mut tenants = with_rows(before, before, entries);
         tenants.first_read = tenants.first_read.filter(|_| !self.are_complete);
         tenants.directory.forget_withheld();
+        // A row with the name of the default tenant is not used.
+        let default_tenant = tenants.directory.default_tenant().map(|entry| entry.id.clone());
+        let is_used = |claimant: &TenantId| Some(claimant) != default_tenant.as_ref();
         for (id, unowned) in &self.reserved {
-            tenants.directory.reserve(id, unowned.clone());
+            if unowned.claimants.iter().any(is_used) {
+                tenants.directory.reserve(id, unowned.clone());
+            }
         }
         if let Some(read_at) = self.confirmed_at {
             tenants.directory.confirm(read_at);

@@ -80,6 +80,30 @@ async fn each_withdrawn_tenant_is_an_audit_record_and_all_together_are_one_alert
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_counts_the_tenants_that_are_left_after_each_change() {
+    let log = LogCapture::at_info();
+    let table = table();
+    let proxy = start(&table).await;
+    for (change, left) in [
+        (None, 2),
+        (Some(("later", true)), 3),
+        (Some(("shop", false)), 2),
+        (Some(("later", false)), 1),
+    ] {
+        match change {
+            Some((name, true)) => table.set(name, NEW_TOKEN, &[]),
+            Some((name, false)) => table.remove(name),
+            None => {}
+        }
+        table.announce();
+        sleep(Duration::from_secs(5)).await;
+        let changes = lines(&log, "message", "the tenants have changed");
+        assert_eq!(changes.last().unwrap()["all"], left, "{changes:?}");
+    }
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_that_loses_its_token_is_told_once_whether_its_tenant_is_open_or_not() {
     let log = LogCapture::at_info();
     let table = table();

@@ -148,6 +148,22 @@ async fn the_ids_of_a_read_that_is_not_used_yet_are_not_those_of_the_default_ten
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_id_of_an_unused_row_with_the_name_of_the_default_tenant_is_always_that_tenants() {
+    let table = many();
+    table.set("default", SHOP_TOKEN, &["222"]);
+    let proxy = start(&table).await;
+    assert_sent_by_id(&proxy, "222", FIRST_TOKEN).await;
+    // A read that is not used yet.
+    table.clear();
+    table.set("default", SHOP_TOKEN, &["222", "223"]);
+    read(&table).await;
+    for id in ["222", "223"] {
+        assert_sent_by_id(&proxy, id, FIRST_TOKEN).await;
+    }
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_ids_of_a_renamed_row_are_those_of_its_new_name_at_once() {
     let table = table();
     let proxy = start(&table).await;
