@@ -1,4 +1,5 @@
-//! With `[token]` alone, nothing that would name a tenant is looked at: the app may use it for something of its own.
+//! With `[token]` alone and no `routing.header`, nothing that would name a tenant is looked at: the app may use it for something
+//! of its own.
 
 use graphward::graph::ClientCredentialPolicy;
 
@@ -153,4 +154,24 @@ async fn a_tenants_name_anywhere_else_is_forwarded_unchanged() {
         seen.assert_bearer(FIRST_TOKEN);
     }
     proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_configured_tenant_header_a_name_is_unknown_although_there_is_no_other_tenant() {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::over(protocols);
+        let proxy = builder.with(|config| config.routing.header = Some("x-tenant-id".to_owned()));
+        let proxy = proxy.start().await;
+        for request in [
+            with(get("/v25.0/me"), &[("x-tenant-id", "acme")]),
+            with(get("/v25.0/me"), &[("authorization", "Bearer tenant:acme")]),
+            get("/-/acme/v25.0/me"),
+        ] {
+            let refused = proxy.app.fetch(request).await;
+            assert_eq!((refused.status, refused.code()), (404, 990_025), "{refused:?}");
+        }
+        proxy.forwarded(get("/v25.0/me")).await.assert_bearer(FIRST_TOKEN);
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
+    }
 }
