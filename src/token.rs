@@ -77,8 +77,8 @@ pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
 pub use token_use::{TokenUse, Withdrawal};
 pub use traits::{
-    BoxFuture, CachedToken, Inspector, LivenessCheck, OperatorCommand, ProofAnswer, RefreshLock, RenewalRequest,
-    Renewer, Source, StoreOutcome, TokenCache,
+    BoxFuture, CachedToken, Inspector, LivenessCheck, LookInterval, OperatorCommand, ProofAnswer, RefreshLock,
+    RenewalRequest, Renewer, Source, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;
 pub use warnings::{expiry_alert, warning_days};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::token::{BoxFuture, ObtainError, Source, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, Source, Token};
 
 /// A call that returns the token: of a service, or of a command.
 pub trait TokenCall: Display + Send + 'static {
@@ -84,8 +84,8 @@ impl<C: TokenCall> Source for PolledSource<C> {
         })
     }
 
-    fn look_interval(&self) -> Option<Duration> {
-        Some(C::LOOK_INTERVAL)
+    fn look_interval(&self) -> Option<LookInterval> {
+        Some(LookInterval::fixed(C::LOOK_INTERVAL))
     }
 
     fn describe(&self) -> String {

@@ -59,7 +59,7 @@ use super::decode::Format;
 use super::encoding::{PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
 use crate::net::Tasks;
-use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::Fingerprint;
 
 pub use self::deliveries::PostgresDeliveries;
@@ -169,8 +169,8 @@ impl Source for PostgresSource {
         Box::pin(self.listener.wait_for_change())
     }
 
-    fn look_interval(&self) -> Option<Duration> {
-        Some(LOOK_INTERVAL)
+    fn look_interval(&self) -> Option<LookInterval> {
+        Some(LookInterval::fixed(LOOK_INTERVAL))
     }
 
     fn describe(&self) -> String {

@@ -12,7 +12,6 @@
 mod record;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use record::RenewalRecord;
 
@@ -21,7 +20,7 @@ use super::fernet::Fernet;
 use super::previous_tokens::no_previous;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
-use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Clock, Fingerprint, error_chain};
 
 /// A source, and a file for tokens that were renewed from it.
@@ -208,7 +207,7 @@ impl Source for RenewedTokenStore {
         })
     }
 
-    fn look_interval(&self) -> Option<Duration> {
+    fn look_interval(&self) -> Option<LookInterval> {
         self.inner.look_interval()
     }
 

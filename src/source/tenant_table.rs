@@ -74,6 +74,17 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     /// Reads the row of a tenant; `None` if it does not exist, which is a statement and no failure. Bounded in time.
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>>;
 
+    /// Reads the row of a tenant in use, whose token is dead or to be renewed. Many tenants may need that at the same moment, so it
+    /// may wait for its turn, and does not keep names from being looked up. Default: as for a look-up.
+    fn read_again<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
+        self.read_row(tenant)
+    }
+
+    /// Returns how long after a token has died its row is read again. Default: 2 s.
+    fn look_interval(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     /// Returns how often the row of a tenant in use is read; `None` if [`TenantTable::changed`] announces its changes.
     fn poll_interval(&self) -> Option<Duration> {
         None

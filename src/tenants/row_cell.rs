@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::source::{StoredToken, TenantRow, TenantRows};
-use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Fingerprint, TenantId};
 
 /// The row of a tenant, as it was read last.
@@ -64,8 +64,9 @@ pub struct RowSource {
     next_poll: Option<Instant>,
 }
 
-/// The time between two reads of a row while its token is dead.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest time between two reads of a row while its token is dead. If an app is disabled, the tokens of all its tenants are
+/// dead at once, while a change in the place is announced, or found by its poll.
+const LONGEST_LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 // === impl RowCell ===
 
@@ -240,7 +241,7 @@ impl RowSource {
         let has_reason = |before: &Arc<Option<TenantRow>>| before.is_none() || has_same_token(before, &row);
         if self.returned.as_ref().is_some_and(has_reason) {
             let read_at = Instant::now();
-            let read = match (self.rows.read_row(&self.cell.id).await, &*row) {
+            let read = match (self.rows.read_again(&self.cell.id).await, &*row) {
                 // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use. Only a read of the
                 // table, or a reload, finds an app that is configured by now, and opens the tenant with its secret.
                 (read, Some(TenantRow { token: Err(fault), .. }))
@@ -317,8 +318,11 @@ impl Source for RowSource {
         })
     }
 
-    fn look_interval(&self) -> Option<Duration> {
-        Some(LOOK_INTERVAL)
+    fn look_interval(&self) -> Option<LookInterval> {
+        Some(LookInterval {
+            first: self.rows.look_interval(),
+            longest: LONGEST_LOOK_INTERVAL,
+        })
     }
 
     fn describe(&self) -> String {

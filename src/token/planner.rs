@@ -6,8 +6,9 @@
 //! goes in, an action comes out, `now` is an argument, and a proptest tries event sequences that no test author would
 //! think of. There is no clock, no I/O and no randomness here: jitter is drawn outside and passed in with the event.
 //!
-//! Looks and renewals have separate clocks. A look is free, so a dead token's sources are read every few seconds; a renewal
-//! has a cost, so its backoff grows, and no look shortens it.
+//! Looks and renewals have separate clocks. A look is cheap, so a dead token's sources are read every few seconds; a renewal
+//! has a cost, so its backoff grows, and no look shortens it. Where thousands of tenants share a source, their looks become less
+//! frequent, too: the tokens of an app that was disabled are all dead at the same time.
 //!
 //! A token that is due for renewal is not dead. Its renewal is not urgent: failures are followed by ever longer backoffs, up
 //! to an hour, while it stays in use. A dead token is urgent, and ends such a backoff.
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use super::credential::Generation;
 use super::policy::RefreshPolicy;
+use super::traits::LookInterval;
 
 /// An event that may change what to do.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +119,10 @@ pub struct RefreshPlanner {
     /// When the sources were last checked for a token that may be dead.
     doubt_checked_at: Option<Instant>,
     /// The time between two looks at the sources while there is no valid token; `None` if no source has to be looked at.
-    pub(super) look_interval: Option<Duration>,
+    pub(super) look_interval: Option<LookInterval>,
     pub(super) next_look: Option<Instant>,
+    /// The number of looks since there was a valid token.
+    looks: u32,
     /// The urgency of the last action, if that was [`Action::Refresh`].
     refreshing_for: Option<Urgency>,
 }
@@ -164,6 +168,7 @@ impl RefreshPlanner {
             doubt_checked_at: None,
             look_interval: None,
             next_look: None,
+            looks: 0,
             refreshing_for: None,
         }
     }
@@ -176,6 +181,7 @@ impl RefreshPlanner {
                 self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
                 self.source_changed = true;
                 self.consecutive_failures = 0;
+                self.looks = 0;
                 // An operator is behind it, and waits for what is due now.
                 (self.backoff, self.last_refresh_at) = (None, None);
             }
@@ -203,12 +209,16 @@ impl RefreshPlanner {
     pub fn next_action(&mut self, now: Instant) -> Action {
         self.refreshing_for = None;
         let urgency = self.urgency(now);
-        if let (Some(interval), Some(Urgency::Dead)) = (self.look_interval, urgency) {
-            self.next_look.get_or_insert(now + interval);
+        if urgency != Some(Urgency::Dead) {
+            self.looks = 0;
+        } else if let Some(interval) = self.look_interval {
+            let latest = now + interval.after(self.looks);
+            self.next_look = Some(self.next_look.map_or(latest, |at| at.min(latest)));
         }
         let is_look_due = self.next_look.is_some_and(|at| at <= now);
         if self.source_changed || is_look_due {
             self.source_changed = false;
+            self.looks = self.looks.saturating_add(is_look_due.into());
             self.next_look = None;
             return Action::Check;
         }

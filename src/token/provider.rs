@@ -47,7 +47,9 @@ use super::error::ObtainError;
 use super::last_known_good::LastKnownGood;
 use super::renewal::renew;
 use super::sources::{LOAD_TIMEOUT, Reach, SourceList, SourcedToken, TokenOrigin};
-use super::traits::{Inspector, LivenessCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache};
+use super::traits::{
+    Inspector, LivenessCheck, LookInterval, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
+};
 use super::vetting::{InspectionScope, Vetting};
 use crate::types::error_chain;
 
@@ -195,7 +197,7 @@ impl TokenProvider {
     }
 
     /// Returns the time between two looks at the sources, with jitter, so that replicas do not look at the same moments.
-    pub(super) fn jittered_look_interval(&self) -> Option<Duration> {
+    pub(super) fn jittered_look_interval(&self) -> Option<LookInterval> {
         let interval = self.sources.look_interval()?;
         Some(interval.mul_f64(0.9 + fastrand::f64() / 5.0))
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::credential::Token;
 use super::error::ObtainError;
-use super::traits::{OperatorCommand, RefreshContext, RefreshLock, Source, StoreOutcome};
+use super::traits::{LookInterval, OperatorCommand, RefreshContext, RefreshLock, Source, StoreOutcome};
 use crate::types::{Fingerprint, error_chain};
 
 /// The sources of a tenant; the first has priority.
@@ -143,9 +143,9 @@ impl SourceList {
     }
 
     /// Returns the shortest look interval of a source, if one has any.
-    pub(super) fn look_interval(&self) -> Option<Duration> {
+    pub(super) fn look_interval(&self) -> Option<LookInterval> {
         let intervals = self.sources.iter().filter_map(|tracked| tracked.source.look_interval());
-        intervals.min()
+        intervals.reduce(LookInterval::min)
     }
 
     /// Records that the current token came from the cache, and from which source into it.
@@ -372,7 +372,7 @@ impl TrackedSource {
     fn is_look_due(&self) -> bool {
         let is_over = |at: Instant| {
             let interval = self.source.look_interval();
-            interval.is_some_and(|interval| at.elapsed() >= interval.mul_f64(0.85))
+            interval.is_some_and(|interval| at.elapsed() >= interval.first.mul_f64(0.85))
         };
         matches!(self.absence, Absence::Suspected(_)) || self.loaded_at.is_none_or(is_over)
     }

@@ -44,7 +44,7 @@ pub trait Source: Send + 'static {
 
     /// Returns how often the source is read while the current token is dead, if reading it is cheap and a change may be
     /// missed. Default: only after a change and before a renewal.
-    fn look_interval(&self) -> Option<Duration> {
+    fn look_interval(&self) -> Option<LookInterval> {
         None
     }
 
@@ -104,6 +104,15 @@ pub trait Source: Send + 'static {
         );
         Box::pin(ready(Err(ObtainError::permanent("no_previous_token", what))))
     }
+}
+
+/// The time between two looks at a source while there is no valid token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LookInterval {
+    /// The time until the first look.
+    pub first: Duration,
+    /// Each look that finds no valid token doubles the time until the next one, up to this.
+    pub longest: Duration,
 }
 
 /// A change of the token that the operator requests.
@@ -224,6 +233,41 @@ pub enum ProofAnswer {
     Refused,
     /// Graph could not be asked, or its answer says nothing about the proof.
     Unknown,
+}
+
+// === impl LookInterval ===
+
+impl LookInterval {
+    /// The same time between all looks.
+    #[must_use]
+    pub const fn fixed(interval: Duration) -> Self {
+        Self {
+            first: interval,
+            longest: interval,
+        }
+    }
+
+    /// Returns the time until the next look after so many that found no valid token.
+    pub(super) fn after(self, looks: u32) -> Duration {
+        let factor = 1_u32.checked_shl(looks).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+
+    /// Returns the interval that suits both sources.
+    pub(super) fn min(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            longest: self.longest.min(other.longest),
+        }
+    }
+
+    /// Returns the interval multiplied by a factor.
+    pub(super) fn mul_f64(self, factor: f64) -> Self {
+        Self {
+            first: self.first.mul_f64(factor),
+            longest: self.longest.mul_f64(factor),
+        }
+    }
 }
 
 // === impl RefreshLock ===

@@ -46,6 +46,8 @@ pub(super) struct PostgresRows {
     next_read: Mutex<()>,
     /// Those who wait for the reader, and the one that uses it.
     reads: Semaphore,
+    /// Those among them that are for tenants in use. Others wait for these places.
+    reads_again: Semaphore,
     /// Renewals at the same time.
     renewals: Arc<Semaphore>,
 }
@@ -58,6 +60,9 @@ struct HeldLock {
 
 /// The most reads of single rows that wait.
 const MAX_READS: usize = 256;
+/// The most of them for tenants in use: if all tokens die at once, as many names as are looked up at a time still find a place, and
+/// do not wait long.
+const MAX_READS_AGAIN: usize = 64;
 
 // === impl PostgresRows ===
 
@@ -72,6 +77,7 @@ impl PostgresRows {
             reader: Mutex::new(KeptConnection::new(endpoint.clone(), None)),
             next_read: Mutex::default(),
             reads: Semaphore::new(MAX_READS),
+            reads_again: Semaphore::new(MAX_READS_AGAIN),
             renewals: Arc::new(Semaphore::new(renewals.get().into())),
             endpoint,
             encoding,
@@ -153,6 +159,13 @@ impl TenantRows for PostgresRows {
 
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
         Box::pin(self.read(tenant))
+    }
+
+    fn read_again<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
+        Box::pin(async {
+            let _place = self.reads_again.acquire().await;
+            self.read(tenant).await
+        })
     }
 
     fn check_writable(&self, tenant: &TenantId) -> Result<(), String> {

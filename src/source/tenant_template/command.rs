@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::super::absent::AbsentPolicy;
 use super::super::exec::{CommandConfig, TokenCommand};
+use super::super::polled::TokenCall as _;
 use super::super::tenant_pattern::argv_of_tenant;
 use super::super::tenant_table::{TenantRow, TenantRows};
 use super::calls::{Calls, LANES, to_row};
@@ -76,6 +77,10 @@ impl TenantRows for TenantCommand {
                 Err(unusable) => Ok(Some(TenantRow::of_token(tenant.clone(), Err(unusable)))),
             }
         })
+    }
+
+    fn look_interval(&self) -> Duration {
+        TokenCommand::LOOK_INTERVAL
     }
 
     fn poll_interval(&self) -> Option<Duration> {

@@ -104,6 +104,7 @@ async fn a_template_lists_nothing_and_reads_again_from_time_to_time() {
     assert!(timeout(Duration::from_millis(20), template.changed()).await.is_err());
     let rows = template.rows();
     assert_eq!(rows.poll_interval(), Some(Duration::from_secs(300)));
+    assert_eq!(rows.look_interval(), Duration::from_secs(10));
     assert_eq!(rows.describe(&tenant("acme")), "command cat, tenant acme");
     assert!(rows.check_writable(&tenant("acme")).unwrap_err().contains("read-only"));
     assert!(rows.lock(&tenant("acme")).await.unwrap().is_uncontended());

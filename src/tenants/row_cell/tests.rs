@@ -48,6 +48,10 @@ impl TenantRows for OneRow {
         })
     }
 
+    fn look_interval(&self) -> Duration {
+        Duration::from_secs(7)
+    }
+
     fn store<'a>(
         &'a self,
         _tenant: &'a TenantId,
@@ -184,4 +188,12 @@ async fn what_holds_an_earlier_cell_reads_the_row_as_soon_as_the_latest_one_has_
     // That of a cell that is not used any more is forgotten.
     drop((first, second, third, source));
     fourth.update(Some(row("EAAGlater")), Instant::now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_place_says_how_soon_a_row_is_read_again_and_later_reads_are_less_frequent() {
+    let (_cell, _rows, source) = cell_with("EAAG").await;
+    let interval = source.look_interval().unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!((interval.first, interval.longest), (seconds(7), seconds(30)));
 }

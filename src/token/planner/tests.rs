@@ -260,7 +260,7 @@ const LOOK: Duration = Duration::from_secs(2);
 fn a_dead_tokens_sources_are_looked_at_on_a_clock_that_no_backoff_delays() {
     let start = Instant::now();
     let mut planner = RefreshPlanner::new(RefreshPolicy::default());
-    planner.look_interval = Some(LOOK);
+    planner.look_interval = Some(LookInterval::fixed(LOOK));
     assert_eq!(planner.next_action(start), Action::Check);
     assert_eq!(planner.on_event(event_found(1), start), IDLE);
     let mut action = planner.on_event(PlannerEvent::Rejected(generation(1)), start);
@@ -289,6 +289,46 @@ fn a_dead_tokens_sources_are_looked_at_on_a_clock_that_no_backoff_delays() {
     assert!((14..=17).contains(&refreshes), "{refreshes} refreshes in ten minutes");
 }
 
+/// The seconds before each of so many looks at the sources of a dead token.
+fn pauses_between_looks(planner: &mut RefreshPlanner, now: &mut Instant, looks: usize) -> Vec<u64> {
+    let mut action = planner.next_action(*now);
+    let (mut pauses, mut last) = (Vec::new(), *now);
+    while pauses.len() < looks {
+        let event = match action {
+            Action::Check => {
+                pauses.push((*now - last).as_secs());
+                last = *now;
+                PlannerEvent::Unchanged
+            }
+            Action::BackOff(until) => {
+                *now = until;
+                TIMER_FIRED
+            }
+            Action::Refresh | Action::Wait(_) => panic!("{action:?}"),
+        };
+        action = planner.on_event(event, *now);
+    }
+    pauses
+}
+
+#[test]
+fn looks_that_find_no_valid_token_become_less_frequent_until_there_is_one() {
+    let mut now = Instant::now();
+    let mut planner = planner_with_token(now);
+    // After the first refresh, only looks are due.
+    planner.policy.min_interval = 10_000 * MINUTE;
+    planner.look_interval = Some(LookInterval {
+        first: LOOK,
+        longest: 15 * LOOK,
+    });
+    for number in 1..4 {
+        planner.on_event(PlannerEvent::Rejected(generation(number)), now);
+        let pauses = pauses_between_looks(&mut planner, &mut now, 7);
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30]);
+        planner.on_event(event_found(number + 1), now);
+    }
+}
+
 #[test]
 fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
     let now = Instant::now();
@@ -303,7 +343,7 @@ fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
 fn a_withdrawn_token_leaves_none() {
     let now = Instant::now();
     let mut planner = planner_with_token(now);
-    planner.look_interval = Some(LOOK);
+    planner.look_interval = Some(LookInterval::fixed(LOOK));
     assert_eq!(planner.on_event(PlannerEvent::Withdrawn, now), Action::Refresh);
     assert_eq!(planner.on_event(event_failed(false), now), backoff_until(now + LOOK));
     assert_eq!(planner.on_event(TIMER_FIRED, now + LOOK), Action::Check);

@@ -1,4 +1,4 @@
-//! A credential service that is slow for some tenants.
+//! A credential service that is slow for some tenants, and sources that many tenants with dead tokens need.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -87,5 +87,33 @@ async fn a_tenant_that_is_known_does_not_wait_for_slow_ones_although_it_was_clos
     };
     beside_slow_tenants(&proxy, next_request).await;
     assert_eq!(calls.load(Ordering::Relaxed) - before, 17, "16 slow ones, and this one");
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_that_stay_without_a_valid_token_read_their_rows_ever_less_often() {
+    const TENANTS: usize = 500;
+    let table = ScriptedTable::default();
+    let names: Vec<_> = (0..TENANTS).map(|number| format!("t{number}")).collect();
+    for name in &names {
+        table.set_faulty(name, "no configured Fernet key decrypts it");
+    }
+    let proxy = start(&table).await;
+    for some in names.chunks(50) {
+        let responses = join_all(some.iter().map(|name| get_for(&proxy, name))).await;
+        assert!(responses.iter().all(|response| response.status == 503), "{responses:?}");
+    }
+    let before = table.row_reads();
+    sleep(Duration::from_secs(5 * 60)).await;
+    let reads = (table.row_reads() - before) / TENANTS;
+    // Some ten looks, and a refresh each minute.
+    assert!((5..25).contains(&reads), "{reads} reads of each row in five minutes");
+
+    table.set("unlisted", NEW_TOKEN, &[]);
+    assert_sent_with(&proxy, "unlisted", NEW_TOKEN).await;
+    // Nothing is announced.
+    table.set("t7", NEW_TOKEN, &[]);
+    sleep(Duration::from_secs(35)).await;
+    assert_sent_with(&proxy, "t7", NEW_TOKEN).await;
     proxy.shutdown().await;
 }

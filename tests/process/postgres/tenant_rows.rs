@@ -57,6 +57,19 @@ async fn single_rows_are_read_over_one_connection() {
     assert!(error.to_string().contains(", tenant shop"), "{error}");
 }
 
+#[tokio::test]
+async fn reads_for_tenants_in_use_wait_for_their_turn_and_leave_places_for_names_that_are_looked_up() {
+    let database = Database::with(TABLE);
+    let rows = open(&database, settings(QUERY)).rows();
+    let (acme, shop) = (id("acme"), id("shop"));
+    let again = join_all((0..400).map(|_| rows.read_again(&acme)));
+    let looked_up = join_all((0..192).map(|_| rows.read_row(&shop)));
+    let (again, looked_up) = tokio::join!(again, looked_up);
+    for read in again.into_iter().chain(looked_up) {
+        assert!(read.unwrap().is_some());
+    }
+}
+
 /// Lets the names ignore case, and adds a tenant whose name is another one only by its case.
 const IGNORE_CASE: &str = "
     CREATE EXTENSION citext;

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::super::super::{
-    Alert, AlertCause, BoxFuture, Inspector, RefreshError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome,
-    TokenEvent, TokenHandle, channel,
+    Alert, AlertCause, BoxFuture, Inspector, LookInterval, RefreshError, RefreshLock, RenewalRequest, Renewer, Source,
+    StoreOutcome, TokenEvent, TokenHandle, channel,
 };
 use super::super::*;
 use super::support::{in_five_seconds, spawn};
@@ -38,7 +38,7 @@ struct FakeStoreState {
     is_absent: bool,
     /// The content that it refuses, if it has no token.
     refused: Option<&'static str>,
-    look_interval: Option<Duration>,
+    look_interval: Option<LookInterval>,
     /// Whether another replica has its lock, for which nothing waits.
     is_locked: bool,
     locks: u32,
@@ -121,7 +121,7 @@ impl Source for FakeStore {
         Box::pin(self.1.notified())
     }
 
-    fn look_interval(&self) -> Option<Duration> {
+    fn look_interval(&self) -> Option<LookInterval> {
         self.with_state(|state| state.look_interval)
     }
 

@@ -61,7 +61,7 @@ impl TokenCache for FakeCache {
 /// A source that is looked at.
 pub(super) fn source_named(name: &'static str) -> FakeStore {
     let source = FakeStore::named(name);
-    source.with_state(|state| state.look_interval = Some(Duration::from_secs(2)));
+    source.with_state(|state| state.look_interval = Some(LookInterval::fixed(Duration::from_secs(2))));
     source
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn with_looks(name: &'static str, every: Duration) -> FakeStore {
     let store = FakeStore::named(name);
-    store.with_state(|state| state.look_interval = Some(every));
+    store.with_state(|state| state.look_interval = Some(LookInterval::fixed(every)));
     store.put(token(name));
     store
 }
