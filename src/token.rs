@@ -44,6 +44,7 @@ mod planner;
 mod policy;
 mod progress;
 mod provider;
+mod reading;
 mod reconfiguration;
 mod refresher;
 mod rejection;

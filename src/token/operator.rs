@@ -19,6 +19,7 @@ use super::credential::Token;
 use super::error::ObtainError;
 use super::provider::TokenProvider;
 use super::reconfiguration::Reconfiguration;
+use super::sources::Reach;
 use super::traits::{OperatorCommand, RefreshContext};
 use crate::graph::Inspection;
 use crate::types::Fingerprint;
@@ -137,7 +138,7 @@ impl TokenProvider {
             now,
         };
         // Whether there is a token or not, the active source is known after this.
-        let found = self.check_sources(context).await.ok().flatten();
+        let found = self.check(Reach::Due, context).await.found.ok().flatten();
         let changed = self.apply(command, context).await?;
         Ok(changed.change_from(found.map(|found| found.token.secret.fingerprint())))
     }

@@ -150,28 +150,18 @@ impl TokenProvider {
         self.renewer.as_deref()
     }
 
-    /// Reads the sources that may have changed, and all if the current token is dead; returns a token to use.
-    ///
-    /// If the current token is dead, a source that hangs does not delay the use of a token from a source before it.
-    ///
-    /// # Errors
-    ///
-    /// The first error that matters, if no source has a token to use.
-    pub(super) async fn check_sources(
-        &mut self,
-        context: RefreshContext<'_>,
-    ) -> Result<Option<ObtainedToken>, ObtainError> {
-        self.check(Reach::Due, context).await.found
-    }
-
-    /// Returns another token than the current one: from a source, else renewed and stored.
+    /// Returns another token than the current one: that which a check of all sources has found, else it is renewed and stored.
     ///
     /// # Errors
     ///
     /// [`ObtainError::nothing_new`] if no source has one and there is no renewer; else the error of a source, the renewer or
     /// the storage. A source that cannot be read does not prevent a renewal.
-    pub(super) async fn refresh(&mut self, context: RefreshContext<'_>) -> Result<ObtainedToken, ObtainError> {
-        let Check { found, dead_candidate } = self.check(Reach::All, context).await;
+    pub(super) async fn refresh(
+        &mut self,
+        check: Check,
+        context: RefreshContext<'_>,
+    ) -> Result<ObtainedToken, ObtainError> {
+        let Check { found, dead_candidate } = check;
         let is_settled = !self.is_unsettled();
         let outgoing = match (found, context.current, dead_candidate) {
             (Ok(Some(found)), _, _) => return Ok(found),
@@ -234,7 +224,11 @@ impl TokenProvider {
         Ok(())
     }
 
-    async fn check(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
+    /// Reads the sources that are due, or all, and all if the current token is dead; finds a token to use, or the first error that
+    /// matters.
+    ///
+    /// If the current token is dead, a source that hangs does not delay the use of a token from a source before it.
+    pub(super) async fn check(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
         let mut check = self.read_with_patience(reach, context).await;
         if check.found.is_err() && !context.current_is_dead && self.sources.is_absence_confirmed() {
             // Another source may have a token.

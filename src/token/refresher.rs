@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::future::join;
+use futures_util::stream::Peekable;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -41,7 +42,7 @@ pub struct Refresher {
     pub(super) current: CurrentToken,
     pub(super) reporter: Reporter,
     operator: OperatorHandle,
-    operator_requests: UnboundedReceiver<OperatorRequest>,
+    pub(super) operator_requests: Peekable<UnboundedReceiver<OperatorRequest>>,
     pub(super) liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
@@ -87,7 +88,7 @@ impl Refresher {
             reporter,
             liveness_check,
             operator,
-            operator_requests,
+            operator_requests: operator_requests.peekable(),
             explained_proof: None,
             admin_token,
             notice_memory: None,
@@ -176,17 +177,13 @@ impl Refresher {
         }
         let current = self.publisher.current();
         let context = self.refresh_context(current.as_deref());
+        let Some(check) = self.read_sources(operation, context).await else {
+            self.publisher.finish_unchanged();
+            return PlannerEvent::Unchanged;
+        };
         let found = match operation {
-            // A source that hangs does not delay what a dead token needs. Cancel-safe: the check after it finds the same.
-            Operation::Check => tokio::select! {
-                biased;
-                found = self.provider.check_sources(context) => found,
-                () = self.publisher.handle.rejections().wait_until_dead(), if !context.current_is_dead => {
-                    self.publisher.finish_unchanged();
-                    return PlannerEvent::Unchanged;
-                }
-            },
-            Operation::Refresh => self.provider.refresh(context).await.map(Some),
+            Operation::Check => check.found,
+            Operation::Refresh => self.provider.refresh(check, context).await.map(Some),
         };
         let event = match found {
             Ok(Some(found)) => self.publish(operation, found),

@@ -4,6 +4,7 @@ use futures_util::FutureExt as _;
 
 use super::super::super::super::Generation;
 use super::super::super::super::credential::Credential;
+use super::super::super::super::sources::Reach;
 use super::super::super::super::traits::RefreshContext;
 use super::*;
 
@@ -49,7 +50,7 @@ impl Row {
             current_is_dead: self.current_is_dead,
             now: start_date(),
         };
-        let found = self.provider.check_sources(context).await?;
+        let found = self.provider.check(Reach::Due, context).await.found?;
         Ok(found.map(|found| self.use_token(found.token)))
     }
 
@@ -60,7 +61,8 @@ impl Row {
             current_is_dead: self.current_is_dead,
             now: start_date(),
         };
-        let refreshed = self.provider.refresh(context).await;
+        let check = self.provider.check(Reach::All, context).await;
+        let refreshed = self.provider.refresh(check, context).await;
         let obtained = refreshed.map_err(|error| error.reason())?;
         Ok(self.use_token(obtained.token))
     }

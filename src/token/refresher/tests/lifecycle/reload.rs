@@ -8,14 +8,19 @@ use crate::token::Reconfiguration;
 
 /// A refresher that can be reconfigured.
 async fn start(provider: TokenProvider) -> (TokenHandle, OperatorHandle) {
+    let (tokens, operator) = start_refresher(provider);
+    tokens.wait_for_first_check().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (tokens, operator)
+}
+
+fn start_refresher(provider: TokenProvider) -> (TokenHandle, OperatorHandle) {
     let (writer, tokens) = channel();
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
     let clock = Clock::manual(start_date());
     let refresher = Refresher::new(tenant, provider, writer, policy, clock, Box::new(|_event| {}));
     let operator = refresher.operator();
     drop(spawn(refresher.run()));
-    tokens.wait_for_first_check().await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
     (tokens, operator)
 }
 
@@ -68,6 +73,33 @@ async fn a_changed_source_serves_the_old_credential_until_it_has_another() {
     second.put(token("new"));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_there_is_no_token_a_source_that_hangs_does_not_delay_the_one_that_takes_its_place() {
+    // During the first check, and during the refresh after it.
+    for seconds in [1, 25] {
+        for renewers in 0..=1 {
+            let (hanging, working) = (FakeStore::named("command"), FakeStore::named("file"));
+            hanging.with_state(|state| state.is_hanging = true);
+            working.put(token("new"));
+            let provider = |source: &FakeStore| {
+                let provider = TokenProvider::from_source(source.clone());
+                match renewers {
+                    0 => provider,
+                    _ => provider.with_renewer(ScriptedRenewer::default()),
+                }
+            };
+            let (tokens, operator) = start_refresher(provider(&hanging));
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            assert!(tokens.current().is_none());
+            let waiting = tokens.current_or_wait(in_five_seconds());
+            let reloading = reconfigure(&operator, provider(&working), &[None], None);
+            let (found, ()) = tokio::join!(waiting, reloading);
+            assert!(found.is_ok(), "{seconds} s, {renewers} renewers: {found:?}");
+            assert_eq!(in_use(&tokens).unwrap(), "new");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
