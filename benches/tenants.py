@@ -1,11 +1,12 @@
 """Measures graphward with 10,000 tenants: tenants.py DIRECTORY [STEP…]; benches/tenants calls it.
 
 The steps are `memory` (of a tenant at rest and of one that had a request, start, first requests, a notification with all rows),
-`round_trips` (of a first request to the database of a tenant that is not listed),
+`round_trips` (of the first request of a tenant that is not listed to the database, and to a credential service),
 `instructions` (of a request, beside a process that has one token and reads no signs), `cpu` (the same in CPU time) and `renewals`
 (10,000 tokens that are due in the same minute).
 """
 import http.client
+import http.server
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 TENANTS = 10_000
@@ -20,6 +22,7 @@ DIRECTORY, STEPS = sys.argv[1], sys.argv[2:] or ["memory", "round_trips", "instr
 TOKEN, GRAPHWARD, FAKE_GRAPH = (os.environ[name] for name in ("TOKEN", "GRAPHWARD", "FAKE_GRAPH"))
 # The origin rejects it.
 OTHER_TOKEN = TOKEN.replace("bench", "other")
+POSTGRES = 'postgres = "postgres://postgres@127.0.0.1'
 QUERY = "SELECT name AS tenant, token, ARRAY[phone, waba] AS ids, expires_at FROM tenants"
 BUDGETS = dict(re.findall(r"^(\w+) *= *([0-9.]+)", open("benches/budgets").read(), re.MULTILINE))
 exceeded = []
@@ -47,7 +50,7 @@ def fill(token, expires_at="NULL"):
 class Proxy:
     """A graphward on core 0. Without a query, it has the token alone."""
 
-    def __init__(self, port, query=QUERY, origin=28552, ca="ca.pem", more="", token="verify = false", runner=(), database=28551):
+    def __init__(self, port, query=QUERY, origin=28552, ca="ca.pem", more="", token="verify = false", runner=(), place=f'{POSTGRES}:28551/postgres"'):
         self.port, self.began = port, time.monotonic()
         path = f"{DIRECTORY}/tenants{port}.toml"
         with open(path, "w") as file:
@@ -62,11 +65,12 @@ ca_file = "{DIRECTORY}/{ca}"
 {token}
 """)
             if query:
+                place += f'\nquery = "{query}"'
+            if query or place.startswith("http"):
                 file.write(f"""[routing]
 header = "X-Tenant-Id"
 [tenants_from]
-postgres = "postgres://postgres@127.0.0.1:{database}/postgres"
-query = "{query}"
+{place}
 poll_interval = "1d"
 {more}
 """)
@@ -160,29 +164,55 @@ def send_to_each(proxy):
 
 
 def measure_round_trips():
-    """The database is 80 ms away. The first look-up opens the connection that the others find open."""
+    """The place of the tokens is 80 ms away. The first look-up opens the connection that the others find open."""
     fill(TOKEN)
-    relay = subprocess.Popen(["taskset", "-c", "1", "python3", "benches/relay.py", "28199", "28551", "0.04"])
+    names = [f"unlisted{number}" for number in range(10)]
+    service = http.server.ThreadingHTTPServer(("127.0.0.1", 28202), Service)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    relays = [subprocess.Popen(["taskset", "-c", "1", "python3", "benches/relay.py", port, to_port, "0.04"])
+              for port, to_port in (("28199", "28551"), ("28203", "28202"))]
     try:
-        with Proxy(28201, database=28199) as proxy:
-            connection = http.client.HTTPConnection("127.0.0.1", 28201, timeout=60)
-
-            def took(tenant):
-                began = time.monotonic()
-                assert proxy.status("/v23.0/me", tenant=tenant, connection=connection) == 200, tenant
-                return time.monotonic() - began
-
-            names = [f"unlisted{number}" for number in range(10)]
+        with Proxy(28201, place=f'{POSTGRES}:28199/postgres"') as proxy:
             for name in names:
                 sql(f"INSERT INTO tenants VALUES ('{name}', '{TOKEN}0')")
-            listed = [took(f"t{number}") for number in range(1, 10)]
-            opened, *unlisted = [took(name) for name in names]
-            trips = (statistics.median(unlisted) - statistics.median(listed)) / 0.08
-            check("tenant_look_up_trips", trips, f"80 ms from the database, the first request of a tenant that is not listed takes {trips:.2f} "
-                  f"round trips ({statistics.median(unlisted) * 1000:.0f} ms), the one that opens the connection {opened * 1000:.0f} ms")
+            check_round_trips("tenant_look_up_trips", "the database", proxy, names)
+        place = 'http = "http://127.0.0.1:28203/tenants/{tenant}/credentials/meta"\npointer = "/accessToken"'
+        with Proxy(28204, query=None, place=place) as proxy:
+            check_round_trips("tenant_service_trips", "the credential service", proxy, names)
     finally:
-        relay.kill()
-        relay.wait()
+        for relay in relays:
+            relay.kill()
+            relay.wait()
+
+
+def check_round_trips(budget, place, proxy, names):
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
+
+    def took(tenant):
+        began = time.monotonic()
+        assert proxy.status("/v23.0/me", tenant=tenant, connection=connection) == 200, tenant
+        return time.monotonic() - began
+
+    opened, *first = map(took, names)
+    first, again = statistics.median(first), statistics.median(map(took, names))
+    trips = (first - again) / 0.08
+    check(budget, trips, f"80 ms from {place}, the first request of a tenant that is not listed takes {trips:.2f} round trips "
+          f"({first * 1000:.0f} ms), the one that opens the connection {opened * 1000:.0f} ms")
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """A credential service that has a token for each tenant."""
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+
+    def do_GET(self):
+        body = json.dumps({"accessToken": f"{TOKEN}0"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
 
 
 def measure_notification():

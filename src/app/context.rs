@@ -27,6 +27,8 @@ pub(super) struct BuildContext {
     pub(super) graph_client: HttpClient,
     /// For internal services and the webhook.
     pub(super) internal_client: HttpClient,
+    /// Its settings.
+    pub(super) internal_client_config: HttpClientConfig,
     /// For connections to Graph and to the hosts of tunnels.
     pub(super) dialer: Dialer,
     /// The URL of the egress proxy that the start has found.
@@ -85,11 +87,13 @@ impl BuildContext {
             dialer: dialer.clone(),
             ca_file: upstream.ca_file.clone(),
             schemes,
-            unix_socket: None,
+            ..HttpClientConfig::default()
         };
+        let internal_client_config = client_config(AllowedSchemes::HttpAndHttps);
         Ok(Self {
             graph_client: HttpClient::new(client_config(AllowedSchemes::Https), GRAPH_CALL_TIMEOUT)?,
-            internal_client: HttpClient::new(client_config(AllowedSchemes::HttpAndHttps), INTERNAL_CALL_TIMEOUT)?,
+            internal_client: HttpClient::new(internal_client_config.clone(), INTERNAL_CALL_TIMEOUT)?,
+            internal_client_config,
             dialer,
             egress_url,
             destinations: destinations(config)?,

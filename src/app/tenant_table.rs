@@ -6,12 +6,15 @@ use super::cache_writer::CacheWriter;
 use super::context::BuildContext;
 use super::secrets::{SecretLoadError, load_fernet, load_headers, resolve_text};
 use super::token_provider::TokenProviderError;
+use crate::net::{HttpClient, HttpClientConfig};
 use crate::source::{
     PostgresTable, PostgresTableSettings, TenantFiles, TenantTable, TenantTemplate, TenantsCache, TenantsFrom,
 };
 
 /// The section.
 const SECTION: &str = "tenants_from";
+/// The connections to a service that stay open: as many as a lane of its calls has places.
+const MAX_IDLE: usize = 16;
 
 impl BuildContext {
     /// Builds what reads the tenants of `[tenants_from]`.
@@ -36,7 +39,11 @@ impl BuildContext {
             TenantsFrom::Http(service) => {
                 let call = &service.place.call;
                 let headers = load_headers(SECTION, &call.headers)?;
-                let client = self.internal_client.with_timeout(call.timeout);
+                let config = HttpClientConfig {
+                    max_idle: MAX_IDLE,
+                    ..self.internal_client_config.clone()
+                };
+                let client = HttpClient::new(config, call.timeout).map_err(TokenProviderError::Client)?;
                 Box::new(TenantTemplate::http(&service.place, headers, client, self.clock)?)
             }
             TenantsFrom::Exec(command) => Box::new(TenantTemplate::exec(&command.place, self.clock)),

@@ -11,6 +11,7 @@ use super::secrets::{SecretLoadError, load_fernet, load_headers, load_meta_secre
 use super::state::state_dir;
 use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
+use crate::net::tls::TlsError;
 use crate::net::{HttpEndpoint, Tasks};
 use crate::renew::{
     AppCredentials, CodeExchange, DebugTokenInspector, ExchangeRenewer, GraphApi, GraphLivenessCheck, MeRequest,
@@ -41,6 +42,9 @@ pub enum TokenProviderError {
     /// The template of `[tenants_from]` is not one.
     #[error("cannot use tenants_from")]
     Template(#[from] TenantTemplateError),
+    /// The client of the tenants' service cannot be set up.
+    #[error("cannot use tenants_from.http")]
+    Client(#[source] TlsError),
     /// The renewer needs the app's credentials.
     #[error("token.renew needs app.id and app.secret")]
     NoAppCredentials,

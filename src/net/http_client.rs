@@ -2,12 +2,15 @@
 //!
 //! # Why
 //!
-//! Renewals, inspections, credential services and the webhook are called a few times a day, so each call opens a connection
-//! of its own over HTTP/1.1 and closes it: no pool can go stale, and no call shares a connection with the app's requests. The
+//! Renewals, inspections, the webhook and the credential service of one token are called a few times a day, or once a minute, so
+//! each call opens a connection of its own over HTTP/1.1 and closes it: no pool can go stale. A service that is asked for the
+//! tokens of ten thousand tenants has more than a hundred calls a second, and the first request of a tenant waits for one. Its
+//! client keeps connections open ([`HttpClientConfig::max_idle`]). The service may close one at the same moment, so a GET that
+//! gets no response is sent once more, on a connection of its own. No call shares a connection with the app's requests, and the
 //! data path never uses this client.
 //!
 //! Redirects are not followed, because another host would receive the secrets. An egress proxy sees the host of an https URL
-//! and no more. Nothing is retried: the caller decides that. Secrets travel in a URL's path and query, so an error names the
+//! and no more. Nothing else is retried: the caller decides that. Secrets travel in a URL's path and query, so an error names the
 //! host and the port only.
 //!
 //! reqwest asks our resolver for a name's addresses, which is how `upstream.connect_to` applies. It takes the port from
@@ -25,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::uri::Scheme;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -59,6 +62,8 @@ pub struct HttpClientConfig {
     pub schemes: AllowedSchemes,
     /// The Unix socket to connect to, whatever host the URL names.
     pub unix_socket: Option<PathBuf>,
+    /// The most connections to a host that stay open for the next call, for half a minute.
+    pub max_idle: usize,
 }
 
 /// The schemes of the URLs that may be called.
@@ -96,6 +101,8 @@ pub enum HttpClientError {
     TimedOut(Duration),
 }
 
+/// How long a connection stays open for the next call. Services close theirs after five seconds, a minute or more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest response body that is read.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
@@ -111,7 +118,32 @@ impl Default for HttpClientConfig {
             ca_file: None,
             schemes: AllowedSchemes::Https,
             unix_socket: None,
+            max_idle: 0,
         }
+    }
+}
+
+impl HttpClientConfig {
+    /// Builds a client that keeps so many connections open.
+    fn client(&self, tls: &ClientConfig, dialer: &Arc<Dialer>, max_idle: usize) -> Result<reqwest::Client, TlsError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .https_only(self.schemes == AllowedSchemes::Https)
+            .connect_timeout(dialer.timeout)
+            .dns_resolver(ConnectToResolver(dialer.connect_to.clone()))
+            .http1_only()
+            .pool_max_idle_per_host(max_idle)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy();
+        if let Some(path) = self.unix_socket.clone() {
+            builder = builder.unix_socket(path);
+        }
+        if dialer.egress.is_set() {
+            builder = builder.proxy(egress_proxy(Arc::clone(dialer)));
+        }
+        builder.build().map_err(|error| TlsError::HttpClient(root_cause(error)))
     }
 }
 
@@ -125,30 +157,24 @@ impl HttpClient {
     /// [`TlsError`] if the CA file cannot be used.
     pub fn new(config: HttpClientConfig, timeout: Duration) -> Result<Self, TlsError> {
         let tls = tls::client(config.ca_file.as_deref(), &[b"http/1.1"])?;
-        let dialer = Arc::new(config.dialer);
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(ClientConfig::clone(&tls))
-            .https_only(config.schemes == AllowedSchemes::Https)
-            .connect_timeout(dialer.timeout)
-            .dns_resolver(ConnectToResolver(dialer.connect_to.clone()))
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy();
-        if let Some(path) = config.unix_socket {
-            builder = builder.unix_socket(path);
+        let dialer = Arc::new(config.dialer.clone());
+        let single = config.client(&tls, &dialer, 0)?;
+        if config.max_idle == 0 {
+            let call = move |request| execute(single.clone(), Arc::clone(&dialer), request);
+            return Ok(Self::from_fn(call, timeout));
         }
-        if dialer.egress.is_set() {
-            builder = builder.proxy(egress_proxy(Arc::clone(&dialer)));
-        }
-        let client = builder
-            .build()
-            .map_err(|error| TlsError::HttpClient(root_cause(error)))?;
-        Ok(Self::from_fn(
-            move |request| execute(client.clone(), Arc::clone(&dialer), request),
-            timeout,
-        ))
+        let pooled = config.client(&tls, &dialer, config.max_idle)?;
+        let call = move |request: Request<Bytes>| {
+            let (pooled, single, dialer) = (pooled.clone(), single.clone(), Arc::clone(&dialer));
+            async move {
+                let again = (request.method() == Method::GET).then(|| request.clone());
+                match (execute(pooled, Arc::clone(&dialer), request).await, again) {
+                    (Err(HttpClientError::Interrupted(_)), Some(again)) => execute(single, dialer, again).await,
+                    (result, _) => result,
+                }
+            }
+        };
+        Ok(Self::from_fn(call, timeout))
     }
 
     /// A client whose calls this function answers.

@@ -1,7 +1,9 @@
 //! Internal credential services that are asked for the token of one tenant after the other.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
+use graphward::net::HttpClient;
 use graphward::source::{TenantHttpConfig, TenantRow, TenantRows, TenantTable as _, TenantTemplate};
 use graphward::token::ObtainError;
 use graphward::types::{Clock, TenantId};
@@ -9,12 +11,18 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::time::Duration;
 
-use crate::support::credential_service::{QUERY_SECRET, ResponseMode, localhost_leaf, service_client, token_document};
-use crate::support::{CA, CredentialService, TIMEOUT, TOKEN};
+use crate::support::credential_service::{
+    QUERY_SECRET, ResponseMode, client_with, localhost_leaf, service_client, token_document,
+};
+use crate::support::{CA, ConnectionAction, CredentialService, Origin, TIMEOUT, TOKEN};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
 fn rows_at(scheme: &str, port: u16, timeout: Duration) -> Arc<dyn TenantRows> {
+    rows_of(scheme, port, service_client(timeout))
+}
+
+fn rows_of(scheme: &str, port: u16, client: HttpClient) -> Arc<dyn TenantRows> {
     let url =
         format!("{scheme}://localhost:{port}/tenants/{{tenant}}/credentials/meta?of={{tenant}}&key={QUERY_SECRET}");
     let config = json!({ "http": url, "pointer": "/accessToken" });
@@ -22,7 +30,7 @@ fn rows_at(scheme: &str, port: u16, timeout: Duration) -> Arc<dyn TenantRows> {
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", HeaderValue::from_static(QUERY_SECRET));
     headers.insert("x-tenant-id", HeaderValue::from_static("{tenant}"));
-    let template = TenantTemplate::http(&config, headers, service_client(timeout), Clock::system());
+    let template = TenantTemplate::http(&config, headers, client, Clock::system());
     template.unwrap().rows()
 }
 
@@ -135,4 +143,53 @@ async fn a_service_that_hangs_or_is_gone_says_nothing_about_the_tenant() {
     }
     service.set_response("200 OK", JSON, &token_document(TOKEN));
     assert!(read(&rows, "acme").await.unwrap().unwrap().token.is_ok());
+}
+
+#[tokio::test]
+async fn the_reads_of_a_service_share_the_connections_that_stay_open() {
+    for scheme in ["http", "https"] {
+        let origin = Origin::without_tls(|exchange| exchange.ok(&token_document(TOKEN)));
+        if scheme == "https" {
+            origin.set_certificate(&CA, &localhost_leaf(), &[b"http/1.1"]);
+        }
+        let rows = rows_of(scheme, origin.port, client_with(|config| config.max_idle = 2, TIMEOUT));
+        for _ in 0..5 {
+            assert!(read(&rows, "acme").await.unwrap().is_some());
+        }
+        assert_eq!((origin.count(), origin.connections()), (5, 1), "{scheme}");
+        // A call of anything else has its own.
+        let rows = rows_at(scheme, origin.port, TIMEOUT);
+        for _ in 0..2 {
+            assert!(read(&rows, "acme").await.unwrap().is_some());
+        }
+        assert_eq!(origin.connections(), 3, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_closes_a_connection_while_a_read_begins_on_it_fails_no_read() {
+    for end in [ConnectionAction::Close, ConnectionAction::Reset] {
+        let seen = Mutex::new(HashSet::new());
+        let origin = Origin::without_tls(
+            move |exchange| match seen.lock().unwrap().insert(exchange.seen.connection) {
+                true => exchange.ok(&token_document(TOKEN)),
+                false => end,
+            },
+        );
+        let rows = rows_of("http", origin.port, client_with(|config| config.max_idle = 2, TIMEOUT));
+        for _ in 0..5 {
+            assert!(read(&rows, "acme").await.unwrap().is_some(), "{end:?}");
+        }
+        // The first read of a connection, the one that it ends, and the same one again.
+        let (reads, connections) = (origin.count(), origin.connections());
+        assert!(connections > 1 && reads > 5, "{reads} over {connections}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_gets_no_response_is_made_twice_and_not_more_often() {
+    let origin = Origin::without_tls(|_exchange| ConnectionAction::Reset);
+    let rows = rows_of("http", origin.port, client_with(|config| config.max_idle = 2, TIMEOUT));
+    let error = read(&rows, "acme").await.unwrap_err();
+    assert_eq!((error.reason(), origin.count()), ("connection_closed", 2));
 }

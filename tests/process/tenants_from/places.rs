@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -192,7 +192,7 @@ async fn a_service_is_asked_for_the_tenants_in_use() {
     service.set("broken", 500, "{\"error\": \"out of order\"}");
     let settings = format!(
         "http = \"http://127.0.0.1:{}/tenants/{{tenant}}/credentials/meta\"\npointer = \"/accessToken\"\n\
-         poll_interval = \"1s\"",
+         poll_interval = \"200ms\"",
         service.port
     );
     let sidecar = start(&graph, dir.path(), &settings).await;
@@ -206,6 +206,16 @@ async fn a_service_is_asked_for_the_tenants_in_use() {
 
     service.set_token("acme", &issue(&graph, "acme-2", &[]));
     wait_until_named(&mut client, "acme", "acme-2").await;
+    // Neither says anything about the tenant.
+    for (status, body) in [(500, "{}"), (200, "{\"accessToken\": ")] {
+        service.set("acme", status, body);
+        let until = service.calls("acme") + 3;
+        wait_until("it is asked again", async || service.calls("acme") >= until).await;
+        assert_is(&me(&mut client, "acme").await, "acme-2");
+    }
+    assert!(!sidecar.stdout().contains("was withdrawn"));
+    let (calls, connections) = (service.calls("acme"), service.state.lock().unwrap().connections);
+    assert!(connections < calls / 2, "{calls} calls over {connections} connections");
     assert_eq!(graph.sim.rejected(), 0, "the service was asked, and not Graph");
 }
 
@@ -321,6 +331,28 @@ struct ServiceState {
     /// The status and the body for each tenant that it has.
     answers: HashMap<String, (u16, String)>,
     calls: HashMap<String, usize>,
+    connections: usize,
+}
+
+/// Answers the requests of a connection.
+fn serve(stream: TcpStream, state: &Mutex<ServiceState>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut request = String::new();
+        while !request.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut request).unwrap_or_default() == 0 {
+                return;
+            }
+        }
+        let tenant = request.split('/').nth(2).unwrap_or_default().to_owned();
+        let (status, body) = state.lock().unwrap().answer(tenant);
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
+        // The client may have given up.
+        drop(reader.get_mut().write_all(format!("{head}\r\n\r\n{body}").as_bytes()));
+    }
 }
 
 // === impl TenantService ===
@@ -335,20 +367,9 @@ impl TenantService {
         let state = Arc::clone(&service.state);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, mut request, mut piece) = (stream.unwrap(), Vec::new(), [0; 4096]);
-                while !request.ends_with(b"\r\n\r\n") {
-                    match stream.read(&mut piece) {
-                        Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
-                        Ok(_) | Err(_) => break,
-                    }
-                }
-                let request = String::from_utf8(request).unwrap();
-                let tenant = request.split('/').nth(2).unwrap_or_default().to_owned();
-                let (status, body) = state.lock().unwrap().answer(tenant);
-                let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n");
-                let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-                // The client may have given up.
-                drop(stream.write_all(answer.as_bytes()));
+                let state = Arc::clone(&state);
+                state.lock().unwrap().connections += 1;
+                thread::spawn(move || serve(stream.unwrap(), &state));
             }
         });
         service
