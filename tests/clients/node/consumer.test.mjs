@@ -109,6 +109,13 @@ for (const [place, tenantsFrom] of Object.entries(PLACES)) {
       await harness.assertAccepted([]);
     });
 
+    if (place !== "files")
+      test("after: a message of a tenant that has no token becomes a dead letter, and no other", async () => {
+        service.tokens.acme = null;
+        assert.deepEqual(await consume("after", good), ["deadLetter 990023", "sent", "deadLetter 990023"]);
+        await harness.assertAccepted(["two"]);
+      });
+
     test("a token that dies: before, messages become dead letters; after, they are sent with the next one", async () => {
       assert.deepEqual(await consume("after", good), ["sent", "sent", "sent"]);
       await harness.expireAll();
@@ -139,10 +146,10 @@ class TenantService {
     const service = new TenantService();
     service.server = createServer((request, answer) => {
       const [, root, name, ...rest] = request.url.split("/");
-      const accessToken = `/${[root, ...rest].join("/")}` === "/tenants/credentials/meta" && service.tokens[name];
+      const isKnown = [root, ...rest].join("/") === "tenants/credentials/meta" && name in service.tokens;
       service.calls += 1;
-      answer.writeHead(accessToken ? 200 : 404, { "Content-Type": "application/json" });
-      answer.end(JSON.stringify(accessToken ? { accessToken } : { error: "unknown tenant" }));
+      answer.writeHead(isKnown ? 200 : 404, { "Content-Type": "application/json" });
+      answer.end(JSON.stringify(isKnown ? { accessToken: service.tokens[name] } : { error: "unknown tenant" }));
     });
     service.server.listen(0, "127.0.0.1");
     await once(service.server, "listening");
