@@ -84,6 +84,8 @@ impl Default for TableState {
 pub struct StoredAt {
     /// The description of the place.
     pub place: String,
+    /// Whether Graph was asked about the token, and calls it valid.
+    pub inspected: bool,
     /// The reason why it could not be read there afterwards, if it could not: it is used when it can be.
     pub unread: Option<Arc<ObtainError>>,
 }

@@ -169,10 +169,15 @@ impl Requester<'_> {
         if let Some(open) = table.open(id.as_str()) {
             open.operator.refresh().await;
         }
-        let (token, place) = (token.secret.fingerprint().to_string(), stored.place);
+        let StoredAt {
+            place,
+            inspected,
+            unread,
+        } = stored;
+        let token = token.secret.fingerprint().to_string();
         let what = format!("put the tenant with the token {token} into {place}");
         self.record(id, AuditAction::TenantPut, Some(&token), &place, &what);
-        let unread = stored.unread.map(|error| error.to_string());
-        json!({ "tenant": id.as_str(), "token": token, "stored_in": place, "unread": unread })
+        let unread = unread.map(|error| error.to_string());
+        json!({ "tenant": id.as_str(), "token": token, "stored_in": place, "inspected": inspected, "unread": unread })
     }
 }

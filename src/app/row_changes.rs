@@ -14,7 +14,7 @@ use crate::graph::Inspection;
 use crate::renew::{CodeExchange, SignedUp};
 use crate::source::{NewTenant, Removal, TenantRow};
 use crate::tenants::{RowCell, RowSource};
-use crate::token::{InspectionScope, ObtainError, Token};
+use crate::token::{ObtainError, Token};
 use crate::types::{TenantId, error_chain};
 
 /// How often the token of a code is stored again if that fails for the moment.
@@ -28,13 +28,16 @@ impl RowTenants {
         let rows = self.rows();
         rows.check_ids(tenant, &new)?;
         let inspection = self.check_token(tenant, new.token).await?;
-        let reported = inspection.and_then(|it| it.expires_at.as_system_time());
+        let reported = inspection.as_ref().and_then(|it| it.expires_at.as_system_time());
         let token = &Token {
             expires_at: reported.or(new.token.expires_at),
             ..new.token.clone()
         };
         rows.put(tenant, NewTenant { token, ..new }).await?;
-        Ok(self.use_put(tenant).await)
+        Ok(StoredAt {
+            inspected: inspection.is_some(),
+            ..self.use_put(tenant).await
+        })
     }
 
     /// Checks whether a code can be exchanged, and its token stored: a token that cannot be stored is lost with its code.
@@ -79,7 +82,11 @@ impl RowTenants {
             stored = rows.put(tenant, new).await;
         }
         stored?;
-        Ok(self.use_put(tenant).await)
+        // Graph names the account of a valid token alone.
+        Ok(StoredAt {
+            inspected: signed_up.waba_id.is_some(),
+            ..self.use_put(tenant).await
+        })
     }
 
     /// Removes a tenant from the table, and refuses its requests.
@@ -104,14 +111,14 @@ impl RowTenants {
         let provider = self
             .context
             .row_provider(&app.config, source, app.secret.clone(), &turn);
-        let provider = provider.map_err(|error| ObtainError::permanent("not_checked", error_chain(&error)))?;
-        let mut provider = provider.with_inspection_scope(InspectionScope::AllTokens);
-        provider.check_token(token, self.now()).await
+        let provider = provider.map_err(|error| ObtainError::permanent("not_checked", error_chain(&error)));
+        provider?.check_token(token, self.now()).await
     }
 
-    /// Uses a tenant that was put.
+    /// Uses a tenant that was put, with a token about which Graph was not asked.
     async fn use_put(&self, tenant: &TenantId) -> StoredAt {
         StoredAt {
+            inspected: false,
             place: self.rows().describe(tenant),
             unread: self.requests.rows.request(tenant, LookUpReason::Put).await.err(),
         }

@@ -154,7 +154,7 @@ impl TokenProvider {
             current_is_dead: true,
             now,
         };
-        self.vetting.admit(token, "the operator", context).await
+        self.vetting.admit_chosen(token, "the operator", context).await
     }
 
     /// Changes the token in its source, and returns the one that is there now.
@@ -164,13 +164,13 @@ impl TokenProvider {
         context: RefreshContext<'_>,
     ) -> Result<ObtainedToken, ObtainError> {
         let inspection = match &command {
-            OperatorCommand::Set(token) => Some(self.vetting.admit(token, "the operator", context).await?),
+            OperatorCommand::Set(token) => Some(self.vetting.admit_chosen(token, "the operator", context).await?),
             OperatorCommand::RollBack => None,
         };
         let (token, source) = self.sources.change(&command).await?;
         let admitted = match inspection {
             Some(inspection) => Ok(inspection),
-            None => self.vetting.admit(&token, &source, context).await,
+            None => self.vetting.admit_chosen(&token, &source, context).await,
         };
         match admitted {
             Ok(inspection) => {

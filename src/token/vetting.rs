@@ -101,6 +101,32 @@ impl Vetting {
         source: &str,
         context: RefreshContext<'_>,
     ) -> Result<Option<Inspection>, ObtainError> {
+        self.decide(token, source, context, self.scope).await
+    }
+
+    /// The same for a token that the operator chose, who waits: Graph is asked now, and not in the background when it has replaced
+    /// one that works.
+    pub(super) async fn admit_chosen(
+        &mut self,
+        token: &Token,
+        source: &str,
+        context: RefreshContext<'_>,
+    ) -> Result<Option<Inspection>, ObtainError> {
+        let scope = match self.scope {
+            InspectionScope::AllTokens | InspectionScope::InBackground => InspectionScope::AllTokens,
+            InspectionScope::ExpiredTokens => InspectionScope::ExpiredTokens,
+        };
+        self.decide(token, source, context, scope).await
+    }
+
+    /// Decides whether a token may be used; Graph is asked now only about the tokens of this scope.
+    async fn decide(
+        &mut self,
+        token: &Token,
+        source: &str,
+        context: RefreshContext<'_>,
+        scope: InspectionScope,
+    ) -> Result<Option<Inspection>, ObtainError> {
         let fingerprint = token.secret.fingerprint();
         match self.reason(fingerprint) {
             None => {}
@@ -123,10 +149,10 @@ impl Vetting {
             }
         }
         let expired_at = token.expires_at.filter(|at| *at <= context.now);
-        let inspected = match (expired_at, self.scope) {
-            (Some(_), _) => self.ask(token).await,
-            (None, InspectionScope::InBackground) => Ok(None),
-            (None, InspectionScope::AllTokens | InspectionScope::ExpiredTokens) => self.inspect(token).await,
+        let inspected = if scope == InspectionScope::AllTokens || expired_at.is_some() {
+            self.ask(token).await
+        } else {
+            Ok(None)
         };
         let inspection = match (inspected, expired_at) {
             (Ok(Some(inspection)), _) => Some(inspection),

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use crate::admin_changes::{Answer, LOCAL, document, send};
 use crate::support::place::{APP, NUMBER, Place, targets, text};
 use crate::support::{Client, Sidecar, TIMEOUT, fingerprint, get, replace_file, settings, together, wait_until};
+use crate::tenants_from::support::{assert_is, config as tenants_config, issue as issue_named, me, wait_until_started};
 
 fn put(sidecar: &Sidecar, query: &str, token: &str) -> Answer {
     send(
@@ -199,4 +200,58 @@ async fn while_graph_does_not_answer_about_tokens_that_are_put_new_files_are_use
     })
     .await;
     assert_eq!(current(&place), like);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_graph_rejects_replaces_none_of_a_row_with_a_sidecar_and_without() {
+    /// A token that Graph never issued.
+    const INVALID: &str = "EAAGneverissuedhunter2";
+    let _turn = together().await;
+    let place = Place::new().await;
+    let (good, next) = (
+        issue_named(&place.graph, "acme", &[]),
+        issue_named(&place.graph, "next", &[]),
+    );
+    fs::create_dir(place.dir.path().join("tokens")).unwrap();
+    place.write("tokens/acme", &good);
+    let config = tenants_config(&place.graph, place.dir.path(), "file = \"tokens/{tenant}\"");
+    let sidecar = Sidecar::start(place.dir.path(), &config).await;
+    wait_until_started(&sidecar).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_is(&me(&mut client, "acme").await, "acme");
+    let running = config.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{}\"", sidecar.admin));
+    place.write("graphward.toml", &running);
+
+    for query in ["?tenant=acme", "?tenant=acme&force=yes"] {
+        let answer = put(&sidecar, query, INVALID);
+        assert_eq!(answer.status, 409, "{query}: {}", answer.text);
+    }
+    let refused = |token: &str| {
+        for args in [
+            &["token", "set", "--tenant", "acme"][..],
+            &["token", "set", "--tenant", "acme", "--force"],
+        ] {
+            let output = place.run(args, token);
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stdout));
+            let shown = text(&output.stderr);
+            assert!(shown.contains("rejected"), "{args:?}: {shown}");
+        }
+    };
+    refused(INVALID);
+    assert_is(&me(&mut client, "acme").await, "acme");
+    let answer = put(&sidecar, "?tenant=acme", &next);
+    assert_eq!(
+        (answer.status, &answer.json()["inspected"]),
+        (200, &true.into()),
+        "{}",
+        answer.text
+    );
+    assert_is(&me(&mut client, "acme").await, "next");
+    drop(client);
+    drop(sidecar);
+    refused(INVALID);
+    assert_eq!(
+        fs::read_to_string(place.dir.path().join("tokens/acme")).unwrap().trim(),
+        next
+    );
 }

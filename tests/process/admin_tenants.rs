@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use fake_graph::{Effect, EndpointKind, Fault};
 use serde_json::json;
 use tokio::task::block_in_place;
 
@@ -81,8 +82,15 @@ async fn a_tenant_that_is_put_into_a_table_is_served_at_once_and_withdrawn_at_on
     let dead = issue(&service.graph, "dead", &[]);
     service.graph.sim.expire(&dead);
     for token in [dead.as_str(), "EAAGneverissuedhunter2"] {
-        let answer = put(&sidecar, "acme", token);
-        assert_eq!(answer.status, 409, "{}", answer.text);
+        let body = document(token);
+        for answer in [
+            put(&sidecar, "acme", token),
+            send(sidecar.admin, "PUT /admin/token?tenant=acme", LOCAL, &body),
+            send(sidecar.admin, "PUT /admin/token?tenant=acme&force=yes", LOCAL, &body),
+        ] {
+            assert_eq!(answer.status, 409, "{}", answer.text);
+            assert!(answer.message().contains("rejected"), "{}", answer.text);
+        }
     }
     assert_eq!(service.token_of("acme"), second);
 
@@ -97,8 +105,9 @@ async fn a_tenant_that_is_put_into_a_table_is_served_at_once_and_withdrawn_at_on
     for kind in ["tenant_put", "tenant_withdrawn"] {
         assert!(events.contains(kind), "{kind}: {events}");
     }
-    // Two that are for other accounts, and two that are no tokens for Graph. The parameter that is unknown is no event.
-    assert_eq!(events.matches("\"change_refused\"").count(), 4, "{events}");
+    // Two that are for other accounts, and two that are no tokens for Graph, each put in three ways. The parameter that is
+    // unknown is no event.
+    assert_eq!(events.matches("\"change_refused\"").count(), 8, "{events}");
     sidecar.assert_reveals_none_of(&[&token, &second, &dead]).await;
 }
 
@@ -256,7 +265,16 @@ async fn a_directory_takes_tenants_as_files_and_loses_them() {
         );
     }
     assert_is(&me(&mut client, "shop").await, "shop");
-    sidecar.assert_reveals_none_of(&[&token, &second]).await;
+
+    // While Graph does not answer, a new tenant is stored, and the answer says that its token is unchecked.
+    let third = issue(&graph, "third", &[]);
+    let answer = put_without_ids(&sidecar, "second", &second);
+    assert_eq!(answer.json()["inspected"], true, "{}", answer.text);
+    let held = Fault::once(Effect::Hold).times(u32::MAX);
+    graph.sim.inject_fault_on(EndpointKind::DebugToken, held);
+    let answer = put_without_ids(&sidecar, "third", &third);
+    assert_eq!(answer.json()["inspected"], false, "{}", answer.text);
+    sidecar.assert_reveals_none_of(&[&token, &second, &third]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
