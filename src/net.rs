@@ -31,6 +31,7 @@ pub mod tls;
 mod tunnel;
 mod wake_ups;
 
+pub use activity::UnreadResponses;
 pub use client_reader::ClientReader;
 pub use client_stream::{EarlyResponse, TransportSecurity};
 pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, IoCounters, boxed_io};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::BuildContext;
-use crate::net::{ListenConfig, ServeConfig, ServerCert, Shutdown};
+use crate::net::{ListenConfig, ServeConfig, ServerCert, Shutdown, UnreadResponses};
 
 /// The most connections to the admin endpoint at a time.
 const MAX_ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
@@ -23,6 +23,8 @@ pub(super) fn admin_serve_config(context: &BuildContext, shutdown: &Shutdown) ->
         shutdown: shutdown.clone(),
         server_cert: None,
         max_connections: MAX_ADMIN_CONNECTIONS,
+        // The probes are answered, whatever other clients do not read.
+        unread_responses: UnreadResponses::GiveUp,
         connections_advice: "close some: the admin listener takes 256 at a time",
         send_timeout: ADMIN_SEND_TIMEOUT,
         head_timeout: ADMIN_HEAD_TIMEOUT,
@@ -42,6 +44,7 @@ pub(super) fn proxy_serve_config(
         shutdown: shutdown.clone(),
         server_cert,
         max_connections: listen.max_connections,
+        unread_responses: UnreadResponses::Keep,
         connections_advice: "reduce them, or raise listen.max_connections",
         send_timeout: listen.send_timeout,
         head_timeout: HEAD_TIMEOUT,

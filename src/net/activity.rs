@@ -5,8 +5,13 @@
 //! At the limit, the connection that has been idle for the longest makes room: a client keeps connections open in case it
 //! needs them, and can open another. If none is idle, the one that has waited for the head of its request for the longest does: nothing
 //! of that request has been done, and clients that never end their heads would keep all others out. Only if every connection has a
-//! request is a new one refused. Idle connections are not kept in order, which
-//! would cost every request: each notes a number when it falls idle, and they are compared when room is needed.
+//! request is a new one refused: to cut a response of Graph would hide what became of a message.
+//!
+//! Operators can ask again, and the probes on their listener have to be answered: there, the response that its client has not read
+//! for the longest makes room, too.
+//!
+//! Idle connections are not kept in order, which would cost every request: each notes a number when it falls idle, and they are
+//! compared when room is needed.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -18,10 +23,20 @@ use tokio::sync::Notify;
 /// The open connections of a listener.
 pub(super) struct OpenConnections {
     limit: usize,
-    /// The number of times that a connection was opened, or fell idle.
+    unread_responses: UnreadResponses,
+    /// The number of times that a connection was opened, fell idle, or became blocked.
     turns: AtomicU64,
     /// By the turn at which they were opened.
     open: Mutex<BTreeMap<u64, Arc<Activity>>>,
+}
+
+/// What becomes of responses that clients do not read when a new connection needs room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnreadResponses {
+    /// They are kept, and the new connection is refused.
+    Keep,
+    /// The one that has not been read for the longest is given up.
+    GiveUp,
 }
 
 /// A place among the open connections; given up when it is dropped.
@@ -37,6 +52,8 @@ pub(super) struct Activity {
     /// A response has not been written to its end: over HTTP/2, a stream is open.
     is_writing: AtomicBool,
     idle_since: AtomicU64,
+    /// The turn at which the client stopped reading what is to be written, or [`NOT_BLOCKED`].
+    blocked_since: AtomicU64,
     make_room: Notify,
 }
 
@@ -45,20 +62,24 @@ pub(super) struct ActiveRequest(Arc<Activity>);
 
 /// The open connections among which an idle one keeps its server: 17 KiB of memory.
 const CROWD: usize = 256;
+/// The client reads what is written, or nothing is to be written.
+const NOT_BLOCKED: u64 = u64::MAX;
 
 // === impl OpenConnections ===
 
 impl OpenConnections {
-    pub(super) fn new(limit: NonZeroU32) -> Arc<Self> {
+    pub(super) fn new(limit: NonZeroU32, unread_responses: UnreadResponses) -> Arc<Self> {
         Arc::new(Self {
             limit: limit.get() as usize,
+            unread_responses,
             turns: AtomicU64::new(0),
             open: Mutex::default(),
         })
     }
 
     /// Returns a place for a new connection. At the limit, the one that has been idle for the longest is closed, or else the one
-    /// whose request has been incomplete for the longest; `None` if all of them have requests.
+    /// whose request has been incomplete for the longest, or the one whose response may be given up; `None` if all of them have
+    /// requests.
     pub(super) fn admit(self: &Arc<Self>) -> Option<OpenConnection> {
         let opened = self.next_turn();
         let activity = Arc::new(Activity {
@@ -68,15 +89,18 @@ impl OpenConnections {
             has_input: AtomicBool::new(false),
             is_writing: AtomicBool::new(false),
             idle_since: AtomicU64::new(opened),
+            blocked_since: AtomicU64::new(NOT_BLOCKED),
             make_room: Notify::new(),
         });
         let mut open = self.lock();
         if open.len() >= self.limit {
-            let longest = |is_chosen: fn(&Activity) -> bool| {
+            let longest = |is_chosen: fn(&Activity) -> bool, since: fn(&Activity) -> u64| {
                 let chosen = open.values().filter(|activity| is_chosen(activity));
-                chosen.min_by_key(|activity| activity.idle_since())
+                chosen.min_by_key(|activity| since(activity))
             };
-            let oldest = longest(Activity::is_idle).or_else(|| longest(Activity::is_receiving_head))?;
+            let oldest = longest(Activity::is_idle, Activity::idle_since)
+                .or_else(|| longest(Activity::is_receiving_head, Activity::idle_since))
+                .or_else(|| longest(Activity::may_be_given_up, Activity::blocked_since))?;
             oldest.make_room.notify_one();
             let opened = oldest.opened;
             // It does not count while it closes.
@@ -131,6 +155,28 @@ impl Activity {
         self.is_writing.store(false, Ordering::Relaxed);
     }
 
+    /// Notes that all that is to be written waits for the client to read.
+    pub(super) fn begin_block(&self) {
+        if self.blocked_since() == NOT_BLOCKED {
+            self.blocked_since
+                .store(self.connections.next_turn(), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the client reads, or that nothing waits for it.
+    pub(super) fn end_block(&self) {
+        self.blocked_since.store(NOT_BLOCKED, Ordering::Relaxed);
+    }
+
+    /// Whether the client does not read a response, and that response may be given up for another connection.
+    pub(super) fn may_be_given_up(&self) -> bool {
+        self.connections.unread_responses == UnreadResponses::GiveUp && self.blocked_since() != NOT_BLOCKED
+    }
+
+    fn blocked_since(&self) -> u64 {
+        self.blocked_since.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing is on its way in either direction.
     pub(super) fn is_idle(&self) -> bool {
         self.has_no_request() && !self.has_input.load(Ordering::Relaxed)
@@ -179,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_connection_that_has_been_idle_for_the_longest_makes_room_and_a_busy_one_never() {
-        let connections = OpenConnections::new(NonZeroU32::new(4).unwrap());
+        let connections = OpenConnections::new(NonZeroU32::new(4).unwrap(), UnreadResponses::Keep);
         let open: Vec<_> = (0..4).map(|_| connections.admit().unwrap()).collect();
         let requests: Vec<_> = open.iter().map(|connection| connection.0.begin_request()).collect();
         assert!(connections.admit().is_none(), "all of them serve requests");
@@ -208,5 +254,27 @@ mod tests {
         assert!(has_to_close(&open[0]));
         drop((open, sixth, seventh));
         assert_eq!(connections.lock().len(), 1);
+    }
+
+    #[test]
+    fn the_response_that_has_not_been_read_for_the_longest_makes_room_only_where_it_may_be_given_up() {
+        for unread in [UnreadResponses::Keep, UnreadResponses::GiveUp] {
+            let connections = OpenConnections::new(NonZeroU32::new(3).unwrap(), unread);
+            let open: Vec<_> = (0..3).map(|_| connections.admit().unwrap()).collect();
+            let _requests: Vec<_> = open.iter().map(|connection| connection.0.begin_request()).collect();
+            for at in [0, 2, 1] {
+                open[at].0.begin_block();
+            }
+            open[0].0.end_block();
+            open[0].0.begin_block();
+            open[2].0.begin_block();
+            let expected = match unread {
+                UnreadResponses::Keep => [false, false, false],
+                UnreadResponses::GiveUp => [false, false, true],
+            };
+            let admitted = connections.admit();
+            assert_eq!(admitted.is_some(), unread == UnreadResponses::GiveUp);
+            assert_eq!(open.iter().map(has_to_close).collect::<Vec<_>>(), expected);
+        }
     }
 }

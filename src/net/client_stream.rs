@@ -180,12 +180,20 @@ impl ClientStream {
         }
     }
 
-    /// Tells the [`ClientReader`] whether a write found room.
+    /// Notes whether a write found room, also for the [`ClientReader`].
     fn watch<T>(&mut self, write: Poll<T>) -> Poll<T> {
         let was_blocked = std::mem::replace(&mut self.is_blocked, write.is_pending());
-        if (was_blocked || self.is_blocked)
-            && let Some(reader) = ClientReader::current()
-        {
+        if !was_blocked && !self.is_blocked {
+            return write;
+        }
+        if let Some(activity) = &self.activity {
+            if self.is_blocked {
+                activity.begin_block();
+            } else {
+                activity.end_block();
+            }
+        }
+        if let Some(reader) = ClientReader::current() {
             match (was_blocked, self.is_blocked) {
                 (_, false) => reader.record_room(),
                 (false, true) => reader.record_piece(),

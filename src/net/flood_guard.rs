@@ -11,7 +11,7 @@
 //! Here, too, is the only place to see when a response has been written to its end: h2 holds what is left of it for as long
 //! as the client's windows are closed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -41,8 +41,8 @@ struct Frames {
     written: FrameHeads,
     /// The last stream that the peer has opened.
     last_stream: u32,
-    /// The streams of which the response has not ended.
-    open: BTreeSet<u32>,
+    /// The streams of which the response has not ended, and whether its head has been written.
+    open: BTreeMap<u32, bool>,
     allowance: u32,
     refilled_at: Instant,
 }
@@ -138,6 +138,12 @@ impl<I: AsyncWrite + Unpin> FloodGuard<I> {
         } else {
             self.activity.begin_write();
         }
+        // Where nothing but the rest of responses is to come, it waits for the client, whose windows are closed.
+        if self.frames.open.is_empty() || self.frames.open.values().any(|is_answered| !is_answered) {
+            self.activity.end_block();
+        } else {
+            self.activity.begin_block();
+        }
     }
 }
 
@@ -211,7 +217,7 @@ impl Frames {
             read: FrameHeads::default(),
             written: FrameHeads::default(),
             last_stream: 0,
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             allowance: MAX_ALLOWANCE,
             refilled_at: Instant::now(),
         }
@@ -243,6 +249,10 @@ impl Frames {
         while let Some(head) = self.written.next(&mut bytes) {
             if head.kind == RST_STREAM || (matches!(head.kind, DATA | HEADERS) && head.flags & END_STREAM != 0) {
                 self.open.remove(&head.stream);
+            } else if head.kind == HEADERS
+                && let Some(is_answered) = self.open.get_mut(&head.stream)
+            {
+                *is_answered = true;
             }
             if head.kind == DATA {
                 let pieces = u32::try_from(head.length.div_ceil(4096)).unwrap_or(MAX_ALLOWANCE);
@@ -255,7 +265,7 @@ impl Frames {
     fn open(&mut self, stream: u32) {
         // Past the limit, h2 refuses streams.
         if stream > self.last_stream && self.open.len() < MAX_STREAMS as usize {
-            self.open.insert(stream);
+            self.open.insert(stream, false);
         }
         self.last_stream = self.last_stream.max(stream);
     }

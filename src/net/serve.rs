@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::activity::OpenConnections;
+use super::activity::{OpenConnections, UnreadResponses};
 use super::lazy_timer::TimeLimit;
 use super::listen::{Accepted, Listener};
 use super::server_cert::ServerCert;
@@ -40,8 +40,10 @@ pub struct ServeConfig {
     /// With a certificate, connections may be TLS and may become tunnels.
     pub server_cert: Option<Arc<ServerCert>>,
     /// The most open connections at a time. Then the one that has been idle for the longest makes room for a new one, or else one
-    /// that still waits for the head of its request.
+    /// that still waits for the head of its request, or one of `unread_responses`.
     pub max_connections: NonZeroU32,
+    /// What becomes of responses that clients do not read when that many are open.
+    pub unread_responses: UnreadResponses,
     /// What helps if that many are open and all have requests, for the log and the client.
     pub connections_advice: &'static str,
     /// How long a client may read nothing of a response.
@@ -57,7 +59,7 @@ pub struct ServeConfig {
 /// Connections that come in the meantime are served too, briefly: they hold nothing up.
 pub async fn serve(mut listener: Listener, http_server: HttpServer, config: ServeConfig) -> usize {
     let ServeConfig { tasks, shutdown, .. } = &config;
-    let connections = OpenConnections::new(config.max_connections);
+    let connections = OpenConnections::new(config.max_connections, config.unread_responses);
     let send_timeout = TimeLimit::new(config.send_timeout);
     // Every connection from before the shutdown holds a sender.
     let (open, mut force_closed) = mpsc::unbounded_channel();

@@ -229,7 +229,8 @@ impl ConnectionLife {
             return result;
         }
         // Another connection needs the place of this one.
-        if self.shutdown.current() == ShutdownPhase::Running && self.activity.is_receiving_head() {
+        let may_be_cut = self.activity.is_receiving_head() || self.activity.may_be_given_up();
+        if self.shutdown.current() == ShutdownPhase::Running && may_be_cut {
             return Ok(());
         }
         // hyper closes an idle connection now, but waits for the rest of a head, and over HTTP/2 for the answer to a PING.

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use crate::admin_access::Listener;
 use crate::admin_changes::{LOCAL, send};
-use crate::support::{TIMEOUT, together};
+use crate::support::{TIMEOUT, together, wait_until};
 
 /// Connections that are opened by one test: most of those that the listener takes.
 const MANY: usize = 200;
+/// More than it takes.
+const TOO_MANY: usize = 300;
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -63,22 +65,49 @@ async fn heads_that_come_byte_by_byte_are_given_up_and_the_probes_are_answered()
 async fn clients_that_read_no_answer_leave_the_probes_answered() {
     let _turn = together().await;
     let listener = Listener::start().await;
-    // Each asks for more than the buffers of a socket hold, many times over.
-    let requests = format!("GET /openapi.json HTTP/1.1\r\n{LOCAL}\r\n").repeat(500);
-    let mut deaf = Vec::new();
-    for _ in 0..MANY {
-        let mut stream = connect(listener.address());
-        stream.write_all(requests.as_bytes()).unwrap();
-        deaf.push(stream);
-    }
-    for _ in 0..20 {
-        assert_probes_are_answered(listener.address());
-    }
+    // Each asks for more than the buffers of a socket hold, and its requests come at once: none of them is incomplete.
+    let requests = format!("GET /openapi.json HTTP/1.1\r\n{LOCAL}\r\n").repeat(100);
+    assert_unread_responses_make_room(&listener, requests.as_bytes()).await;
     // What is not read is not kept: an answer is written when the one before it was taken.
     let status = listener.sidecar.proc("status");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let resident: usize = resident.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(resident < 512 * 1024, "{resident} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_clients_whose_windows_are_closed_leave_the_probes_answered() {
+    let _turn = together().await;
+    let listener = Listener::start().await;
+    // SETTINGS with INITIAL_WINDOW_SIZE 0, and HEADERS with END_STREAM and END_HEADERS for GET http://127.0.0.1/openapi.json.
+    let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    let block = b"\x82\x86\x04\x0d/openapi.json\x01\x09127.0.0.1";
+    let head = [0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+    let request = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], settings, &head, block].concat();
+    assert_unread_responses_make_room(&listener, &request).await;
+}
+
+/// Fails unless the probes are answered while more clients than the listener takes send this, and read nothing.
+async fn assert_unread_responses_make_room(listener: &Listener, requests: &[u8]) {
+    let mut deaf = Vec::new();
+    let mut open = || {
+        let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        stream.set_recv_buffer_size(2_048).unwrap();
+        stream.connect(&listener.address().into()).unwrap();
+        let mut stream = TcpStream::from(stream);
+        // One that comes while the listener still writes to all others is refused.
+        drop(stream.write_all(requests));
+        deaf.push(stream);
+    };
+    (0..TOO_MANY).for_each(|_| open());
+    wait_until("a probe is answered", async || {
+        send(listener.address(), "GET /livez", LOCAL, "").status == 200
+    })
+    .await;
+    for _ in 0..20 {
+        open();
+        assert_probes_are_answered(listener.address());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use graphward::net::{Listener, ServeConfig, Shutdown, ShutdownPhase, Tasks, http_server, serve};
+use graphward::net::{Listener, ServeConfig, Shutdown, ShutdownPhase, Tasks, UnreadResponses, http_server, serve};
 use graphward::telemetry::metrics::Metrics;
 use http::{Request, Response, Version};
 use http_body_util::Full;
@@ -29,6 +29,7 @@ async fn server() -> (SocketAddr, Shutdown, impl Future<Output = usize>) {
     let shutdown = Shutdown::default();
     let config = ServeConfig {
         max_connections: std::num::NonZeroU32::MAX,
+        unread_responses: UnreadResponses::Keep,
         connections_advice: "reduce them",
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),

@@ -36,6 +36,7 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
     let shutdown = Shutdown::default();
     let settings = ServeConfig {
         max_connections: NonZeroU32::MAX,
+        unread_responses: UnreadResponses::Keep,
         connections_advice: "reduce them",
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
