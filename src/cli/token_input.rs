@@ -1,9 +1,12 @@
 //! The token that a command is about: where it is configured, and the one that the operator types or pipes.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, print_message};
@@ -43,6 +46,15 @@ pub(super) enum InputError {
     Token(#[from] DecodeError),
 }
 
+/// What is typed at a terminal that does not show it. It is as it was before when this is dropped, or when the operator interrupts:
+/// rpassword, which reads the line from here, would end the process and leave it hidden.
+struct HiddenKeys {
+    terminal: File,
+    shown: Termios,
+}
+
+/// What Ctrl-C types.
+const INTERRUPT: u8 = 3;
 /// Graph has issued no shorter token.
 const SHORTEST_TOKEN: usize = 100;
 
@@ -82,7 +94,9 @@ pub(super) fn read_token() -> Result<Token, InputError> {
     let stdin = io::stdin();
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_DOCUMENT_BYTES));
     if stdin.is_terminal() {
-        let line = rpassword::prompt_password("Token (hidden): ").map_err(InputError::Read)?;
+        let keys = HiddenKeys::new().map_err(InputError::Read)?;
+        let input = rpassword::ConfigBuilder::new().input_reader(keys).build();
+        let line = rpassword::prompt_password_with_config("Token (hidden): ", input).map_err(InputError::Read)?;
         bytes.extend_from_slice(Zeroizing::new(line).as_bytes());
     } else {
         let max_bytes = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
@@ -94,6 +108,46 @@ pub(super) fn read_token() -> Result<Token, InputError> {
         print_message("warning: tokens of Graph are longer; check that it was copied to its end");
     }
     Ok(token)
+}
+
+// === impl HiddenKeys ===
+
+impl HiddenKeys {
+    fn new() -> io::Result<Self> {
+        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let shown = tcgetattr(&terminal)?;
+        let mut hidden = shown.clone();
+        // Key by key: a line that the terminal collects has 4,095 bytes at most.
+        hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+        hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&terminal, OptionalActions::Now, &hidden)?;
+        Ok(Self { terminal, shown })
+    }
+
+    /// Ends the line, and shows what is typed again.
+    fn show(&mut self) -> io::Result<()> {
+        tcsetattr(&self.terminal, OptionalActions::Now, &self.shown)?;
+        writeln!(self.terminal)
+    }
+}
+
+impl Read for HiddenKeys {
+    fn read(&mut self, keys: &mut [u8]) -> io::Result<usize> {
+        let length = self.terminal.read(keys)?;
+        if keys.iter().take(length).any(|key| *key == INTERRUPT) {
+            self.show()?;
+            kill_process(getpid(), Signal::INT)?;
+        }
+        Ok(length)
+    }
+}
+
+impl Drop for HiddenKeys {
+    fn drop(&mut self) {
+        // The terminal may be gone.
+        self.show().unwrap_or_default();
+    }
 }
 
 // === impl InputError ===

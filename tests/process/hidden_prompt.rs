@@ -2,51 +2,104 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::process::Command;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus};
 
 use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::support::place::{Place, text};
 use crate::support::{fingerprint, terminal, together, wait_until};
 
+/// `token set` at a terminal of its own, with the prompt on it. It is killed when this is dropped.
+struct Prompt {
+    child: Child,
+    /// What the operator types goes in here, and what the terminal shows comes out.
+    operator: File,
+    terminal: File,
+}
+
+impl Prompt {
+    async fn open(place: &Place) -> Self {
+        let (controller, terminal) = terminal();
+        // The prompt is for the terminal that controls the process: its output may go elsewhere.
+        let mut command = Command::new("setsid");
+        command
+            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_graphward")])
+            .args(["token", "set", "--offline"])
+            .current_dir(place.dir.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal.try_clone().unwrap());
+        let mut prompt = Self {
+            child: command.spawn().unwrap(),
+            operator: File::from(controller),
+            terminal,
+        };
+        wait_until("the terminal hides what is typed", async || !prompt.shows_keys()).await;
+        assert!(prompt.child.try_wait().unwrap().is_none());
+        prompt
+    }
+
+    fn shows_keys(&self) -> bool {
+        tcgetattr(&self.terminal)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    }
+
+    /// Types this, and waits for the end of the command.
+    async fn type_keys(&mut self, keys: &str) -> ExitStatus {
+        self.operator.write_all(keys.as_bytes()).unwrap();
+        wait_until("the command ends", async || self.child.try_wait().unwrap().is_some()).await;
+        assert!(self.shows_keys(), "the terminal is as it was before");
+        self.child.wait().unwrap()
+    }
+
+    /// Reads what the terminal has shown to its end.
+    fn shown(mut self) -> String {
+        // The end of a terminal is an error, and comes when the last one closes it.
+        self.terminal = File::open("/dev/null").unwrap();
+        let mut output = Vec::new();
+        drop(self.operator.read_to_end(&mut output));
+        text(&output)
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_typed_is_stored_and_not_shown() {
     let _turn = together().await;
     let place = Place::new().await;
     let next = place.graph.sim.issue(None);
-    let (controller, terminal) = terminal();
-    // The prompt is for the terminal that controls the process: its output may go elsewhere.
-    let mut command = Command::new("setsid");
-    command
-        .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_graphward")])
-        .args(["token", "set", "--offline"])
-        .current_dir(place.dir.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .stdin(terminal.try_clone().unwrap())
-        .stdout(terminal.try_clone().unwrap())
-        .stderr(terminal.try_clone().unwrap());
-    let shows_keys = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
-    assert!(shows_keys());
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let mut controller = File::from(controller);
-    let mut keys = controller.try_clone().unwrap();
-    wait_until("the terminal hides what is typed", async || !shows_keys()).await;
-    keys.write_all(format!("{next}\n").as_bytes()).unwrap();
-    wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;
-    assert!(shows_keys(), "it is as it was before");
-    drop(terminal);
-    let mut output = Vec::new();
-    // The end of a terminal is an error.
-    drop(controller.read_to_end(&mut output));
-    let shown = text(&output);
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{shown}");
-    assert!(shown.starts_with("Token (hidden): "), "{shown}");
+    let mut prompt = Prompt::open(&place).await;
+    let ended = prompt.type_keys(&format!("{next}\n")).await;
+    let shown = prompt.shown();
+    assert_eq!(ended.code(), Some(0), "{shown}");
+    assert!(shown.starts_with("Token (hidden): \r\n"), "{shown}");
     assert!(
         shown.contains(&format!("stored {}", fingerprint(&next))) && !shown.contains(&next),
         "{shown}"
     );
     let stored = fs::read_to_string(place.dir.path().join("token")).unwrap();
     assert_eq!(stored.trim_end(), next);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_at_the_prompt_ends_the_command_and_leaves_the_terminal_as_it_was() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let mut prompt = Prompt::open(&place).await;
+    let ended = prompt.type_keys("EAAtyped\x03").await;
+    assert_eq!(ended.signal(), Some(rustix::process::Signal::INT.as_raw()));
+    let shown = prompt.shown();
+    assert!(!shown.contains("EAAtyped"), "{shown}");
 }
