@@ -16,7 +16,7 @@
 mod environment;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
@@ -39,6 +39,7 @@ use super::serve::{PreparedSidecar, ServeArgs, exit_of, load, set_limits};
 use crate::app::{self, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{LoadedConfig, Provenance};
 use crate::net::{ListenAddr, Stage, Tasks, TlsFiles, TunnelScope};
+use crate::os::watch::read_text;
 use crate::telemetry::LogOutput;
 use crate::types::{Clock, shown_path};
 
@@ -150,7 +151,7 @@ fn own_certificates(tls: Option<&TlsFiles>) -> Result<String, ExecError> {
     let Some(TlsFiles { cert, .. }) = tls else {
         return Ok(String::new());
     };
-    fs::read_to_string(cert).map_err(|source| ExecError::ListenTls(shown_path(cert), source))
+    read_text(cert).map_err(|source| ExecError::ListenTls(shown_path(cert), source))
 }
 
 /// Runs the sidecar, and the command once requests are served.

@@ -18,6 +18,7 @@ use super::runtime::build_runtime;
 use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks};
+use crate::os::watch::read_text;
 use crate::types::{Clock, Secret, SecretError};
 
 /// A fake Graph whose tokens expire, to test programs that call the real one.
@@ -33,7 +34,7 @@ pub struct FakeGraphArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8444")]
     control: SocketAddr,
     /// Lifetime of its tokens: 250ms, 4s, 10m, 2h (default: until the control API expires them)
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     token_ttl: Option<Duration>,
     /// File with a token to accept from the start (repeatable)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -45,7 +46,7 @@ pub struct FakeGraphArgs {
     #[arg(long, value_name = "FAMILY", default_value = "facebook", requires = "token_out")]
     family: TokenFamily,
     /// Write another new token there at this interval
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "token_out")]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration, requires = "token_out")]
     renew_every: Option<Duration>,
     /// Id of the app that the tokens belong to
     #[arg(long, value_name = "ID")]
@@ -97,20 +98,21 @@ pub(super) fn run(args: &FakeGraphArgs) -> Exit {
     };
     let exit = match error {
         FakeGraphError::Bind(..) => Exit::CannotBind,
-        FakeGraphError::Read(..) | FakeGraphError::Secret(..) | FakeGraphError::Write(..) => Exit::Usage,
-        FakeGraphError::Tls(_) | FakeGraphError::Io(_) => Exit::Failed,
+        FakeGraphError::Read(..) | FakeGraphError::Secret(..) => Exit::Usage,
+        FakeGraphError::Write(..) | FakeGraphError::Tls(_) | FakeGraphError::Io(_) => Exit::Failed,
     };
     print_error(&error, exit)
 }
 
 impl FakeGraphArgs {
     async fn serve(&self) -> Result<(), FakeGraphError> {
-        let tasks = Tasks::default();
-        let mut stops = app::stop_signals(&tasks, None)?;
         let graph = FakeGraph::new(self.config()?);
         for path in &self.accept_token_file {
             graph.register_token(read_secret(path)?.expose(), None);
         }
+        // From here on. A pipe that is not written to must not keep the signals from ending the process.
+        let tasks = Tasks::default();
+        let mut stops = app::stop_signals(&tasks, None)?;
         let (listener, control) = (bind(self.listen).await?, bind(self.control).await?);
         let acceptor = if self.plain {
             None
@@ -196,13 +198,20 @@ pub(super) fn tls_acceptor(ca_out: Option<&Path>) -> Result<TlsAcceptor, FakeGra
     Ok(authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn())?)
 }
 
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("must be longer than 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, FakeGraphError> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|source| FakeGraphError::Bind(address, source))
 }
 
 fn read_secret(path: &Path) -> Result<Secret, FakeGraphError> {
-    let text = std::fs::read_to_string(path).map_err(|source| FakeGraphError::Read(path.to_owned(), source))?;
+    let text = read_text(path).map_err(|source| FakeGraphError::Read(path.to_owned(), source))?;
     Secret::new(&text).map_err(|source| FakeGraphError::Secret(path.to_owned(), source))
 }
 

@@ -23,6 +23,7 @@ use super::setting::{Setting, written_settings};
 use super::tree::Node;
 use super::validate::Validator;
 use crate::net::EgressVariables;
+use crate::os::watch::read_text;
 use crate::types::{closest, shown_path};
 
 /// Where a file is looked for if none is named.
@@ -234,7 +235,7 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
     let paths = named.map_or_else(|| searched.collect(), |named| vec![named]);
     for (path, provenance) in paths {
         let path = Provenance::Default.resolve(path);
-        match std::fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => return Ok(Some((path, text))),
             Err(error) if provenance == Provenance::Default && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::error::BoxError;
+use crate::os::watch::{open_regular, read_whole};
 
 /// The reason why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +79,10 @@ pub(super) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'stat
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let path_buf = || path.to_path_buf();
-    let text = std::fs::read(path).map_err(|source| TlsError::Read(path_buf(), source))?;
+    // It is read for each client, so a pipe would be empty for the second.
+    let text = open_regular(path)
+        .and_then(read_whole)
+        .map_err(|source| TlsError::Read(path_buf(), source))?;
     let certificates = parse_certificates(&text).map_err(|source| TlsError::Pem(path_buf(), source))?;
     for certificate in certificates {
         let added = roots.add(certificate);

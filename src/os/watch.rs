@@ -14,6 +14,7 @@
 mod events;
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +48,9 @@ enum Snapshot {
 /// The largest file that is read whole: a token is at most 16 KiB, the document around it may be longer. One byte more is
 /// read of a longer file, so that it can be recognized.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// The largest file that [`read_whole`] reads: a configuration with tens of thousands of tenants.
+const MAX_WHOLE_MIB: u64 = 16;
+const MIB: u64 = 1024 * 1024;
 /// The default of [`WatchedFiles::poll_interval`].
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -142,14 +146,47 @@ pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 ///
 /// As those of [`read_file`].
 pub fn read_file_of(path: &Path, max_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Opens a regular file, and no pipe or terminal, which would block and cannot be read twice.
+///
+/// # Errors
+///
+/// As those of [`read_file`].
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Reads a file of the operator's to its end: a configuration, or certificates. Reading /dev/zero would not terminate.
+///
+/// # Errors
+///
+/// The system's error; [`io::ErrorKind::FileTooLarge`] if it has more than 16 MiB.
+pub fn read_whole(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_WHOLE_MIB * MIB + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_WHOLE_MIB * MIB {
+        let error = format!("it has more than {MAX_WHOLE_MIB} MiB");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
+    }
+    Ok(bytes)
+}
+
+/// Reads a text as [`read_whole`] reads a file.
+///
+/// # Errors
+///
+/// As those of [`read_whole`]; [`io::ErrorKind::InvalidData`] if it is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    io::read_to_string(read_whole(File::open(path)?)?.as_slice())
 }
 
 #[cfg(test)]

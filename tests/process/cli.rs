@@ -53,6 +53,32 @@ fn a_missing_configuration_file_exits_with_2() {
 }
 
 #[test]
+fn a_file_without_an_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (endless, pipe) = ("/dev/zero", pipe.to_str().unwrap());
+    let too_large = "it has more than 16 MiB";
+    let listen = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    for (args, reason) in [
+        (&["serve", "--config", endless][..], too_large),
+        (&["serve", "--ca-file", endless], "it is not a regular file"),
+        (&["serve", "--ca-file", pipe], "it is not a regular file"),
+        (&["fake-graph", "--app-secret-file", endless], too_large),
+        (&["fake-graph", "--accept-token-file", endless], too_large),
+    ] {
+        let more = if args[0] == "serve" { &listen[..0] } else { &listen[..] };
+        let output = graphward_command(dir.path(), &[args, more].concat()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(
+            stderr.contains(args[2]) && stderr.contains(reason),
+            "{args:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
 fn a_secret_that_cannot_be_loaded_exits_with_2_and_names_its_key_and_source() {
     let dir = tempfile::tempdir().unwrap();
     let listen = "[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
