@@ -166,7 +166,9 @@ fn read_answer(status: u16, body: &[u8]) -> Result<Accepted, SendError> {
         let status = text("/messages/0/message_status");
         return Ok(Accepted { id, status });
     }
-    let Some(error) = json.get("error").and_then(Value::as_object) else {
+    // The admin listener answers with errors that have no code.
+    let error = json.get("error").and_then(Value::as_object);
+    let Some(error) = error.filter(|error| error.contains_key("code")) else {
         let is_outage = (500..600).contains(&status);
         return Err(if is_outage {
             SendError::Outage
@@ -304,7 +306,13 @@ mod tests {
             text,
             "the sidecar refused the message: There is no token yet. (code 990003)"
         );
-        for other in ["<html>", "{}", r#"{"messages":[]}"#, r#"{"error":"x"}"#] {
+        for other in [
+            "<html>",
+            "{}",
+            r#"{"messages":[]}"#,
+            r#"{"error":"x"}"#,
+            r#"{"error":{"message":"x"}}"#,
+        ] {
             assert!(
                 matches!(read_answer(200, other.as_bytes()), Err(SendError::Foreign(200))),
                 "{other}"
