@@ -166,6 +166,8 @@ pub(super) fn load_config(file: Option<&Path>) -> Result<Config, ConfigError> {
 const MAX_MESSAGE: usize = 800;
 /// The longest wait for an answer to the question whether a sidecar runs.
 pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest wait for what is only read.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for a change: longer than a sidecar waits for one.
 pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::admin_client::{AdminArgs, AdminError, CHANGE_TIMEOUT};
+use super::admin_client::{AdminArgs, AdminError, CHANGE_TIMEOUT, READ_TIMEOUT};
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
 use super::runtime::build_runtime;
@@ -114,7 +114,12 @@ pub(super) fn refresh(args: &RefreshArgs) -> Exit {
 }
 
 fn show(admin: &AdminArgs, method: Method, path: &str, wanted: Option<&str>, output: OutputArgs) -> Exit {
-    let client = match admin.client(CHANGE_TIMEOUT) {
+    let timeout = if method == Method::GET {
+        READ_TIMEOUT
+    } else {
+        CHANGE_TIMEOUT
+    };
+    let client = match admin.client(timeout) {
         Ok(client) => client,
         Err(message) => {
             print_message(&message);
