@@ -81,8 +81,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn run(args: &CaArgs) -> Exit {
     match generate(args, &Clock::system()) {
         Ok(()) => Exit::Success,
-        Err(error @ (CaError::Exists { .. } | CaError::Write { .. })) => print_error(&error, Exit::Usage),
-        Err(error @ (CaError::Generate(_) | CaError::Stdout(_))) => print_error(&error, Exit::Failed),
+        Err(error @ CaError::Exists { .. }) => print_error(&error, Exit::Usage),
+        Err(error) => print_error(&error, Exit::Failed),
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) fn print_completions(args: &CompletionsArgs, mut command: Command) ->
 /// Prints the page of the program, or writes that of each command.
 pub(super) fn print_man(args: &ManArgs, command: Command) -> Exit {
     exit_of(match &args.out {
-        Some(dir) => std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir)),
+        Some(dir) => {
+            let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
+            written.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", dir.display())))
+        }
         None => clap_mangen::Man::new(command).render(&mut io::stdout()),
     })
 }

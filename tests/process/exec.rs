@@ -232,6 +232,8 @@ async fn a_sidecar_that_cannot_serve_starts_no_command() {
         (&["--require-token", "--token-file", "absent"], 4),
         (&["--config", "absent.toml"], 2),
         (&["--url-env", "A=no-path"], 2),
+        (&["--url-env", "A B=/x"], 2),
+        (&["--url-env", "1A"], 2),
     ] {
         let output = exec(dir.path(), &[args, &["--", "touch", "started"]].concat())
             .output()

@@ -56,7 +56,9 @@ impl FromStr for UrlVariable {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, path) = text.split_once('=').unwrap_or((text, ""));
-        if name.is_empty() || !(path.is_empty() || path.starts_with('/')) {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let is_variable = name.bytes().all(is_name) && !name.starts_with(|first: char| first.is_ascii_digit());
+        if name.is_empty() || !is_variable || !(path.is_empty() || path.starts_with('/')) {
             return Err("must be the name of a variable, or NAME=/PATH");
         }
         Ok(Self {
