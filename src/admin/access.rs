@@ -11,7 +11,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::uri::{Authority, PathAndQuery};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use schemars::JsonSchema;
@@ -85,6 +85,8 @@ pub(super) enum AccessError {
     UnknownHost,
     #[error("the request is from a web page of another origin")]
     ForeignOrigin,
+    #[error("the request has the header {0} twice")]
+    Repeated(&'static str),
 }
 
 /// The challenge in an answer to a request without the key, by which a command knows a graphward.
@@ -95,6 +97,8 @@ const ADMIN_HEADER: &str = "graphward-admin";
 const FOR_CURL: &AsciiSet = &CONTROLS.add(b'[').add(b']').add(b'{').add(b'}').add(b'\'');
 /// The header in which a browser says how the page that sent a request is related to this origin.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The headers that are looked at: with two of one, what counts here and what counts for another reader may differ.
+const GUARDS: [&str; 5] = ["Authorization", "Host", "Origin", "Sec-Fetch-Site", "Graphward-Admin"];
 
 // === impl Guard ===
 
@@ -116,6 +120,12 @@ impl Guard<'_> {
             Access::Read => false,
             Access::Write => true,
         };
+        let repeated = GUARDS
+            .iter()
+            .find(|name| headers.get_all(**name).iter().nth(1).is_some());
+        if let Some(name) = repeated {
+            return Err(AccessError::Repeated(name));
+        }
         let refusal = self.change_refusal().filter(|_| is_write);
         match (&self.policy.key, self.address.exposed) {
             (Some(key), _) if has_key(key, headers) => {}
@@ -145,10 +155,12 @@ impl Guard<'_> {
 
     /// Answers why a request to a target is not accepted, with the command line of one that is.
     pub(super) fn refuse(&self, error: AccessError, route: &Route, target: &Uri) -> AdminResponse {
-        use AccessError::{Exposed, ForeignHost, ForeignOrigin, NoHeader, NoKey, ReadOnly, UnknownHost, WrongKey};
+        use AccessError::{
+            Exposed, ForeignHost, ForeignOrigin, NoHeader, NoKey, ReadOnly, Repeated, UnknownHost, WrongKey,
+        };
         let message = match error {
             Exposed(_) | ReadOnly => error.to_string(),
-            NoKey | WrongKey | NoHeader | ForeignHost | UnknownHost | ForeignOrigin => {
+            NoKey | WrongKey | NoHeader | ForeignHost | UnknownHost | ForeignOrigin | Repeated(_) => {
                 format!("{error}; this works: {}", self.command_line(route, target))
             }
         };
@@ -178,9 +190,8 @@ impl Guard<'_> {
             (None, Access::Open | Access::Read) => "",
         };
         let body = if route.has_body() { " -d @-" } else { "" };
-        let target = target.path_and_query().map_or(route.path, PathAndQuery::as_str);
-        // What might be a secret in the wrong place is not repeated.
-        let target = utf8_percent_encode(if has_token(target) { route.path } else { target }, FOR_CURL);
+        let target = shown_target(route, target);
+        let target = utf8_percent_encode(&target, FOR_CURL);
         let url = match self.address.url.strip_prefix("unix:") {
             Some(socket) => format!(
                 "--unix-socket {} {}",
@@ -190,6 +201,26 @@ impl Guard<'_> {
             None => quote(&format!("{}{target}", self.address.url)),
         };
         format!("curl{method}{proof}{body} {url}")
+    }
+}
+
+/// The target of a request without what might be a secret in the wrong place: a token, and each parameter that the route does not
+/// know, such as the key.
+fn shown_target(route: &Route, target: &Uri) -> String {
+    let path = if has_token(target.path()) {
+        route.path.replace("{tenant}", "NAME")
+    } else {
+        target.path().to_owned()
+    };
+    let is_known = |parameter: &&str| {
+        let known = parameter.split('=').next();
+        known.is_some_and(|name| route.parameters.contains(&name)) && !has_token(parameter)
+    };
+    let parameters = target.query().into_iter().flat_map(|query| query.split('&'));
+    let query: Vec<_> = parameters.filter(is_known).collect();
+    match query.join("&") {
+        query if query.is_empty() => path,
+        query => format!("{path}?{query}"),
     }
 }
 
@@ -212,7 +243,13 @@ fn has_host<B>(request: &Request<B>, is_accepted: impl Fn(&Authority) -> bool) -
     let fields = request.headers().get_all(HOST).iter();
     let fields = fields.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
     let mut hosts = fields.chain(request.uri().authority().cloned().map(Some)).peekable();
-    hosts.peek().is_some() && hosts.all(|host| host.as_ref().is_some_and(&is_accepted))
+    hosts.peek().is_some() && hosts.all(|host| host.as_ref().is_some_and(|host| is_bare(host) && is_accepted(host)))
+}
+
+/// Returns whether an authority is a host, with a port or without, and nothing besides.
+fn is_bare(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some())
 }
 
 fn is_loopback(authority: &Authority) -> bool {
@@ -231,164 +268,24 @@ fn address_in(authority: &Authority) -> Option<IpAddr> {
 
 /// Returns whether a browser says that another page than one of this listener sent the request.
 fn is_of_other_page(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).and_then(|field| field.to_str().ok());
-    let host = text(HOST).unwrap_or_default();
-    let is_own = |origin: &str| {
-        let authority = origin.split_once("://").map(|(_scheme, authority)| authority);
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok();
+        let authority = origin.and_then(|origin| {
+            origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"))
+        });
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     };
-    headers.contains_key(ORIGIN) && !text(ORIGIN).is_some_and(is_own)
-        || text(FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"))
+    !headers.get(ORIGIN).is_none_or(is_own)
+        || !headers
+            .get(FETCH_SITE)
+            .is_none_or(|site| site == "same-origin" || site == "none")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::routes::{Found, find};
-    use super::*;
-
-    const KEY: &str = "a-key-of-the-operators";
-
-    fn guarded(policy: &AccessPolicy, exposed: Option<SocketAddr>, request: &[(&str, &str)]) -> [&'static str; 2] {
-        let address = AdminAddress {
-            url: "http://127.0.0.1:9080".to_owned(),
-            exposed,
-            hosts: vec!["graphward".to_owned()],
-        };
-        let guard = Guard {
-            policy,
-            address: &address,
-        };
-        [(Method::GET, "/admin/events"), (Method::PUT, "/admin/token")].map(|(method, path)| {
-            let Found::Route(route) = find(&method, path) else {
-                panic!("{path}");
-            };
-            let mut builder = Request::builder().method(method).uri(path);
-            for (name, value) in request {
-                builder = builder.header(*name, *value);
-            }
-            match guard.check(route, &builder.body(()).unwrap()) {
-                Ok(()) => "yes",
-                Err(AccessError::Exposed(_)) => "exposed",
-                Err(AccessError::ReadOnly) => "read-only",
-                Err(AccessError::NoKey) => "key",
-                Err(AccessError::WrongKey) => "wrong key",
-                Err(AccessError::NoHeader) => "header",
-                Err(AccessError::ForeignHost | AccessError::UnknownHost) => "host",
-                Err(AccessError::ForeignOrigin) => "origin",
-            }
-        })
-    }
-
-    const LOCAL: (&str, &str) = ("host", "localhost:9080");
-    const YES: (&str, &str) = ("graphward-admin", "yes");
-
-    #[test]
-    fn without_a_key_looks_and_changes_are_of_this_machine_and_of_no_other_page() {
-        let policy = AccessPolicy {
-            key: None,
-            writes: true,
-        };
-        for (headers, expected) in [
-            (vec![LOCAL, YES], ["yes", "yes"]),
-            (vec![LOCAL], ["yes", "header"]),
-            (vec![YES], ["host", "host"]),
-            (vec![("host", "[::1]:9080"), YES], ["yes", "yes"]),
-            (vec![("host", "rebound.example"), YES], ["host", "host"]),
-            (vec![("host", "127.0.0.1.nip.io"), YES], ["host", "host"]),
-            (vec![LOCAL, ("host", "evil.example"), YES], ["host", "host"]),
-            (vec![LOCAL, YES, ("origin", "http://localhost:9080")], ["yes", "yes"]),
-            (
-                vec![LOCAL, YES, ("origin", "http://localhost:3000")],
-                ["origin", "origin"],
-            ),
-            (
-                vec![LOCAL, YES, ("origin", "https://evil.example")],
-                ["origin", "origin"],
-            ),
-            (vec![LOCAL, YES, ("origin", "null")], ["origin", "origin"]),
-            (vec![LOCAL, YES, ("sec-fetch-site", "cross-site")], ["origin", "origin"]),
-            (vec![LOCAL, YES, ("sec-fetch-site", "same-site")], ["origin", "origin"]),
-            (vec![LOCAL, YES, ("sec-fetch-site", "same-origin")], ["yes", "yes"]),
-            (vec![LOCAL, YES, ("sec-fetch-site", "none")], ["yes", "yes"]),
-        ] {
-            assert_eq!(guarded(&policy, None, &headers), expected, "{headers:?}");
-        }
-    }
-
-    #[test]
-    fn a_listener_that_others_reach_changes_nothing_without_its_key_and_shows_nothing_to_a_rebound_name() {
-        let open = AccessPolicy {
-            key: None,
-            writes: true,
-        };
-        let exposed = Some(SocketAddr::from(([0, 0, 0, 0], 9080)));
-        assert_eq!(guarded(&open, exposed, &[LOCAL, YES]), ["yes", "exposed"]);
-        assert_eq!(
-            guarded(&open, exposed, &[("host", "graphward:9080"), YES]),
-            ["yes", "exposed"]
-        );
-        for address in ["10.0.0.7:9080", "[2001:db8::7]:9080"] {
-            assert_eq!(guarded(&open, exposed, &[("host", address)]), ["yes", "exposed"]);
-        }
-        for name in ["rebound.example", "10.0.0.7.nip.io", "graphward.evil.example", ""] {
-            assert_eq!(
-                guarded(&open, exposed, &[("host", name)]),
-                ["host", "exposed"],
-                "{name}"
-            );
-        }
-        let locked = AccessPolicy {
-            key: Some(Secret::new(KEY).unwrap()),
-            writes: true,
-        };
-        let right = format!("Bearer {KEY}");
-        for exposed in [exposed, None] {
-            for wrong in [
-                "",
-                "Bearer",
-                "Bearer ",
-                "Bearer a-key-of-the-operator",
-                "Basic YTpi",
-                KEY,
-            ] {
-                let headers = [LOCAL, YES, ("authorization", wrong)];
-                assert_eq!(
-                    guarded(&locked, exposed, &headers),
-                    ["wrong key", "wrong key"],
-                    "{wrong}"
-                );
-            }
-            assert_eq!(guarded(&locked, exposed, &[LOCAL, YES]), ["key", "key"]);
-            for scheme in ["Bearer", "bearer"] {
-                let headers = [
-                    ("host", "graphward:9080"),
-                    ("authorization", &format!("{scheme} {KEY}")),
-                ];
-                assert_eq!(guarded(&locked, exposed, &headers), ["yes", "yes"], "{scheme}");
-            }
-            let page = [LOCAL, ("authorization", &right), ("origin", "https://evil.example")];
-            assert_eq!(guarded(&locked, exposed, &page), ["origin", "origin"]);
-        }
-    }
-
-    #[test]
-    fn changes_can_be_switched_off() {
-        for key in [None, Some(Secret::new(KEY).unwrap())] {
-            let policy = AccessPolicy { key, writes: false };
-            let key = format!("Bearer {KEY}");
-            let headers = [LOCAL, YES, ("authorization", key.as_str())];
-            assert_eq!(guarded(&policy, None, &headers), ["yes", "read-only"]);
-            // Without the key, a request is not told what is switched off.
-            let refused = ["key", "wrong key"].map(|word| {
-                if policy.key.is_some() {
-                    [word; 2]
-                } else {
-                    ["yes", "read-only"]
-                }
-            });
-            let wrong = [LOCAL, YES, ("authorization", "Bearer wrong")];
-            assert_eq!(guarded(&policy, None, &[LOCAL, YES]), refused[0]);
-            assert_eq!(guarded(&policy, None, &wrong), refused[1]);
-        }
-    }
-}
+mod tests;
