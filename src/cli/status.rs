@@ -14,8 +14,10 @@ use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use super::table::{Cell, Colors, Table, Tone, printable};
+use super::token_input::parse_tenant;
 use crate::net::ListenAddr;
 use crate::telemetry::metrics::TokenState;
+use crate::types::TenantId;
 
 /// The flags of `graphward status`.
 #[derive(Args, Clone, Debug)]
@@ -23,14 +25,14 @@ pub struct StatusArgs {
     #[command(flatten)]
     admin: AdminArgs,
     /// Show this tenant only
-    #[arg(long, value_name = "NAME")]
-    tenant: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
+    tenant: Option<TenantId>,
     /// Show the tenants whose token is in this state
     #[arg(long, value_name = "STATE")]
     state: Option<TokenState>,
     /// Show the tenants whose names come after this one
-    #[arg(long, value_name = "NAME")]
-    after: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
+    after: Option<TenantId>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -41,8 +43,8 @@ pub struct RefreshArgs {
     #[command(flatten)]
     admin: AdminArgs,
     /// Look at the sources of this tenant only
-    #[arg(long, value_name = "NAME")]
-    tenant: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
+    tenant: Option<TenantId>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -87,8 +89,9 @@ const FEW_DAYS: f64 = 7.0;
 
 /// Prints the status of the tokens.
 pub(super) fn run(args: &StatusArgs) -> Exit {
-    let state = args.state.map(|state| state.label().to_owned());
-    let filters = [("tenant", &args.tenant), ("state", &state), ("after", &args.after)];
+    let state = args.state.map(TokenState::label);
+    let [tenant, after] = [&args.tenant, &args.after].map(|name| name.as_ref().map(TenantId::as_str));
+    let filters = [("tenant", tenant), ("state", state), ("after", after)];
     let mut path = format!("/admin/token-status?limit={PAGE}");
     for (name, value) in filters {
         if let Some(value) = value {
@@ -96,9 +99,9 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
             path += &format!("&{name}={value}");
         }
     }
-    let wanted = args.tenant.as_ref().map(|tenant| match &state {
+    let wanted = tenant.map(|tenant| match state {
         Some(state) => format!("{tenant} in the state {state}"),
-        None => tenant.clone(),
+        None => tenant.to_owned(),
     });
     show(&args.admin, Method::GET, &path, wanted.as_deref(), args.output)
 }
@@ -106,11 +109,12 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
 pub(super) fn refresh(args: &RefreshArgs) -> Exit {
     let listed = match &args.tenant {
-        Some(tenant) => format!("tenant={}", utf8_percent_encode(tenant, NON_ALPHANUMERIC)),
+        Some(tenant) => format!("tenant={}", utf8_percent_encode(tenant.as_str(), NON_ALPHANUMERIC)),
         None => format!("limit={PAGE}"),
     };
     let path = format!("/admin/refresh-token?{listed}");
-    show(&args.admin, Method::POST, &path, args.tenant.as_deref(), args.output)
+    let wanted = args.tenant.as_ref().map(TenantId::as_str);
+    show(&args.admin, Method::POST, &path, wanted, args.output)
 }
 
 fn show(admin: &AdminArgs, method: Method, path: &str, wanted: Option<&str>, output: OutputArgs) -> Exit {

@@ -65,6 +65,14 @@ async fn status_shows_the_token_as_a_table_and_as_json() {
     let output = run(dir.path(), &["status", "--admin", &admin, "--tenant", "absent"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).ends_with("has no tenant absent\n"), "{output:?}");
+    for name in ["EAAGm0PX4ZCpsBAKZAhunter2", "\u{1b}[31mhunter2"] {
+        let output = run(dir.path(), &["status", "--admin", &admin, "--tenant", name]);
+        assert!(!output.status.success(), "{output:?}");
+        assert!(
+            !stderr(&output).contains("EAAG") && !stderr(&output).contains('\u{1b}'),
+            "{output:?}"
+        );
+    }
     // On a terminal, it has colors.
     let shown = on_terminal(graphward_command(dir.path(), &["status", "--admin", &admin]));
     assert!(shown.contains("\u{1b}[1mTENANT"), "{shown}");
