@@ -64,7 +64,12 @@ impl StderrTail {
             return String::new();
         };
         let mut shown = String::from(": ");
+        let mut in_value = false;
         for word in line.split_inclusive(is_separator) {
+            if in_value {
+                in_value = !word.ends_with(char::is_whitespace);
+                continue;
+            }
             let trimmed = word.trim_end_matches(|c: char| !c.is_alphanumeric());
             let trailing = word.get(trimmed.len()..).unwrap_or_default();
             shown.push_str(if is_secret(trimmed, known_secrets) {
@@ -73,6 +78,11 @@ impl StderrTail {
                 trimmed
             });
             shown.push_str(trailing);
+            in_value = trailing.starts_with('=') && names_secret(trimmed);
+            if in_value {
+                shown.push_str(REDACTED);
+                shown.push(' ');
+            }
         }
         let to_printable = |sign: char| match sign {
             sign if sign.is_alphanumeric() || sign.is_ascii_graphic() => sign,
@@ -90,6 +100,13 @@ impl StderrTail {
 /// Returns whether a token cannot contain this character.
 fn is_separator(c: char) -> bool {
     !c.is_alphanumeric() && !"+/_-.~%|:@".contains(c)
+}
+
+/// Returns whether `NAME=` is followed by a secret, however short: all up to the next space.
+fn names_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let kinds = ["password", "passwd", "pwd", "secret", "token", "key"];
+    kinds.iter().any(|kind| name.ends_with(kind))
 }
 
 fn is_secret(word: &str, known_secrets: &[&[u8]]) -> bool {
@@ -159,6 +176,10 @@ mod tests {
             ("I was given s3cr-t.", "s3cr-t"),
             ("I was given token:s3cr-t", "s3cr-t"),
             ("the answer was kitten", "kitten"),
+            ("psql: cannot use password=mouse: refused", "mouse"),
+            ("+ PGPASSWORD='mo!use' psql", "use'"),
+            ("client_secret=mouse&x=y", "mouse"),
+            ("VAULT_TOKEN=mo$use vault", "use "),
         ] {
             let shown = shown(text);
             assert!(!shown.contains(secret), "{text}: {shown}");
