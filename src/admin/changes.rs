@@ -85,10 +85,13 @@ pub(super) enum ChangeError {
     #[error("the token of {{\"{field}\": \"…\"}} in the body was refused: {error}")]
     Token { error: DecodeError, field: &'static str },
     #[error(
-        "the body has a field that is not known; expected {{\"access_token\": \"…\"}}, and name a tenant by ?tenant=NAME"
+        "the body has a field that is not known, or that is there twice; expected {{\"access_token\": \"…\"}}, and name a \
+         tenant by ?tenant=NAME"
     )]
     TokenFields,
-    #[error("the body has a field that is not known, or an id that is not a text of digits; expected {0}")]
+    #[error(
+        "the body has a field that is not known, or that is there twice, or an id that is not a text of digits; expected {0}"
+    )]
     TenantFields(&'static str),
     #[error("the body cannot be used; expected {0}")]
     SignUpFields(&'static str),
@@ -216,12 +219,17 @@ impl Requester<'_> {
         events.add(tenant, label, format!("The operator ({peer}) {what}."));
     }
 
-    /// Answers why nothing was done. A change that could not be made is an event; a malformed request is not.
+    /// Answers why nothing was done. A change that could not be made is an event; a malformed request and a busy moment are not,
+    /// and few of them in a second are logged.
     pub(super) fn refuse(&self, error: &ChangeError, tenant: Option<&str>) -> AdminResponse {
         let (peer, status) = (self.peer, error.status());
         let tenant = tenant.filter(|name| !has_token(name));
-        tracing::warn!(tenant, reason = %error, peer, "refused a request of the operator");
-        if matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) {
+        let is_event = matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) && !error.is_busy();
+        let not_logged = if is_event { Some(0) } else { self.admin.refusals.admit() };
+        if let Some(not_logged) = not_logged {
+            tracing::warn!(tenant, reason = %error, peer, not_logged, "refused a request of the operator");
+        }
+        if is_event {
             let tenant = tenant.and_then(|name| TenantId::new(name).ok());
             let tenant = tenant.unwrap_or_else(TenantId::unnamed);
             let reason = format!("A request of the operator ({peer}) was refused: {error}.");
@@ -285,8 +293,19 @@ impl ChangeError {
         if let DecodeError::InvalidJson { line, column } = error {
             return Self::NotJson { line, column, field };
         }
+        // Something else than an object has no field, either.
+        let error = if matches!(error, DecodeError::NotJsonInString { .. }) {
+            DecodeError::PointerNotFound
+        } else {
+            error
+        };
         let missing = NO_TOKEN.iter().find(|(kind, _)| *kind == error);
         missing.map_or(Self::Token { error, field }, |(_, what)| Self::NoToken { what, field })
+    }
+
+    /// Returns whether only other requests are in the way.
+    const fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy | Self::Comparison(ComparisonError::Busy))
     }
 
     fn status(&self) -> StatusCode {

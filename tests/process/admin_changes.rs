@@ -95,6 +95,12 @@ async fn what_is_no_token_or_is_dead_is_refused_with_the_reason_and_the_old_one_
         ("{\"token\": \"EAAGhunter2\"}", 400, "`access_token`, which is missing"),
         ("{}", 400, "`access_token`, which is missing"),
         ("[]", 400, "`access_token`, which is missing"),
+        ("\"EAAGhunter2\"", 400, "`access_token`, which is missing"),
+        (
+            "{\"access_token\": \"EAAGhunter2\", \"access_token\": \"EAAGother\"}",
+            400,
+            "a field that is not known, or that is there twice",
+        ),
         ("{\"access_token\": 7}", 400, "`access_token`, which is not a string"),
         ("{\"access_token\": null}", 400, "`access_token`, which is null"),
         ("{\"access_token\": \"${META_TOKEN}\"}", 400, "variable"),

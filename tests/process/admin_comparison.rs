@@ -193,6 +193,11 @@ async fn while_graph_does_not_answer_about_tokens_that_are_put_new_files_are_use
     });
     let busy = answers.filter(|answer| answer.starts_with("HTTP/1.1 503") && answer.contains("retry"));
     assert!(busy.count() > CLIENTS / 2);
+    // A busy moment is nothing that an operator must see among the events, and no flood of lines.
+    let events = send(sidecar.admin, "GET /admin/events", LOCAL, "").text;
+    assert!(!events.contains("busy with other comparisons"));
+    let lines = sidecar.stdout().matches("busy with other comparisons").count();
+    assert!((1..CLIENTS / 2).contains(&lines), "{lines}");
 
     place.graph.sim.release_held(1_000_000);
     wait_until("a token is compared again", async || {
