@@ -210,10 +210,15 @@ impl RefreshPlanner {
         self.refreshing_for = None;
         let urgency = self.urgency(now);
         if urgency != Some(Urgency::Dead) {
-            self.looks = 0;
+            // A look that waits after many others is not for the token that dies next.
+            if std::mem::take(&mut self.looks) > 0
+                && let Some(LookInterval { first, .. }) = self.look_interval
+            {
+                self.next_look = self.next_look.map(|at| at.min(now + first));
+            }
         } else if let Some(interval) = self.look_interval {
-            let latest = now + interval.after(self.looks);
-            self.next_look = Some(self.next_look.map_or(latest, |at| at.min(latest)));
+            // One that confirms what a source has said stays where it is: a little earlier, it would confirm nothing.
+            self.next_look.get_or_insert(now + interval.after(self.looks));
         }
         let is_look_due = self.next_look.is_some_and(|at| at <= now);
         if self.source_changed || is_look_due {

@@ -22,9 +22,16 @@ impl Prompt {
     async fn open(place: &Place) -> Self {
         let (controller, terminal) = terminal();
         // The prompt is for the terminal that controls the process: its output may go elsewhere.
-        let mut command = Command::new("setsid");
+        // A test that runs in the background of a shell ignores interrupts, and so would this.
+        let mut command = Command::new("env");
         command
-            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_graphward")])
+            .args([
+                "--default-signal=INT",
+                "setsid",
+                "--ctty",
+                "--wait",
+                env!("CARGO_BIN_EXE_graphward"),
+            ])
             .args(["token", "set", "--offline"])
             .current_dir(place.dir.path())
             .env_clear()

@@ -330,6 +330,21 @@ fn looks_that_find_no_valid_token_become_less_frequent_until_there_is_one() {
 }
 
 #[test]
+fn a_look_that_is_to_confirm_an_absence_is_not_moved_to_an_earlier_one() {
+    let now = Instant::now();
+    let mut planner = planner_with_token(now);
+    planner.policy.min_interval = 10_000 * MINUTE;
+    planner.look_interval = Some(LookInterval::fixed(LOOK.mul_f64(0.9)));
+    assert_eq!(
+        planner.on_event(PlannerEvent::Rejected(generation(1)), now),
+        Action::Refresh
+    );
+    planner.next_look = Some(now + LOOK);
+    let action = planner.on_event(PlannerEvent::Unchanged, now);
+    assert_eq!(action, Action::BackOff(now + LOOK));
+}
+
+#[test]
 fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
     let now = Instant::now();
     let mut planner = planner_with_token(now);
