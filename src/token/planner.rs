@@ -218,7 +218,8 @@ impl RefreshPlanner {
             }
         } else if let Some(interval) = self.look_interval {
             // One that confirms what a source has said stays where it is: a little earlier, it would confirm nothing.
-            self.next_look.get_or_insert(now + interval.after(self.looks));
+            let next = now + interval.after(self.looks);
+            self.next_look.get_or_insert(next);
         }
         let is_look_due = self.next_look.is_some_and(|at| at <= now);
         if self.source_changed || is_look_due {
