@@ -18,6 +18,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
 use super::validation::shown_host;
+use crate::graph::OTHER_GRAPH_HOSTS;
 use crate::net::{ConnectionInfo, Dialer, ListenConfig, TransportSecurity, TunnelScope, VIA_GRAPHWARD};
 
 /// The hosts that CONNECT may name.
@@ -34,6 +35,8 @@ pub struct TunnelHosts {
     host_list: Arc<str>,
 }
 
+/// Graph's host, beside [`OTHER_GRAPH_HOSTS`].
+const GRAPH_HOST: &str = "graph.facebook.com";
 /// The port of https.
 const HTTPS_PORT: u16 = 443;
 
@@ -103,6 +106,15 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
             host: format!("{}:{port}", shown_host(host)),
             allowed: Arc::clone(&hosts.host_list),
         });
+    }
+    // Where upstream.origin is another one, an app that keeps Graph's address would reach Graph itself, and its messages people.
+    let is_graphs =
+        |name: &str| name.eq_ignore_ascii_case(host) && !hosts.passthrough.iter().any(|other| other == name);
+    if is_graphs(GRAPH_HOST) || OTHER_GRAPH_HOSTS.into_iter().any(is_graphs) {
+        return Err(not_possible(
+            "upstream.origin or upstream.hosts leave out this host of Graph. Use graphward's address as the base URL, or set \
+             upstream.connect_to in place of upstream.origin; listen.tunnel_hosts passes it through unread",
+        ));
     }
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
     let stream = hosts.dialer.dial(&host, port).await.map_err(Refusal::Connect)?;

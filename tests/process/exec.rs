@@ -87,6 +87,21 @@ async fn the_command_reaches_graph_by_the_base_url_and_by_the_proxy_without_a_to
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_another_origin_an_app_that_keeps_graphs_address_does_not_reach_graph() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let origin = format!("https://{}", graph.running.address);
+    let script = "for host in graph.facebook.com GRAPH.instagram.com; do
+            curl -sS -o /dev/null -w '%{http_connect} ' https://$host/v26.0/me
+        done
+        curl -sS -o /dev/null -w '%{http_code}' $GRAPHWARD_URL/v26.0/me";
+    let mut command = exec(dir.path(), &["--origin", &origin, "--", "sh", "-c", script]);
+    let stdout = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert_eq!(stdout, "405 405 200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_cannot_be_read_is_a_fault_of_the_configuration() {
     let _turn = together().await;
     let graph = Graph::start().await;
