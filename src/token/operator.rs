@@ -45,7 +45,7 @@ pub struct OperatorHandle(UnboundedSender<OperatorRequest>);
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
     /// Change the token, and send the result.
-    Change(OperatorCommand, oneshot::Sender<Result<TokenChange, ObtainError>>),
+    Change(Box<OperatorCommand>, oneshot::Sender<Result<TokenChange, ObtainError>>),
     /// Continue with what this has.
     Reconfigure(Box<Reconfiguration>),
     /// Do what is due, and send when the token has to be renewed next.
@@ -107,7 +107,7 @@ impl OperatorHandle {
     pub async fn request(&self, command: OperatorCommand) -> Result<TokenChange, ObtainError> {
         let (reply, changed) = oneshot::channel();
         // If the refresher has ended, the send fails and drops the reply.
-        drop(self.0.unbounded_send(OperatorRequest::Change(command, reply)));
+        drop(self.0.unbounded_send(OperatorRequest::Change(Box::new(command), reply)));
         match timeout(CHANGE_TIMEOUT, changed).await {
             Ok(Ok(changed)) => changed,
             Ok(Err(_)) | Err(_) => {
