@@ -23,12 +23,11 @@ usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$1"; }
 tools=$CARGO_TARGET_DIR/tools
 export PATH=$tools/bin:$PATH
 
-# Installs a pinned Python package unless its command is there already. A library has the command ''.
-pip_tool() {
-    local command=$1 package=$2
-    has "$command" && return
+# Installs pinned Python packages. pip knows what it has installed, and then needs no network. A command that is there says nothing:
+# it may be the machine's own, or an earlier pin's.
+pip_tools() {
     if [ ! -x "$tools/bin/pip" ]; then
         python3 -m venv "$tools" 2>/dev/null || { apt_get python3-venv && python3 -m venv "$tools"; }
     fi
-    "$tools/bin/pip" install --quiet --disable-pip-version-check "$package"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check "$@"
 }
