@@ -12,7 +12,8 @@ import { start } from "../clients/node/harness.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const CHROMIUM = {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  // Without it, the one that Playwright has installed.
+  executablePath: process.env.CHROMIUM,
   args: [
     "--no-sandbox",
     "--disable-gpu",
