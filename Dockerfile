@@ -3,7 +3,7 @@
 #   docker build -t graphward .
 
 # On Alpine, Rust links statically against musl; the image has the C compiler that `ring` needs.
-FROM rust:1.95-alpine AS build
+FROM rust:1.95.0-alpine3.23 AS build
 # hadolint ignore=DL3018
 RUN apk add --no-cache build-base
 WORKDIR /build
