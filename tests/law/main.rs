@@ -19,6 +19,7 @@ mod alerts;
 mod closed_lists;
 mod credentials;
 mod docs;
+mod image;
 mod ladder;
 mod locks;
 mod page_diff;

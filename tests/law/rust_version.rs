@@ -111,7 +111,8 @@ fn jobs_of_any_rust(workflow: &str) -> Vec<&str> {
     found
 }
 
-fn is_version(text: &str, parts: usize) -> bool {
+/// Whether a text is a version of so many numbers.
+pub(super) fn is_version(text: &str, parts: usize) -> bool {
     let numbers: Vec<_> = text.split('.').collect();
     numbers.len() == parts && numbers.iter().all(|number| number.parse::<u16>().is_ok())
 }
