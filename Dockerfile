@@ -21,6 +21,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && chmod 1777 /empty/spool /empty/var/lib/graphward
 
 FROM scratch
+LABEL org.opencontainers.image.source="https://github.com/graphward/graphward" \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build --chown=65532:65532 /empty/ /
 COPY --from=build /graphward /graphward
 COPY config/image.toml /etc/graphward/graphward.toml

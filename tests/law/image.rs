@@ -1,7 +1,23 @@
-//! What builds the container image that is released.
+//! What the container image says of itself, and what builds the one that is released.
 
 use super::read;
 use super::rust_version::is_version;
+
+#[test]
+fn the_image_names_its_source_and_its_license_as_cargo_does() {
+    let (manifest, dockerfile) = (read("Cargo.toml"), read("Dockerfile"));
+    let (_, stage) = dockerfile
+        .rsplit_once("\nFROM scratch\n")
+        .expect("the last stage is empty");
+    for (label, key) in [("source", "repository"), ("licenses", "license")] {
+        let mut lines = manifest.lines();
+        let value = lines
+            .find_map(|line| line.strip_prefix(&format!("{key} = ")))
+            .expect(key);
+        let label = format!("org.opencontainers.image.{label}={value}");
+        assert!(stage.contains(&label), "the Dockerfile lacks the label {label}");
+    }
+}
 
 #[test]
 fn the_workflows_create_builders_of_an_exact_version() {
