@@ -175,9 +175,9 @@ fn pushed(boundary: &[u8], policy: ClientCredentialPolicy, mode: ScrubMode, body
         if rest.is_empty() {
             break;
         }
-        let (chunk, behind) = rest.split_at(usize::from(*length).clamp(1, rest.len()));
+        let (chunk, after) = rest.split_at(usize::from(*length).clamp(1, rest.len()));
         scrubber.push(chunk, &mut out)?;
-        rest = behind;
+        rest = after;
     }
     let report = scrubber.finish(&mut out)?;
     Ok((out.to_vec(), report))
@@ -219,12 +219,12 @@ fn is_credential(parameter: &[u8]) -> bool {
     [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"]
         .iter()
         .any(|known| {
-            let (name, behind) = name.split_at(known.len().min(name.len()));
+            let (name, after) = name.split_at(known.len().min(name.len()));
             let name: Vec<u8> = name
                 .iter()
                 .map(|byte| if b". [".contains(byte) { b'_' } else { *byte })
                 .collect();
-            name == *known && matches!(behind.trim_ascii().first(), None | Some(b'['))
+            name == *known && matches!(after.trim_ascii().first(), None | Some(b'['))
         })
 }
 

@@ -107,12 +107,12 @@ fn is_credential(parameter: &str) -> bool {
     [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"]
         .iter()
         .any(|known| {
-            let (name, behind) = name.split_at(known.len().min(name.len()));
+            let (name, after) = name.split_at(known.len().min(name.len()));
             let name: Vec<u8> = name
                 .iter()
                 .map(|byte| if b". [".contains(byte) { b'_' } else { *byte })
                 .collect();
-            name == *known && matches!(behind.trim_ascii().first(), None | Some(b'['))
+            name == *known && matches!(after.trim_ascii().first(), None | Some(b'['))
         })
 }
 

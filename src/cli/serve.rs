@@ -36,7 +36,7 @@ pub(super) struct PreparedSidecar {
     pub(super) reload: Arc<Notify>,
 }
 
-/// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part behind a valid configuration.
+/// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part after a valid configuration.
 pub(super) fn run(args: &ServeArgs) -> Exit {
     let prepared = load(args).and_then(|loaded| PreparedSidecar::new(args, loaded, LogOutput::Stdout));
     let PreparedSidecar {

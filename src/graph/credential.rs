@@ -2,7 +2,7 @@
 //!
 //! # Why
 //!
-//! No token of Meta has a colon. So `tenant:` anywhere in the place of a token names a tenant: behind one scheme, two
+//! No token of Meta has a colon. So `tenant:` anywhere in the place of a token names a tenant: after one scheme, two
 //! or none, in quotes, in an array, percent-encoded once more, as the user and the password of `Basic`. What a client
 //! library does to a token it does to the name, too, and a name that went unread would give the request the token of
 //! the default tenant. Rejected: to take only `tenant:NAME` itself for one.
@@ -171,7 +171,7 @@ fn find_token_slot(text: &[u8]) -> Option<usize> {
     start.map(|start| start + TOKEN_SLOT_WORD.len())
 }
 
-/// Decodes the `user:password` behind `Basic`; of several, with commas between them. `None` if there is no such scheme.
+/// Decodes the `user:password` after `Basic`; of several, with commas between them. `None` if there is no such scheme.
 fn decode_basic(value: &[u8]) -> Option<Vec<u8>> {
     let is_basic = |word: &&[u8]| word.eq_ignore_ascii_case(b"basic");
     let words = value.split(|byte| byte.is_ascii_whitespace() || b",\"'".contains(byte));

@@ -59,8 +59,8 @@ enum Position {
     Start,
     /// Before a name, an element, a comma or the closing bracket.
     Inside(Container),
-    /// Behind the closing bracket. Another document may follow.
-    Behind(Container),
+    /// After the closing bracket. Another document may follow.
+    AfterClose(Container),
 }
 
 /// Reads a part of a text.
@@ -106,11 +106,11 @@ impl Iterator for Tokens<'_> {
                 // Either bracket closes, as in a nested container.
                 (Position::Inside(container), b'}' | b']') => {
                     self.at += 1;
-                    self.position = Position::Behind(container);
+                    self.position = Position::AfterClose(container);
                     return Some(Token::Close);
                 }
                 (Position::Inside(container), first) => return Some(Token::Member(self.member(container, first))),
-                (Position::Behind(container), _) => {
+                (Position::AfterClose(container), _) => {
                     let opening = match container {
                         Container::Object => b'{',
                         Container::Array => b'[',

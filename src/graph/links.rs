@@ -7,7 +7,7 @@
 //! (`links.paging`): some clients want to recognize Graph's host in it, others call it as it is: see `config/clients/README.md`.
 //!
 //! The id of an upload session is no link, but apps make one of it: they put a base URL before it. So no prefix of a path can
-//! name the tenant there; `access_token=tenant:NAME` behind its signature can, and is removed from the next request, whose
+//! name the tenant there; `access_token=tenant:NAME` after its signature can, and is removed from the next request, whose
 //! other bytes stay as Graph signed them.
 //!
 //! Only scheme and host are replaced, spelled as they were (`\/`, `\u002f`, both again inside a batch's strings), and

@@ -77,14 +77,14 @@ fn find_token(text: &[u8], token: &[u8], from: usize) -> Option<Range<usize>> {
 fn matched_len(text: &[u8], token: &[u8], mode: TokenMatchMode) -> Option<usize> {
     let mut rest = text;
     for expected in token {
-        let (byte, behind) = match (mode, rest.split_first()?) {
-            (TokenMatchMode::Literal, (byte, behind)) if byte == expected => (*byte, behind),
+        let (byte, after) = match (mode, rest.split_first()?) {
+            (TokenMatchMode::Literal, (byte, after)) if byte == expected => (*byte, after),
             _ => next_percent_decoded(rest)?,
         };
         if byte != *expected {
             return None;
         }
-        rest = behind;
+        rest = after;
     }
     Some(text.len() - rest.len())
 }
@@ -92,10 +92,10 @@ fn matched_len(text: &[u8], token: &[u8], mode: TokenMatchMode) -> Option<usize>
 fn next_percent_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
     let (byte, rest) = next_unescaped(text)?;
     if byte == b'%'
-        && let Some((digits, behind)) = rest.split_at_checked(2)
+        && let Some((digits, after)) = rest.split_at_checked(2)
         && let Some(Ok(byte)) = parse_hex(digits).map(u8::try_from)
     {
-        return Some((byte, behind));
+        return Some((byte, after));
     }
     Some((byte, rest))
 }
@@ -108,10 +108,10 @@ fn next_unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
     if backslashes > 0
         && *byte == b'u'
         && let Some((b"00", digits)) = rest.split_at_checked(2)
-        && let Some((digits, behind)) = digits.split_at_checked(2)
+        && let Some((digits, after)) = digits.split_at_checked(2)
         && let Some(Ok(byte)) = parse_hex(digits).map(u8::try_from)
     {
-        return Some((byte, behind));
+        return Some((byte, after));
     }
     Some((*byte, rest))
 }

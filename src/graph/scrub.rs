@@ -159,10 +159,10 @@ fn may_contain_parameters(body: &[u8], rules: ScrubRules) -> bool {
 /// messages have `"image":{"id":"…"}`, and need not be read for that.
 fn may_contain_ids(text: &[u8]) -> bool {
     ID_FINDER.find_iter(text).any(|at| {
-        let (before, behind) = text.split_at_checked(at).unwrap_or_default();
-        let behind = behind.get(2..).unwrap_or_default();
-        let behind = behind.strip_prefix(b"s").unwrap_or(behind);
-        let is_end = behind.first().is_none_or(|byte| !is_name_byte(*byte));
+        let (before, after) = text.split_at_checked(at).unwrap_or_default();
+        let after = after.get(2..).unwrap_or_default();
+        let after = after.strip_prefix(b"s").unwrap_or(after);
+        let is_end = after.first().is_none_or(|byte| !is_name_byte(*byte));
         let before = before.strip_suffix(b"phone_number_").unwrap_or(before);
         let is_nested = matches!(before, [b'{', .., b'{', b'"']);
         is_end && !is_nested && before.last().is_none_or(|byte| !is_name_byte(*byte))

@@ -129,9 +129,9 @@ pub(super) fn without_origin(url: &str) -> &str {
     let url = url.trim_ascii();
     match url.split_once("://") {
         // Not the URL in a query.
-        Some((scheme, behind)) if !scheme.contains(['/', '?', '#']) => behind
+        Some((scheme, after)) if !scheme.contains(['/', '?', '#']) => after
             .find(['/', '?', '#'])
-            .and_then(|at| behind.get(at..))
+            .and_then(|at| after.get(at..))
             .unwrap_or_default(),
         Some(_) | None => url,
     }
@@ -171,9 +171,9 @@ mod tests {
             signs.add_decoded_token_slot(value.bytes());
         }
         assert_eq!(*signs.token_slots, ["", "Acme", "a:b@c", "acme"]);
-        for behind in ["a".repeat(500), format!("acme{}x", " ".repeat(500))] {
+        for after in ["a".repeat(500), format!("acme{}x", " ".repeat(500))] {
             let mut signs = TenantSigns::default();
-            signs.add_token_slot(format!("tenant:{behind}").as_bytes());
+            signs.add_token_slot(format!("tenant:{after}").as_bytes());
             assert_eq!(signs.token_slots[0].len(), MAX_SIGN_BYTES, "too long to be a name");
         }
     }

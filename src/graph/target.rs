@@ -105,7 +105,7 @@ impl Target {
             Some(_) => target.push('&'),
         }
         target.push_str(proof.as_query());
-        #[expect(clippy::expect_used, reason = "parameters behind a valid target")]
+        #[expect(clippy::expect_used, reason = "parameters after a valid target")]
         let target = PathAndQuery::from_maybe_shared(Bytes::from(target)).expect("still valid");
         Uri::from(target)
     }

@@ -288,7 +288,7 @@ impl Frames {
 // === impl FrameHeads ===
 
 impl FrameHeads {
-    /// Returns the head of the next frame of which the end is among these bytes, and advances to what is behind it.
+    /// Returns the head of the next frame of which the end is among these bytes, and advances to what follows it.
     fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
         let missing = self.head.get_mut(self.filled..).unwrap_or_default();
         let (head, rest) = bytes.split_at(missing.len().min(bytes.len()));

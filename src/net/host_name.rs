@@ -59,7 +59,7 @@ pub(super) fn bracketed(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// A host in lower case, an IPv6 address in brackets, and the port behind it.
+/// A host in lower case, an IPv6 address in brackets, and the port after it.
 fn split(text: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = text.parse().ok()?;
     let name = authority.host();

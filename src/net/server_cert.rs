@@ -36,7 +36,7 @@ pub struct ServerCert(ArcSwap<ServerConfig>);
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsFiles {
-    /// PEM: the certificate, and behind it those that issued it.
+    /// PEM: the certificate, followed by those that issued it.
     #[schemars(extend("format" = "optional-path"))]
     pub cert: PathBuf,
     /// PEM: the certificate's private key.

@@ -127,12 +127,12 @@ fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
         return check_no_prefix(uri.path()).map(|()| None);
     };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (name, behind) = rest.split_at(end);
+    let (name, after) = rest.split_at(end);
     let name: Cow<'_, [u8]> = percent_encoding::percent_decode_str(name).into();
-    let target = if behind.starts_with('/') {
-        Cow::Borrowed(behind)
+    let target = if after.starts_with('/') {
+        Cow::Borrowed(after)
     } else {
-        Cow::Owned(format!("/{behind}"))
+        Cow::Owned(format!("/{after}"))
     };
     check_no_prefix(target.split('?').next().unwrap_or_default())?;
     let malformed = |_error| Refusal::MalformedRequest("nothing valid follows the tenant in its path");

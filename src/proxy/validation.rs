@@ -207,7 +207,7 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
     is_valid.then_some((host, port))
 }
 
-/// The text before an ASCII byte, and the text behind it. `str::split_once` costs more for texts this short.
+/// The text before an ASCII byte, and the text after it. `str::split_once` costs more for texts this short.
 fn split_at_byte(text: &str, separator: u8) -> (&str, &str) {
     let at = text.bytes().position(|byte| byte == separator);
     at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))

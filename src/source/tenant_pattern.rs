@@ -53,7 +53,7 @@ pub enum TenantPatternError {
     /// Files with such names are skipped.
     #[error("describes files that graphward skips: those that begin with . or end with ~, .swp, .tmp or .lock")]
     SkippedFiles,
-    /// `{tenant}` is a part of the scheme, the host, the port or the user, or behind a `#`.
+    /// `{tenant}` is a part of the scheme, the host, the port or the user, or after a `#`.
     #[error("contains {{tenant}} outside of the path and the query")]
     OutsidePath,
     /// Another brace: `${tenant}`, `{{tenant}}`, `{id}`.
@@ -195,7 +195,7 @@ impl FromStr for TenantUrl {
         }
         let (one, other) = (fill_url(text, "a")?, fill_url(text, "b")?);
         let is_same_host = one.scheme() == other.scheme() && one.authority() == other.authority();
-        // What stands behind a `#` is not sent.
+        // What follows a `#` is not sent.
         let is_sent = one.path_and_query() != other.path_and_query() || !text.contains(PLACEHOLDER);
         let (text, sample) = (text.to_owned(), one);
         (is_same_host && is_sent)

@@ -178,7 +178,7 @@ async fn drive(
 }
 
 /// Sends a PING from time to time; returns when it is not answered, and nothing else comes either. On a slow network, the
-/// answer is behind all that is on its way.
+/// answer comes after all that is already on its way.
 async fn keep_alive(pings: Option<PingPong>, counters: Arc<IoCounters>) {
     let Some(mut pings) = pings else {
         return;

@@ -194,7 +194,7 @@ async fn a_file_that_streams_is_forwarded_unless_a_field_makes_another_call() {
         "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nmethod=delete{}\r\n",
         "x".repeat(20_000)
     );
-    let upload = |behind: &str| format!("{file}{}", field(behind, "whatsapp"));
+    let upload = |after: &str| format!("{file}{}", field(after, "whatsapp"));
     proxy
         .forwarded(typed(MULTIPART, "/1/media", sized(upload("messaging_product"))))
         .await;

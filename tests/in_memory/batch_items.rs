@@ -40,15 +40,15 @@ fn items(seen: &RecordedRequest) -> String {
     if let Some((_, encoded)) = body.split_once("&batch=") {
         return percent_decode_str(encoded).decode_utf8().unwrap().into();
     }
-    if let Some((_, behind)) = body.split_once("\r\n\r\n") {
-        return behind.strip_suffix("\r\n--b--\r\n").unwrap().to_owned();
+    if let Some((_, after)) = body.split_once("\r\n\r\n") {
+        return after.strip_suffix("\r\n--b--\r\n").unwrap().to_owned();
     }
     let batch: Value = serde_json::from_str(body).unwrap();
     if let Some(items) = batch["batch"].as_str() {
         return items.to_owned();
     }
-    let behind = body.strip_prefix(r#"{"batch":"#).unwrap();
-    behind.strip_suffix('}').unwrap().to_owned()
+    let after = body.strip_prefix(r#"{"batch":"#).unwrap();
+    after.strip_suffix('}').unwrap().to_owned()
 }
 
 fn batch(kind: &str, body: TestBody) -> http::Request<TestBody> {

@@ -65,8 +65,8 @@ fn multipart(token: &str, fill: usize) -> Case {
     let file = format!("{decoy}{}", "\r\n--".repeat(fill / 4));
     let file = part("file\"; filename=\"a.bin", &file);
     let of = |middle: &str| {
-        let behind = part("messaging_product", "whatsapp");
-        Bytes::from(format!("{file}{middle}{behind}------Boundary7MA4--\r\n"))
+        let after = part("messaging_product", "whatsapp");
+        Bytes::from(format!("{file}{middle}{after}------Boundary7MA4--\r\n"))
     };
     Case {
         kind: MULTIPART,
@@ -113,7 +113,7 @@ async fn a_token_in_a_small_body_goes_and_what_is_left_is_replayed_as_it_was_sen
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_behind_a_megabyte_goes_on_its_way_to_the_disk() {
+async fn a_token_after_a_megabyte_goes_on_its_way_to_the_disk() {
     for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
         let proxy = TestProxy::start(protocols).await;
         for case in cases(STALE, 2 * MIB) {
@@ -141,11 +141,11 @@ async fn a_body_of_which_nothing_has_to_go_is_what_it_was() {
 /// Whether this is what was sent with the token and its name overwritten.
 fn assert_masked(seen: &RecordedRequest, sent: &Bytes, token: &str) {
     let sent = std::str::from_utf8(sent).unwrap();
-    let (before, behind) = sent.split_once(token).unwrap();
+    let (before, after) = sent.split_once(token).unwrap();
     let (before, between) = before.rsplit_once("access_token").unwrap();
     let mask = |length: usize| "x".repeat(length);
     let (name, value) = (mask("access_token".len()), mask(token.len()));
-    let expected = format!("{before}{name}{between}{value}{behind}");
+    let expected = format!("{before}{name}{between}{value}{after}");
     let arrived = seen.body.as_ref().unwrap();
     assert!(*arrived == expected, "{between}{token}");
     assert_eq!(seen.all("content-length"), [expected.len().to_string()]);

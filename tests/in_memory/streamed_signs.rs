@@ -63,10 +63,10 @@ async fn a_form_that_streams_ends_where_a_sign_in_it_names_another_tenant() {
         let proxy = start(builder.with(|config| *config = without_default()).with_small_limits()).await;
         for (name, value, expected) in FIELDS {
             let field = part(name, value);
-            let behind = format!("{}{field}{}--b--\r\n", file(20_000), part("a", "1"));
+            let after = format!("{}{field}{}--b--\r\n", file(20_000), part("a", "1"));
             let between = format!("{}{field}{}--b--\r\n", file(2_000), file(20_000));
             let before = format!("{field}{}--b--\r\n", file(20_000));
-            for body in [&behind, &between, &before] {
+            for body in [&after, &between, &before] {
                 for body in framed(body, 500) {
                     let accepted = proxy.graph.accepted().len();
                     let response = proxy.app.fetch(with(typed(MULTIPART, body), &[ACME])).await;

@@ -24,7 +24,7 @@ fn every_alert_has_a_link_to_its_section_of_the_runbook_and_a_unit_test() {
     assert_eq!(after(&tests, "- alertname: "), names, "the unit tests on the left");
 }
 
-/// What the lines with this beginning have behind it.
+/// What follows this beginning in the lines that have it.
 fn after(text: &str, start: &str) -> BTreeSet<String> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix(start));
     lines.map(str::to_owned).collect()

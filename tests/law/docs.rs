@@ -277,7 +277,7 @@ fn registered_metrics(source: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The families that a text names, whatever Prometheus puts behind them.
+/// The families that a text names, whatever Prometheus appends to them.
 fn metrics_named_in(text: &str) -> BTreeSet<String> {
     let names = words_starting_with(text, "graphward_").into_iter();
     let bare = names.filter_map(|name| {

@@ -245,14 +245,14 @@ fn forbidden_imports(
     found
 }
 
-/// What stands behind each `crate::` or `super::`: one name, or those of a list in braces.
+/// What follows each `crate::` or `super::`: one name, or those of a list in braces.
 fn imported_names(code: &str, start: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = code;
-    while let Some((_, behind)) = rest.split_once(start) {
-        rest = behind;
-        let Some(list) = behind.strip_prefix('{') else {
-            names.push(leading_identifier(behind));
+    while let Some((_, after)) = rest.split_once(start) {
+        rest = after;
+        let Some(list) = after.strip_prefix('{') else {
+            names.push(leading_identifier(after));
             // `super::super::` is one fault, not two.
             rest = rest.strip_prefix(start).unwrap_or(rest);
             continue;

@@ -86,7 +86,7 @@ async fn the_help_is_as_it_was() {
 async fn the_configuration_is_printed_as_it_was() {
     let _turn = together().await;
     let stage = Stage::new().await;
-    // Nothing of this machine moves the comments behind the values.
+    // Nothing of this machine moves the comments after the values.
     stage.place.write(
         "graphward.toml",
         &format!("[token]\nsource = {{ file = \"token\" }}\n{APP}"),

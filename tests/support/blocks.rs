@@ -2,7 +2,7 @@
 
 /// A fenced block of a page.
 pub(crate) struct Block {
-    /// `PAGE#SECTION LANGUAGE`, with ` 2` behind it if it is the second of its language in the section.
+    /// `PAGE#SECTION LANGUAGE`, with ` 2` after it if it is the second of its language in the section.
     pub(crate) name: String,
     pub(crate) text: String,
 }

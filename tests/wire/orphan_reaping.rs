@@ -11,8 +11,8 @@ fn zombies_named(name: &str) -> usize {
     let own_id = process::id().to_string();
     let is_ours = |stat: String| {
         // `4711 (name) Z 1 …`: number, name, state, parent.
-        let (before, behind) = stat.rsplit_once(')')?;
-        let mut fields = behind.split_whitespace();
+        let (before, after) = stat.rsplit_once(')')?;
+        let mut fields = after.split_whitespace();
         let dead = fields.next()? == "Z" && fields.next()? == own_id;
         (dead && before.ends_with(&format!("({name}"))).then_some(())
     };

@@ -5,7 +5,7 @@
 //!
 //! The libraries print the same two numbers in a hundred ways (`code: 190`, `'code': 190`, `errorCode=190`, `(#190)`), and
 //! some print Graph's message alone. A parser for each would never be complete, so only three things are looked for: a number
-//! behind a name, a number alone, and the English sentences of errors whose number libraries do not print.
+//! after a name, a number alone, and the English sentences of errors whose number libraries do not print.
 
 use crate::graph::GraphError;
 
@@ -74,11 +74,11 @@ pub(super) fn find_error(text: &str) -> Option<GraphError> {
     })
 }
 
-/// The code in `(#190)`, else the one behind a name such as `code` or `errorCode`.
+/// The code in `(#190)`, else the one after a name such as `code` or `errorCode`.
 fn find_code(words: &[Word<'_>], text: &str) -> Option<i64> {
     let in_message = words.iter().find(|word| word.gap.ends_with("(#"));
     let is_about_graph = || GRAPH_NAMES.iter().any(|name| text.contains(name));
-    let behind_name = |at: usize| {
+    let after_name = |at: usize| {
         let code = labeled(words.get(at.checked_sub(1)?..=at)?, &CODE_NAMES)?;
         let before = at.checked_sub(2).and_then(|before| words.get(before));
         let is_foreign = before.is_some_and(|word| ["status", "http", "response", "exit"].contains(&word.text));
@@ -87,7 +87,7 @@ fn find_code(words: &[Word<'_>], text: &str) -> Option<i64> {
         (!is_foreign && (!is_ambiguous || is_about_graph())).then_some(code)
     };
     let code = in_message.and_then(|word| word.text.parse().ok());
-    code.or_else(|| (0..words.len()).find_map(behind_name))
+    code.or_else(|| (0..words.len()).find_map(after_name))
 }
 
 /// The code and the subcode of a text that holds nothing else: `190`, `190 463`, `error 190/463`.
@@ -100,7 +100,7 @@ fn typed_codes(words: &[Word<'_>]) -> Option<(i64, Option<i64>)> {
     (words.iter().all(is_typed) && more.is_none() && !is_status).then_some((code, subcode))
 }
 
-/// The number behind one of these names, with nothing but punctuation between: `'code': 190`, `[code] => 190`.
+/// The number after one of these names, with nothing but punctuation between: `'code': 190`, `[code] => 190`.
 fn labeled(pair: &[Word<'_>], names: &[&str]) -> Option<i64> {
     let [name, number] = pair else {
         return None;
@@ -123,9 +123,9 @@ fn words(text: &str) -> Vec<Word<'_>> {
     while let Some(start) = rest.find(is_part) {
         let (gap, from_start) = rest.split_at(start);
         let end = from_start.find(|c| !is_part(c)).unwrap_or(from_start.len());
-        let (text, behind) = from_start.split_at(end);
+        let (text, after) = from_start.split_at(end);
         words.push(Word { text, gap });
-        rest = behind;
+        rest = after;
     }
     words
 }

@@ -186,10 +186,10 @@ fn admin_call(command: &[String]) -> Option<AdminCall> {
     let is_curl = command.first().is_some_and(|program| program == "curl");
     let mut urls = command.iter().filter_map(|word| word.split_once("127.0.0.1:9080"));
     let (_, target) = urls.next().filter(|_| is_curl)?;
-    let behind = |flag: &str| command.iter().skip_while(|word| *word != flag).nth(1);
-    let default = if behind("-d").is_some() { "POST" } else { "GET" };
+    let after = |flag: &str| command.iter().skip_while(|word| *word != flag).nth(1);
+    let default = if after("-d").is_some() { "POST" } else { "GET" };
     Some(AdminCall {
-        method: behind("-X").map_or(default, String::as_str).to_lowercase(),
+        method: after("-X").map_or(default, String::as_str).to_lowercase(),
         path: target.split('?').next().unwrap_or_default().to_owned(),
     })
 }

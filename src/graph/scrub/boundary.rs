@@ -85,7 +85,7 @@ impl Boundary {
             InputState::End => DelimiterLine::None,
         };
         let dashes = self.0.needle().get(1..).unwrap_or_default();
-        let Some(behind) = data.strip_prefix(dashes) else {
+        let Some(after) = data.strip_prefix(dashes) else {
             return if dashes.starts_with(data) {
                 incomplete
             } else {
@@ -93,8 +93,8 @@ impl Boundary {
             };
         };
         let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
-        let padding_len = behind.iter().take_while(is_blank).count();
-        match behind.get(padding_len..).unwrap_or_default() {
+        let padding_len = after.iter().take_while(is_blank).count();
+        match after.get(padding_len..).unwrap_or_default() {
             _ if padding_len > MAX_PADDING_BYTES => DelimiterLine::None,
             [b'\n', ..] => DelimiterLine::Opening(dashes.len() + padding_len + 1),
             [b'\r', b'\n', ..] => DelimiterLine::Opening(dashes.len() + padding_len + 2),

@@ -40,7 +40,7 @@ pub(super) struct MultipartScrubber {
 enum MultipartState {
     /// In bytes that are forwarded unchanged.
     Passthrough,
-    /// Behind a boundary line of this length, which is still in `buffered`.
+    /// After a boundary line of this length, which is still in `buffered`.
     Headers(usize),
     /// In a field that has to be read whole.
     Field(BufferedField),
@@ -117,9 +117,9 @@ impl MultipartScrubber {
                 match head {
                     HeaderEnd::Incomplete => break,
                     HeaderEnd::Found(end) => {
-                        let (begin, behind) = data.split_at(end);
+                        let (begin, after) = data.split_at(end);
                         self.begin_part(line, begin, scrub_state, out);
-                        data = behind;
+                        data = after;
                     }
                     // It may name another tenant.
                     HeaderEnd::TooLong if scrub_state.rules.signs == SignPolicy::Read => {
@@ -135,9 +135,9 @@ impl MultipartScrubber {
                         if let HeaderEnd::Truncated = head {
                             self.restore_pending(scrub_state, out);
                         }
-                        let (line, behind) = data.split_at(line);
+                        let (line, after) = data.split_at(line);
                         out.forward(line);
-                        data = behind;
+                        data = after;
                         self.state = MultipartState::Passthrough;
                     }
                 }
@@ -145,8 +145,8 @@ impl MultipartScrubber {
                 continue;
             }
             let (content, line) = self.find_delimiter(data, input_state);
-            let (content, behind) = data.split_at(content);
-            data = behind;
+            let (content, after) = data.split_at(content);
+            data = after;
             match &mut self.state {
                 MultipartState::Field(field) => field.buffer(content)?,
                 MultipartState::Passthrough | MultipartState::Headers(_) => out.forward(content),
@@ -160,9 +160,9 @@ impl MultipartScrubber {
                 DelimiterLine::Closing(length) => {
                     self.end_field(scrub_state, out)?;
                     self.restore_pending(scrub_state, out);
-                    let (line, behind) = data.split_at(length);
+                    let (line, after) = data.split_at(length);
                     out.forward(line);
-                    data = behind;
+                    data = after;
                     self.at_line_start = false;
                 }
             }

@@ -61,9 +61,9 @@ fn scrub_in_chunks(
     let mut out = BytesMut::new();
     let mut rest = body;
     for length in lengths.iter().cycle() {
-        let (piece, behind) = rest.split_at((*length).min(rest.len()));
+        let (piece, after) = rest.split_at((*length).min(rest.len()));
         scrubber.push(piece, &mut out)?;
-        rest = behind;
+        rest = after;
         if rest.is_empty() {
             break;
         }

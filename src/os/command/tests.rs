@@ -57,8 +57,8 @@ fn is_gone(process: u32) -> bool {
         return true;
     };
     // `4711 (sleep) Z 1 …`: a zombie, which its parent will reap.
-    let behind = stat.rsplit_once(')').unwrap().1;
-    let mut fields = behind.split_whitespace();
+    let after = stat.rsplit_once(')').unwrap().1;
+    let mut fields = after.split_whitespace();
     let (state, parent) = (fields.next().unwrap(), fields.next().unwrap());
     state == "Z" && parent != std::process::id().to_string()
 }

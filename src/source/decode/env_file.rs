@@ -73,7 +73,7 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     (line, after.unwrap_or_default())
 }
 
-/// Splits a line behind `=`, or behind a colon that white space follows.
+/// Splits a line after `=`, or after a colon that white space follows.
 fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let is_separator = |at: &usize| matches!(line.get(*at..), Some([b'=', ..] | [b':', b' ' | b'\t', ..]));
     let at = (0..line.len()).find(is_separator)?;

@@ -243,7 +243,7 @@ fn invalid_parameter(name: &str) -> DatabaseUrlError {
         "sslcert" | "sslkey" | "sslpassword" | "sslidentity" => "client certificates are not supported; use a password",
         "passfile" | "service" | "servicefile" => "put all settings into the URL, or read the URL from a file",
         "gssencmode" => "encryption by GSSAPI is not supported; use sslmode=verify-full",
-        "port" => "write the port behind the host, host:port",
+        "port" => "write the port after the host, host:port",
         "targetServerType" => "use target_session_attrs=read-write",
         "target_session_attrs" => "use any, primary, standby, read-write or read-only",
         _ => "remove it, or fix its value",

@@ -98,7 +98,7 @@ async fn read(body: &mut Http2Body) -> Result<Vec<u8>, h2::Error> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_and_its_body_arrive_and_so_does_the_response_behind_1xx() {
+async fn a_request_and_its_body_arrive_and_so_does_the_response_after_1xx() {
     let (connection, server, tasks) = connect().await;
     serve(server, |request, mut respond| async move {
         let (head, stream) = request.into_parts();

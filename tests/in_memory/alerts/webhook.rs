@@ -15,7 +15,7 @@ use http::{Request, Response};
 
 use crate::support::{lock, start_time};
 
-/// The webhook's URL. The part behind the host must not show.
+/// The webhook's URL. The part after the host must not show.
 pub(super) const URL: &str = "https://hooks.example.com/services/T0/B0/s3cretpath?key=s3cretkey";
 
 /// The result of a request.

@@ -169,7 +169,7 @@ impl SignedRequest {
             }
         }
         let batch = format!("[{}]", items.join(","));
-        // Before some fields, and behind the others.
+        // Before some fields, and after the others.
         fields.insert(fields.len() / 2, ("batch", batch));
         match self.format {
             BodyFormat::Empty => ("", String::new()),

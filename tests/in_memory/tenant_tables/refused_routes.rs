@@ -12,7 +12,7 @@ const HEADER: &str = "x-tenant-id";
 async fn record_of(proxy: &TestProxy, log: &LogCapture, request: http::Request<TestBody>, code: i64) -> Value {
     let answer = proxy.app.fetch(request).await;
     assert_eq!(answer.code(), code, "{}", answer.text());
-    // The record is written behind the last byte of the answer.
+    // The record is written after the last byte of the answer.
     sleep(Duration::from_millis(10)).await;
     let records = log.lines_containing(r#""message":"request""#);
     let record: Value = serde_json::from_str(records.last().unwrap()).unwrap();

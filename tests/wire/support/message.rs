@@ -1,4 +1,4 @@
-//! HTTP/1 as bytes: heads, and the bodies behind them.
+//! HTTP/1 as bytes: heads, and the bodies after them.
 
 use std::io::Read;
 

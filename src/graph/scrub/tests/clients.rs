@@ -196,7 +196,7 @@ fn the_items_of_a_batch_are_cleaned_in_a_form_and_in_a_multipart_form() {
             String::from_utf8(left).unwrap()
         };
         assert_eq!(cleaned(ScrubMode::Remove), part(left));
-        // What keeps its length is filled up behind the batch.
+        // What keeps its length is filled up after the batch.
         let filled = format!("{left}{}", " ".repeat(batch.len() - left.len()));
         assert_eq!(cleaned(ScrubMode::Mask), part(&filled));
     }

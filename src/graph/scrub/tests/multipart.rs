@@ -32,7 +32,7 @@ fn a_token_is_removed_however_its_part_is_framed() {
         (format!("{data}--b\r\n{token}\r\n--b--"), format!("{data}--b--")),
         (format!("{data}--b\r\n{token}\r\n"), data.to_owned()),
         (format!("{data}--b\r\n{token}"), data.to_owned()),
-        // A preamble, an epilogue, white space behind the boundary.
+        // A preamble, an epilogue, white space after the boundary.
         (
             format!("p\r\n--b\r\n{token}\r\n--b--\r\ne"),
             "p\r\n--b--\r\ne".to_owned(),

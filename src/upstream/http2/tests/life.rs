@@ -14,7 +14,7 @@ async fn a_peer_that_answers_no_ping_loses_its_requests_after_half_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_whose_answer_to_a_ping_is_behind_others_keeps_its_connection() {
+async fn a_peer_whose_answer_to_a_ping_comes_after_others_keeps_its_connection() {
     let (io, mut peer) = duplex(1 << 16);
     let tasks = Tasks::default();
     let connection = Http2::handshake(boxed_io(io, Some(b"h2")), &tasks, || {})

@@ -58,8 +58,8 @@ fn object() -> impl Strategy<Value = (String, String)> {
     (prop::collection::vec(spaced, 0..6), space).prop_map(|(members, end)| {
         let (mut with, mut without) = ("{".to_owned(), "{".to_owned());
         let (mut first, mut has_kept) = (true, false);
-        for ((name, value, credential), before, colon, behind, comma) in members {
-            let member = format!("{before}{name}{colon}:{behind}{value}");
+        for ((name, value, credential), before, colon, after, comma) in members {
+            let member = format!("{before}{name}{colon}:{after}{value}");
             if !first {
                 with.push(',');
             }
@@ -95,7 +95,7 @@ proptest! {
     fn no_credential_survives_and_every_other_byte_does((with, without) in object()) {
         prop_assume!(!with.contains("|"));
         let (left, _) = scrub_text(&with, ClientCredentialPolicy::Replace).unwrap();
-        // Space behind a credential that is the last of all, and has nothing before it, stays.
+        // Space after a credential that is the last of all, and has nothing before it, stays.
         if without.trim_start_matches('{').trim_end_matches('}').trim().is_empty() {
             prop_assert_eq!(left.replace([' ', '\n'], ""), "{}");
         } else {
