@@ -16,7 +16,7 @@ mod pool;
 mod request_body;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -30,6 +30,7 @@ pub use request_body::RequestBody;
 
 use crate::graph::Origin;
 use crate::net::{ConnectFailure, Connector, HttpVersion, Tasks};
+use crate::types::lock;
 use pool::Pool;
 
 /// The connections to all origins.
@@ -98,7 +99,7 @@ impl<B: RequestBody> Upstream<B> {
     }
 
     fn pool(&self, origin: &Origin) -> Arc<Pool<B>> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = lock(&self.pools);
         if let Some(pool) = pools.iter().find(|pool| pool.origin == *origin) {
             return Arc::clone(pool);
         }
@@ -128,7 +129,7 @@ async fn sweep<B: RequestBody>(pools: Weak<Pools<B>>) {
         let Some(pools) = pools.upgrade() else {
             return;
         };
-        for pool in pools.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for pool in lock(&pools).iter() {
             pool.close_idle();
         }
     }

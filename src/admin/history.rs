@@ -1,12 +1,12 @@
 //! What is known of a tenant's token beyond its current state: where it is from, and what happened to it last.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use crate::token::{Alert, AlertCause, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
-use crate::types::Rfc3339Timestamp;
+use crate::types::{Rfc3339Timestamp, lock};
 
 /// The history of a tenant's token, as its refresher reports it.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub(super) struct LastRejection {
 impl TokenHistory {
     /// Notes an event.
     pub fn observe(&self, event: &TokenEvent<'_>, now: SystemTime) {
-        let mut last = self.last();
+        let mut last = lock(&self.0);
         match event {
             TokenEvent::Used(token_use) => {
                 if token_use.is_obtained() {
@@ -79,11 +79,7 @@ impl TokenHistory {
 
     /// Returns what happened last.
     pub(super) fn last_events(&self) -> LastEvents {
-        self.last().clone()
-    }
-
-    fn last(&self) -> MutexGuard<'_, LastEvents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).clone()
     }
 }
 

@@ -11,13 +11,13 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::types::Fingerprint;
+use crate::types::{Fingerprint, lock};
 
 /// The codes that were exchanged, or were to be.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl UsedCodes {
 
     /// Notes that a code is used; `false` if it was before. Blocks.
     fn add_blocking(&self, code: Fingerprint, now: SystemTime) -> bool {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lock(&self.own);
         if own.contains(&code) {
             return false;
         }

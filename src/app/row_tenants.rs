@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU8;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,7 @@ use crate::proxy::{BufferBudgets, ConcurrencyLimit, Proxy, Tenant, TenantOpener,
 use crate::source::{PlaceWords, StoredToken, TenantRow, TenantRows, TenantTable, TenantsFrom};
 use crate::tenants::{Loss, RowCell, RowSource, VisitPolicy};
 use crate::token::{Alert, AlertCause, ObtainError, Reconfiguration, Token, TokenProvider, VisitReport, Withdrawal};
-use crate::types::{TenantId, error_chain};
+use crate::types::{TenantId, error_chain, lock};
 
 /// Opens and closes the tenants of a table.
 pub(super) struct RowTenants {
@@ -159,7 +159,7 @@ impl RowTenants {
 
     /// Ends all tenants.
     pub(super) fn end_all(&self) {
-        let ended = std::mem::take(&mut *self.open_rows());
+        let ended = std::mem::take(&mut *lock(&self.open));
         drop(ended);
     }
 
@@ -170,7 +170,7 @@ impl RowTenants {
         self.rows.store(Arc::new(rows));
         self.settings.store(Arc::new(settings));
         let mark = |row: &mut Box<OpenRow>| row.is_outdated = true;
-        self.open_rows().by_name.values_mut().for_each(mark);
+        lock(&self.open).by_name.values_mut().for_each(mark);
         let (reply, closed) = oneshot::channel();
         // If graphward stops, they end with it.
         drop(self.requests.reloads.send(reply).await);
@@ -179,21 +179,17 @@ impl RowTenants {
 
     /// The open tenants, for the operator.
     pub(super) fn open_tenants(&self) -> HashMap<TenantId, Arc<AdminTenant>> {
-        let open = self.open_rows();
+        let open = lock(&self.open);
         let tenants = open.by_name.iter();
         tenants
             .map(|(id, row)| (id.clone(), Arc::clone(&row.running.admin)))
             .collect()
     }
 
-    fn open_rows(&self) -> MutexGuard<'_, OpenRows> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Opens the tenant of a row, or returns the one that is open: each directory that requests began with has an entry for it.
     fn open_tenant(&self, cell: &Arc<RowCell>) -> Tenant {
         // Held all the time, some microseconds: two directories may open it at the same moment, and a reload marks those that are open.
-        let mut open = self.open_rows();
+        let mut open = lock(&self.open);
         let settings = self.settings();
         let of_requests = |running: &RunningTenant, share| Tenant {
             is_row: true,
@@ -260,7 +256,7 @@ impl RowTenants {
     /// not open.
     pub(super) async fn visit(&self, id: &TenantId) -> Option<VisitReport> {
         let cell = self.cell(id)?;
-        let operator = self.open_rows().by_name.get(id)?.running.operator.clone();
+        let operator = lock(&self.open).by_name.get(id)?.running.operator.clone();
         let report = operator.visit().await?;
         if let Some(row) = cell.row().as_ref()
             && let Ok(token) = &row.token
@@ -276,7 +272,7 @@ impl RowTenants {
 
     /// The row of an open tenant.
     pub(super) fn cell(&self, id: &TenantId) -> Option<Arc<RowCell>> {
-        self.open_rows().by_name.get(id).map(|row| Arc::clone(&row.cell))
+        lock(&self.open).by_name.get(id).map(|row| Arc::clone(&row.cell))
     }
 
     async fn store_expiry(
@@ -302,7 +298,7 @@ impl RowTenants {
 
     /// Changes what is known of a tenant, if it is open.
     pub(super) fn change_open(&self, id: &TenantId, change: impl FnOnce(&mut OpenRow)) {
-        if let Some(row) = self.open_rows().by_name.get_mut(id) {
+        if let Some(row) = lock(&self.open).by_name.get_mut(id) {
             change(row);
         }
     }
@@ -348,18 +344,18 @@ impl RowTenants {
             max_open: self.limits.max_open.saturating_sub(more),
             ..self.limits
         };
-        self.open_rows().take_idle(limits, Instant::now())
+        lock(&self.open).take_idle(limits, Instant::now())
     }
 
     /// Closes tenants. They end when no request can use them any more.
     pub(super) fn close(&self, ids: &[TenantId]) {
-        self.open_rows().close(ids, Instant::now());
+        lock(&self.open).close(ids, Instant::now());
     }
 
     /// Ends a tenant that had this row and was withdrawn: the requests that wait for its token are refused. Returns what is to be
     /// reported; `None` if its refresher has reported it.
     pub(super) fn withdraw(&self, row: &TenantRow) -> Option<Withdrawal> {
-        let open = self.open_rows().by_name.remove(&row.id);
+        let open = lock(&self.open).by_name.remove(&row.id);
         let source = self.rows().describe(&row.id);
         let statement = RowSource::row_gone(&source);
         match open {

@@ -16,9 +16,11 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+
+use crate::types::lock;
 
 /// The open connections of a listener.
 pub(super) struct OpenConnections {
@@ -92,7 +94,7 @@ impl OpenConnections {
             blocked_since: AtomicU64::new(NOT_BLOCKED),
             make_room: Notify::new(),
         });
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         if open.len() >= self.limit {
             let longest = |is_chosen: fn(&Activity) -> bool, since: fn(&Activity) -> u64| {
                 let chosen = open.values().filter(|activity| is_chosen(activity));
@@ -113,15 +115,11 @@ impl OpenConnections {
     fn next_turn(&self) -> u64 {
         self.turns.fetch_add(1, Ordering::Relaxed)
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Activity>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.connections.lock().remove(&self.0.opened);
+        lock(&self.0.connections.open).remove(&self.0.opened);
     }
 }
 
@@ -130,7 +128,7 @@ impl Drop for OpenConnection {
 impl Activity {
     /// Whether it is idle, and so many connections are open that it should give up its server.
     pub(super) fn is_idle_in_a_crowd(&self) -> bool {
-        self.is_idle() && self.connections.lock().len() > CROWD
+        self.is_idle() && lock(&self.connections.open).len() > CROWD
     }
 
     /// Notes the head of a request.
@@ -220,7 +218,7 @@ mod tests {
 
     fn has_to_close(connection: &OpenConnection) -> bool {
         let connection = &connection.0;
-        !connection.connections.lock().contains_key(&connection.opened)
+        !lock(&connection.connections.open).contains_key(&connection.opened)
     }
 
     #[test]
@@ -253,7 +251,7 @@ mod tests {
         let seventh = connections.admit().unwrap();
         assert!(has_to_close(&open[0]));
         drop((open, sixth, seventh));
-        assert_eq!(connections.lock().len(), 1);
+        assert_eq!(lock(&connections.open).len(), 1);
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //! minutes.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::types::lock;
 
 /// A source of [`LazySleep`]s that share armed timers. Their limits should have the same length.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +53,7 @@ impl LazyTimer {
     }
 
     fn armed(&self, deadline: Instant) -> Pin<Box<Sleep>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.0).pop();
         let kept = kept.filter(|kept| kept.deadline() <= deadline);
         kept.unwrap_or_else(|| Box::pin(sleep_until(deadline)))
     }
@@ -110,7 +112,7 @@ impl Drop for LazySleep {
         if let Some(armed) = self.armed.take()
             && !armed.is_elapsed()
         {
-            let mut kept = self.timer.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = lock(&self.timer.0);
             if kept.len() < MAX_KEPT {
                 kept.push(armed);
             }

@@ -9,11 +9,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+
+use crate::types::lock;
 
 /// The answer to a look-up: `None` until it is there.
 type Answer = Option<Result<Arc<[SocketAddr]>, Arc<io::Error>>>;
@@ -59,7 +61,7 @@ pub(super) async fn resolve(address: &str) -> io::Result<Arc<[SocketAddr]>> {
         return Ok(Arc::new([address]));
     }
     let (known, mut look_up) = {
-        let mut resolver = resolver();
+        let mut resolver = lock(&RESOLVER);
         let known = resolver.names.get(address).and_then(|name| name.known.clone());
         if let Some(known) = &known
             && known.since.elapsed() < FRESH
@@ -82,10 +84,6 @@ pub(super) async fn resolve(address: &str) -> io::Result<Arc<[SocketAddr]>> {
         (Some(Err(error)), None) => Err(io::Error::new(error.kind(), error)),
         (None, None) => Err(io::Error::other("the look-up ended without an answer")),
     }
-}
-
-fn resolver() -> MutexGuard<'static, Resolver> {
-    RESOLVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl Resolver ===
@@ -138,9 +136,9 @@ impl Resolver {
 
 /// Looks names up until there are no more.
 fn work() {
-    while let Some(address) = { resolver().next() } {
+    while let Some(address) = { lock(&RESOLVER).next() } {
         let resolved = address.to_socket_addrs().map(|found| found.collect());
-        resolver().finish(&address, resolved);
+        lock(&RESOLVER).finish(&address, resolved);
     }
 }
 
@@ -151,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn all_who_ask_for_a_name_share_one_look_up() {
         let (first, second) = {
-            let mut resolver = resolver();
+            let mut resolver = lock(&RESOLVER);
             (resolver.look_up("localhost:1"), resolver.look_up("localhost:1"))
         };
         assert!(first.same_channel(&second));
@@ -173,7 +171,7 @@ mod tests {
             since: Instant::now().checked_sub(age).unwrap(),
         };
         for age in [Duration::ZERO, FRESH * 2] {
-            resolver().names.get_mut(address).unwrap().known = Some(known(age));
+            lock(&RESOLVER).names.get_mut(address).unwrap().known = Some(known(age));
             assert_eq!(resolve(address).await.unwrap(), addresses, "{age:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! One accepted connection: TLS or plaintext, HTTP on it, and its end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::server_cert::ServerCert;
 use super::server_http::{ConnectionInfo, ConnectionLife, HttpServer, IDLE_TIMEOUT};
 use super::shutdown::{Shutdown, ShutdownPhase};
 use super::tunnel::{self, TunnelSender};
+use crate::types::lock;
 
 /// The limit for a TLS handshake with a client.
 pub(super) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,7 +136,7 @@ pub(super) struct NotHttpWarning(Mutex<Option<Instant>>);
 
 impl NotHttpWarning {
     fn warn(&self) {
-        let mut warned_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned_at = lock(&self.0);
         if warned_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
             *warned_at = Some(Instant::now());
             tracing::warn!(

@@ -7,15 +7,15 @@
 //! lost request causes it, which is after the hold, and then at most one request a minute does. There is no timer: while no
 //! request is lost, there is no outage to report, and `/readyz` has the state.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::graph::RejectionReason;
 use crate::token::TokenHandle;
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// The requests of a tenant that were lost because there was no usable token.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl OutageLog {
         if self.tokens.is_usable() {
             return;
         }
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut losses = lock(&self.losses);
         losses.unreported += 1;
         losses.total += 1;
         if losses.reported_at.is_some_and(|at| at.elapsed() < REPORT_INTERVAL) {
@@ -84,7 +84,7 @@ impl OutageLog {
         if !self.is_reported.load(Ordering::Relaxed) || !self.tokens.is_usable() {
             return;
         }
-        let losses = std::mem::take(&mut *self.losses.lock().unwrap_or_else(PoisonError::into_inner));
+        let losses = std::mem::take(&mut *lock(&self.losses));
         if self.is_reported.swap(false, Ordering::Relaxed) {
             tracing::warn!(tenant = %self.tenant, lost_requests = losses.total, "requests succeed again after an outage");
         }

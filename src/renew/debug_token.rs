@@ -9,14 +9,14 @@
 //! such endpoint, only `/me` shows whether the token is accepted, and nothing shows when it expires.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::graph::{Inspection, Origin};
 use crate::token::{BoxFuture, Inspector, ObtainError, ProofAnswer, Token};
-use crate::types::{Fingerprint, Secret, TokenFamily, error_chain};
+use crate::types::{Fingerprint, Secret, TokenFamily, error_chain, lock};
 
 use super::me::MeRequest;
 use super::request::{self, AppCredentials, GraphRequest};
@@ -212,7 +212,7 @@ impl DebugTokenInspector {
 impl RejectedApps {
     /// Adds an app; returns whether it was not there.
     fn add(&self, app: &AppCredentials) -> bool {
-        let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut apps = lock(&self.0);
         apps.insert((app.id.clone(), app.secret.fingerprint()))
     }
 }

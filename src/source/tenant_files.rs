@@ -16,7 +16,7 @@ mod place;
 mod rows;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -30,6 +30,7 @@ use super::tenant_pattern::TenantPath;
 use super::tenant_table::{TableContents, TenantRows, TenantTable};
 use crate::os::watch::{DirectoryEvents, WatchTargets};
 use crate::token::{BoxFuture, ObtainError};
+use crate::types::lock;
 use known::KnownFiles;
 use place::FilesPlace;
 use rows::FileRows;
@@ -107,7 +108,7 @@ impl TenantFiles {
         work: impl FnOnce(&mut KnownFiles, &FilesPlace) -> T + Send + 'static,
     ) -> io::Result<T> {
         let (known, place) = (Arc::clone(&self.known), Arc::clone(&self.rows.place));
-        let work = move || work(&mut known.lock().unwrap_or_else(PoisonError::into_inner), &place);
+        let work = move || work(&mut lock(&known), &place);
         self.events.run_blocking(work).await
     }
 

@@ -22,7 +22,7 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rustix::fs::{Access, Mode, OFlags, XattrFlags, access, fremovexattr, fsetxattr, getxattr};
@@ -36,7 +36,7 @@ use zeroize::Zeroizing;
 
 use crate::os::watch::{read_file, read_file_of};
 use crate::token::{ObtainError, RefreshLock};
-use crate::types::{OneOrMany, SecretRef};
+use crate::types::{OneOrMany, SecretRef, lock};
 use lock::{HeldLock, LockAttempt};
 
 /// A file of graphward's own for a token.
@@ -170,7 +170,7 @@ impl TokenFile {
             return Ok(is_free.then(RefreshLock::uncontended));
         };
         let file = Arc::new(file);
-        *self.held_lock() = Arc::downgrade(&file);
+        *lock(&self.held_lock) = Arc::downgrade(&file);
         Ok(Some(RefreshLock::with_guard(file)))
     }
 
@@ -179,17 +179,13 @@ impl TokenFile {
         &self,
         work: impl FnOnce() -> Result<T, TokenFileError> + Send + 'static,
     ) -> Result<T, TokenFileError> {
-        let held_lock = self.held_lock().upgrade();
+        let held_lock = lock(&self.held_lock).upgrade();
         run_blocking(move || (work(), drop(held_lock)).0).await
     }
 
     /// Returns whether it is locked by this value or a clone of it.
     pub(super) fn is_locked(&self) -> bool {
-        self.held_lock().strong_count() > 0
-    }
-
-    fn held_lock(&self) -> MutexGuard<'_, Weak<HeldLock>> {
-        self.held_lock.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held_lock).strong_count() > 0
     }
 
     fn try_lock(&self) -> Result<LockAttempt, TokenFileError> {

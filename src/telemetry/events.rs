@@ -8,13 +8,13 @@
 //! it: with ids from 1, a reader that had seen three events would miss the first three of the next process.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
-use crate::types::{Clock, Rfc3339Timestamp, TenantId};
+use crate::types::{Clock, Rfc3339Timestamp, TenantId, lock};
 
 /// Keeps the last events. Clones share them.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl EventLog {
 
     /// Adds an event; the oldest goes if there are too many.
     pub fn add(&self, tenant: &TenantId, kind: &'static str, reason: impl Into<String>) {
-        let mut ring = self.ring();
+        let mut ring = lock(&self.ring);
         let id = *self.last_id.borrow() + 1;
         if ring.len() == MAX_EVENTS {
             drop(ring.pop_front());
@@ -82,7 +82,7 @@ impl EventLog {
     /// Returns the events after this one; all of them after one that is not known yet, which a clock that was set back leaves behind.
     #[must_use]
     pub fn after(&self, id: u64) -> Vec<Event> {
-        let ring = self.ring();
+        let ring = lock(&self.ring);
         let last = ring.back().map_or(0, |event| event.id);
         let after = if id > last { 0 } else { id };
         ring.iter().filter(|event| event.id > after).cloned().collect()
@@ -93,10 +93,6 @@ impl EventLog {
         let is_newer = |last: &u64| *last > self.origin && *last != id;
         // The sender is `self`, so the channel cannot be closed while this waits.
         drop(self.last_id.subscribe().wait_for(is_newer).await);
-    }
-
-    fn ring(&self) -> MutexGuard<'_, VecDeque<Event>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,10 +5,12 @@
 //! An app that makes names of tenants up, or a client that opens ever more connections, is refused each time. A line for each
 //! would bury the log.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::types::lock;
 
 /// Allows a few lines in a second, and counts the others.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ const LINES_PER_SECOND: u32 = 5;
 impl LineLimit {
     /// Returns how many lines were left out before this one; `None` if it is left out, too.
     pub(crate) fn admit(&self) -> Option<u64> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.0);
         if lines
             .since
             .is_none_or(|since| since.elapsed() >= Duration::from_secs(1))
@@ -48,7 +50,7 @@ impl LineLimit {
 
     /// Returns how many lines were left out since the last one, once a second is over.
     pub(crate) fn take_left_out(&self) -> u64 {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.0);
         let is_over = lines
             .since
             .is_none_or(|since| since.elapsed() >= Duration::from_secs(1));

@@ -1,13 +1,13 @@
 //! The calls of requests that were only observed, by the rule that would allow them.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use serde::Serialize;
 
 use super::allow::rules_for;
 use crate::graph::Calls;
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// The calls of each tenant so far.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl RulesOfCalls {
 impl ObservedCalls {
     /// Adds the calls of a request, and what graphward would have done with it.
     pub fn add(&self, tenant: &TenantId, rules: RulesOfCalls, would: &[&'static str]) {
-        let mut tenants = self.tenants();
+        let mut tenants = lock(&self.0);
         if tenants.len() >= MAX_TENANTS && !tenants.contains_key(tenant) {
             return;
         }
@@ -82,7 +82,7 @@ impl ObservedCalls {
     /// Returns what was observed of tenants, in the order of their names, up to a limit.
     #[must_use]
     pub fn by_tenant(&self, is_listed: impl Fn(&TenantId) -> bool, limit: usize) -> BTreeMap<TenantId, CallsByRule> {
-        let tenants = self.tenants();
+        let tenants = lock(&self.0);
         let listed = tenants.iter().filter(|(tenant, _)| is_listed(tenant)).take(limit);
         listed.map(|(tenant, calls)| (tenant.clone(), calls.clone())).collect()
     }
@@ -97,10 +97,6 @@ impl ObservedCalls {
                 "observe mode: these rules allow the calls seen so far; `other_calls` match no rule"
             );
         }
-    }
-
-    fn tenants(&self) -> MutexGuard<'_, BTreeMap<TenantId, CallsByRule>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,7 +10,7 @@
 //! what the cell has, and would bring a token back that was replaced. So each write has a time, and an older one changes nothing.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::source::{StoredToken, TenantRow, TenantRows};
 use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Fingerprint, TenantId};
+use crate::types::{Fingerprint, TenantId, lock};
 
 /// The row of a tenant, as it was read last.
 #[derive(Debug)]
@@ -97,13 +97,13 @@ impl RowCell {
         if !has_same_token(&self.row(), &successor.row()) {
             self.notify();
         }
-        successor.lock().last_used = self.lock().last_used;
+        lock(&successor.known).last_used = lock(&self.known).last_used;
         successor
     }
 
     /// Notes the token with which the tenant is in use; returns the one before, if it was in use before.
     pub fn note_use(&self, token: Fingerprint) -> Option<Fingerprint> {
-        self.lock().last_used.replace(token)
+        lock(&self.known).last_used.replace(token)
     }
 
     /// The tenant's name.
@@ -121,7 +121,7 @@ impl RowCell {
     /// When the read began that returned the row, or when graphward had stored its token, or when the tenant was withdrawn.
     #[must_use]
     pub fn known_at(&self) -> Instant {
-        self.lock().at
+        lock(&self.known).at
     }
 
     /// Replaces the row by that of a read that began at `read_at`; `None` withdraws the tenant. If the token is another one, its
@@ -143,7 +143,7 @@ impl RowCell {
 
     /// Keeps the time at which the token of its row expires, as Graph reported it while the tenant was open.
     pub fn keep_reported_expiry(&self, token: Fingerprint, expires_at: SystemTime) {
-        let _known = self.lock();
+        let _known = lock(&self.known);
         let mut row = (*self.row()).clone();
         if let Some(row) = &mut row
             && row.token.as_ref().is_ok_and(|own| own.secret.fingerprint() == token)
@@ -154,7 +154,7 @@ impl RowCell {
     }
 
     fn update_quietly(&self, row: Option<TenantRow>, read_at: Instant) -> RowChange {
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         let before = self.row();
         let is_same = has_same_token(&before, &row);
         if read_at >= known.at {
@@ -164,10 +164,6 @@ impl RowCell {
             return RowChange::Outdated;
         }
         if is_same { RowChange::Same } else { RowChange::Changed }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@
 //! It runs beside the refresher, not in it: the question must not wait for a source that hangs, nor a source for the
 //! question. It is one loop, so there is one question at a time. A newer token ends the question about the one before.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use super::channel::TokenHandle;
 use super::credential::Credential;
 use super::rejection::Liveness;
 use super::traits::LivenessCheck;
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// Asks the questions of one tenant.
 pub(super) struct Confirmation {
@@ -35,11 +35,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl LivenessCheckSlot {
     pub(super) fn put(&self, check: Option<Box<dyn LivenessCheck>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = check;
+        *lock(&self.0) = check;
     }
 
     fn take(&self) -> Option<Box<dyn LivenessCheck>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What requests observe besides rejections, and the operator may have to know.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::credential::Generation;
 use crate::graph::GraphError;
+use crate::types::lock;
 
 /// The observations so far.
 #[derive(Debug, Default)]
@@ -52,7 +53,7 @@ impl Observations {
 
     /// Records that Graph reports the account as locked. A repetition of the code within a day changes nothing.
     pub fn add_account_lock(&self, error: &GraphError) {
-        let mut rejections = self.rejections();
+        let mut rejections = lock(&self.rejections);
         let last = rejections.locked_at.get(&error.code);
         if last.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
             rejections.locked_at.insert(error.code, Instant::now());
@@ -63,12 +64,12 @@ impl Observations {
 
     /// Returns the locks that are still to be reported.
     pub(super) fn take_account_locks(&self) -> Vec<GraphError> {
-        std::mem::take(&mut self.rejections().unreported_locks)
+        std::mem::take(&mut lock(&self.rejections).unreported_locks)
     }
 
     /// Records that Graph rejected a proof. A repetition within a minute changes nothing.
     pub fn add_proof_rejection(&self, generation: Generation) {
-        let mut rejections = self.rejections();
+        let mut rejections = lock(&self.rejections);
         let is_repeated =
             |(known, at): (Generation, Instant)| known == generation && at.elapsed() < PROOF_QUESTION_INTERVAL;
         if !rejections.proof_at.is_some_and(is_repeated) {
@@ -80,21 +81,17 @@ impl Observations {
 
     /// Returns whether a rejected proof is still to be handled.
     pub(super) fn take_proof_rejection(&self) -> bool {
-        std::mem::take(&mut self.rejections().is_proof_unhandled)
+        std::mem::take(&mut lock(&self.rejections).is_proof_unhandled)
     }
 
     /// Forgets the last rejected proof: the next one is about another secret, and no repetition.
     pub(super) fn forget_proof_rejection(&self) {
-        let mut rejections = self.rejections();
+        let mut rejections = lock(&self.rejections);
         (rejections.proof_at, rejections.is_proof_unhandled) = (None, false);
     }
 
     /// Completes after a new observation. Cancel-safe.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
-    }
-
-    fn rejections(&self) -> MutexGuard<'_, ObservedRejections> {
-        self.rejections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,10 +5,12 @@
 //! `tokio::sync::watch` does the same for thousands of waiters on many threads, and has nine queues of waiters for that. A tenant
 //! has two such values and mostly one waiter, so ten thousand open tenants would keep 6 MiB of empty queues.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+
+use crate::types::lock;
 
 /// A value whose changes can be awaited.
 #[derive(Debug, Default)]
@@ -21,7 +23,7 @@ pub(super) struct Watched<T> {
 impl<T> Watched<T> {
     /// Locks the value, to read it.
     pub(super) fn get(&self) -> MutexGuard<'_, T> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.value)
     }
 
     /// Changes the value, and wakes all that wait.

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ use super::http2::{Http2, Stream};
 use super::request_body::RequestBody;
 use crate::graph::Origin;
 use crate::net::{ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
-use crate::types::error_chain;
+use crate::types::{error_chain, lock};
 
 /// The connections to one origin.
 pub(super) struct Pool<B: RequestBody> {
@@ -91,7 +91,7 @@ impl<B: RequestBody> Pool<B> {
 
     /// Takes an open connection.
     pub(super) fn take_open(self: &Arc<Self>) -> Option<Lease<B>> {
-        let connection = self.state().take_open()?;
+        let connection = lock(&self.state).take_open()?;
         Some(self.lease_of(connection))
     }
 
@@ -99,7 +99,7 @@ impl<B: RequestBody> Pool<B> {
     /// serves others.
     pub(super) async fn wait(self: &Arc<Self>) -> Result<Lease<B>, ConnectFailure> {
         let receiver = {
-            let mut state = self.state();
+            let mut state = lock(&self.state);
             if let Some(stream) = state.open_stream() {
                 return Ok(self.lease_of(Connection::Http2(stream)));
             }
@@ -139,7 +139,7 @@ impl<B: RequestBody> Pool<B> {
         let pool = Arc::downgrade(self);
         let on_new_limit = move || {
             if let Some(pool) = pool.upgrade() {
-                let mut state = pool.state();
+                let mut state = lock(&pool.state);
                 pool.offer_streams(&mut state);
                 pool.connect_as_needed(&mut state);
             }
@@ -149,7 +149,7 @@ impl<B: RequestBody> Pool<B> {
     }
 
     fn finish_connecting(self: &Arc<Self>, connected: Result<NewConnection<B>, ConnectFailure>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.connecting -= 1;
         match connected {
             Ok(NewConnection::Http1(connection)) => {
@@ -198,7 +198,7 @@ impl<B: RequestBody> Pool<B> {
 
     /// Closes the connections that have not been used for a while.
     pub(super) fn close_idle(&self) {
-        self.state().close_idle();
+        lock(&self.state).close_idle();
     }
 
     fn failure(&self, cause: String) -> ConnectFailure {
@@ -207,10 +207,6 @@ impl<B: RequestBody> Pool<B> {
             kind: ConnectFailureKind::Refused,
             cause,
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<B>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -310,7 +306,7 @@ impl<B: RequestBody> Drop for Lease<B> {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        let mut state = self.pool.state();
+        let mut state = lock(&self.pool.state);
         match connection {
             Connection::Http1(connection) => {
                 if !connection.is_busy() {

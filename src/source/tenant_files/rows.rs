@@ -1,7 +1,7 @@
 //! Reads and writes the files of single tenants.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -13,7 +13,7 @@ use super::super::tenant_pattern::check_file_name;
 use super::super::tenant_table::{NewTenant, PlaceWords, Removal, StoredToken, TenantRow, TenantRows};
 use super::place::FilesPlace;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// Reads and writes single files.
 #[derive(Debug)]
@@ -44,12 +44,11 @@ impl FileRows {
 
     fn store_of(&self, tenant: &TenantId) -> TokenStore {
         let path = self.place.path.file_of(tenant);
-        let locked = self.locked().iter().find(|store| store.file.path() == path).cloned();
+        let locked = lock(&self.locked)
+            .iter()
+            .find(|store| store.file.path() == path)
+            .cloned();
         locked.unwrap_or_else(|| TokenStore::new(path, self.place.encoding.clone()))
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Vec<TokenStore>> {
-        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read(&self, tenant: &TenantId) -> Result<Option<TenantRow>, ObtainError> {
@@ -70,12 +69,12 @@ impl FileRows {
     async fn lock_if_free(&self, tenant: &TenantId) -> Result<RefreshLock, ObtainError> {
         check_file_name(tenant)?;
         let store = self.store_of(tenant);
-        let lock = store.file.lock_if_free().await?;
-        let lock = lock.ok_or_else(|| ObtainError::locked(&self.describe(tenant)))?;
-        let mut locked = self.locked();
+        let held = store.file.lock_if_free().await?;
+        let held = held.ok_or_else(|| ObtainError::locked(&self.describe(tenant)))?;
+        let mut locked = lock(&self.locked);
         locked.retain(|other| other.file.is_locked() && other.file.path() != store.file.path());
         locked.push(store);
-        Ok(lock)
+        Ok(held)
     }
 
     /// Waits for the lock of a file.

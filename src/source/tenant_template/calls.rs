@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::super::tenant_table::TenantRow;
 use super::lane::{Lane, Place};
 use crate::token::{ObtainError, Token};
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// Bounds the calls that run at the same time.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Calls {
 
     /// What is remembered, with room for one more.
     fn paces(&self) -> MutexGuard<'_, HashMap<TenantId, Pace>> {
-        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paces = lock(&self.paces);
         if paces.len() >= MAX_PACES {
             paces.clear();
         }

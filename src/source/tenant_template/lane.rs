@@ -7,10 +7,12 @@
 //! when its request has nearly given up.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+
+use crate::types::lock;
 
 /// Places for calls. A clone has the same places.
 #[derive(Clone, Debug)]
@@ -42,24 +44,20 @@ impl Lane {
 
     /// Takes a place, if one is free.
     pub(super) fn try_enter(&self) -> Option<Place> {
-        self.state().take_free().then(|| Place(self.clone()))
+        lock(&self.0).take_free().then(|| Place(self.clone()))
     }
 
     /// Waits for a place; `None` if no place is free by the deadline, or too many came later. Cancel-safe.
     pub(super) async fn enter(&self, deadline: Instant) -> Option<Place> {
         let place = {
             // Under one lock: a place that becomes free now is given to those that wait.
-            let mut state = self.state();
+            let mut state = lock(&self.0);
             if state.take_free() {
                 return Some(Place(self.clone()));
             }
             state.wait()
         };
         timeout_at(deadline, place).await.ok()?.ok()
-    }
-
-    fn state(&self) -> MutexGuard<'_, LaneState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,7 +82,7 @@ impl LaneState {
 impl Drop for Place {
     fn drop(&mut self) {
         let next = {
-            let mut state = self.0.state();
+            let mut state = lock(&self.0.0);
             let next = state.waiting.pop_back();
             state.free += usize::from(next.is_none());
             next
@@ -129,7 +127,7 @@ mod tests {
         assert!(lane.enter(soon()).await.is_none());
         drop(place);
         assert!(lane.try_enter().is_some());
-        let state = lane.state();
+        let state = lock(&lane.0);
         assert_eq!((state.free, state.waiting.len()), (1, 0));
     }
 
@@ -144,7 +142,7 @@ mod tests {
         // The places of those that have given up are free for others.
         drop(all);
         let _newest = waiting(&lane);
-        assert_eq!(lane.state().waiting.len(), 1);
+        assert_eq!(lock(&lane.0).waiting.len(), 1);
         drop(last);
     }
 }

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -24,7 +24,7 @@ use super::tenant_label::TenantLabel;
 use super::tenant_series::TenantSeries;
 use super::token_values::TokenValues;
 use super::usage::UsageMetrics;
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// The tenants of the process, and which of them have series of their own.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Places {
 
     /// Sets the number of places. Tenants that have one beyond it lose it.
     pub(super) fn set_limit(&self, limit: usize) {
-        let mut tenants = self.lock();
+        let mut tenants = lock(&self.tenants);
         tenants.limit = limit;
         let surplus = tenants.taken.saturating_sub(limit);
         tenants.taken -= surplus;
@@ -132,7 +132,7 @@ impl Places {
 
     /// Returns the handle of a tenant, which all of its parts share.
     pub(super) fn handle(self: &Arc<Self>, id: &TenantId) -> Arc<TenantHandle> {
-        let mut tenants = self.lock();
+        let mut tenants = lock(&self.tenants);
         if let Some(handle) = tenants.by_name.get(id).and_then(|entry| entry.handle.upgrade()) {
             return handle;
         }
@@ -162,7 +162,7 @@ impl Places {
 
     /// Returns what a scrape shows, in the order of the names, and finds the tenants that have been idle.
     pub(super) fn scrape(&self, now: Instant) -> Vec<Sample> {
-        let mut tenants = self.lock();
+        let mut tenants = lock(&self.tenants);
         let (mut samples, mut idle, mut waiters) = (Vec::new(), Vec::new(), 0);
         for entry in tenants.by_name.values_mut() {
             if entry.tenant.is_active.swap(false, Ordering::Relaxed) {
@@ -199,7 +199,7 @@ impl Places {
         if tenant.id.name().is_none() {
             return tenant.series.store(Some(own(None)));
         }
-        let mut tenants = self.lock();
+        let mut tenants = lock(&self.tenants);
         // Two sets of series with the same label would be one too many.
         let is_free = tenant.id.as_str() != OTHER
             && (tenants.taken < tenants.limit || (event == TenantEvent::Request && tenants.evict()));
@@ -233,10 +233,6 @@ impl Places {
         self.room
             .store(free.saturating_add(tenants.idle.len()), Ordering::Relaxed);
     }
-
-    fn lock(&self) -> MutexGuard<'_, Tenants> {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 // === impl Tenants ===
@@ -264,7 +260,7 @@ impl Tenants {
 
 impl TenantMetrics {
     pub(super) fn token(&self) -> MutexGuard<'_, TokenValues> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.token)
     }
 }
 
@@ -302,7 +298,7 @@ impl TenantHandle {
 
 impl Drop for TenantHandle {
     fn drop(&mut self) {
-        let mut tenants = self.places.lock();
+        let mut tenants = lock(&self.places.tenants);
         let is_this = |entry: &Entry| Arc::ptr_eq(&entry.tenant, &self.tenant);
         if tenants.by_name.get(&self.tenant.id).is_some_and(is_this)
             && let Some(entry) = tenants.by_name.remove(&self.tenant.id)

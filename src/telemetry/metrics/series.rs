@@ -1,11 +1,12 @@
 //! The series of one tenant in one family.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 
 use super::labels::{LabelPair, TenantLabels};
+use crate::types::lock;
 
 /// The series of one tenant in one family, by their other labels, which have values of closed lists: there are few.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl<const N: usize, M: Clone> Series<N, M> {
 
     /// Returns the series with these labels, which is created if it does not exist.
     pub(super) fn get(&self, labels: [LabelPair; N]) -> M {
-        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut metrics = lock(&self.metrics);
         if let Some((_, metric)) = metrics.iter().find(|(known, _)| *known == labels) {
             return metric.clone();
         }
@@ -49,7 +50,7 @@ impl<const N: usize, M: Clone + Default> Default for Series<N, M> {
 
 impl<const N: usize, M: EncodeMetric> EncodeSeries for Series<N, M> {
     fn encode(&self, tenant: &str, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
-        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        let metrics = lock(&self.metrics);
         metrics.iter().try_for_each(|(pairs, metric)| {
             let labels = TenantLabels { tenant, pairs: *pairs };
             metric.encode(encoder.encode_family(&labels)?)

@@ -1,11 +1,12 @@
 //! Graph's rate limits, as its responses report them.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::series::Series;
+use crate::types::lock;
 
 /// A tenant's metrics of Graph's rate limits, as the last response that had them reported them.
 ///
@@ -30,7 +31,7 @@ impl UsageMetrics {
             return;
         }
         // Held while the gauges are set, so that they match the remembered lines.
-        let mut last = self.last_headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last_headers);
         let remaining = header_lines.try_fold(last.as_slice(), |known, line| {
             known.strip_prefix(line)?.strip_prefix(b"\n")
         });
