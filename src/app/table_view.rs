@@ -1,16 +1,24 @@
-//! The tenants of a table, as the operator sees them.
+//! The tenants of a table, as the operator sees and changes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::row_tenants::{RowTenants, TableRequest};
+use super::tenant_look_ups::LookUpReason;
 use crate::admin::{AdminTenant, ListedTenant, ListedToken, StoredAt, TableState, TenantRegistry};
 use crate::renew::{SignUpCode, SignedUp};
 use crate::source::{NewTenant, Removal};
 use crate::tenants::Standing;
-use crate::token::{BoxFuture, ObtainError};
+use crate::token::{BoxFuture, ObtainError, Token};
 use crate::types::TenantId;
+
+/// How often the token of a code is stored again if that fails for the moment.
+const STORE_RETRIES: u32 = 3;
+/// The time between two attempts.
+const STORE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl TenantRegistry for RowTenants {
     fn all(&self) -> Vec<ListedTenant> {
@@ -47,11 +55,27 @@ impl TenantRegistry for RowTenants {
     }
 
     fn put<'a>(&'a self, tenant: &'a TenantId, new: NewTenant<'a>) -> BoxFuture<'a, Result<StoredAt, ObtainError>> {
-        Box::pin(self.put_row(tenant, new))
+        Box::pin(async move {
+            let rows = self.rows();
+            rows.check_ids(tenant, &new)?;
+            let inspection = self.check_token(tenant, new.token).await?;
+            let reported = inspection.as_ref().and_then(|it| it.expires_at.as_system_time());
+            let token = &Token {
+                expires_at: reported.or(new.token.expires_at),
+                ..new.token.clone()
+            };
+            rows.put(tenant, NewTenant { token, ..new }).await?;
+            Ok(StoredAt {
+                inspected: inspection.is_some(),
+                ..self.use_put(tenant).await
+            })
+        })
     }
 
     fn check_sign_up(&self, tenant: &TenantId) -> Result<(), ObtainError> {
-        self.check_sign_up_row(tenant)
+        // A token that cannot be stored is lost with its code.
+        self.rows().check_put(tenant)?;
+        self.code_exchange().map(drop)
     }
 
     fn exchange<'a>(&'a self, code: SignUpCode<'a>) -> BoxFuture<'a, Result<SignedUp, ObtainError>> {
@@ -63,11 +87,37 @@ impl TenantRegistry for RowTenants {
         tenant: &'a TenantId,
         signed_up: &'a SignedUp,
     ) -> BoxFuture<'a, Result<StoredAt, ObtainError>> {
-        Box::pin(self.put_signed_up_row(tenant, signed_up))
+        Box::pin(async move {
+            let rows = self.rows();
+            let new = NewTenant {
+                token: &signed_up.token,
+                waba_id: signed_up.waba_id.as_deref(),
+                phone_number_id: signed_up.phone_number_ids.first().map(String::as_str),
+            };
+            let mut stored = rows.put(tenant, new).await;
+            for _ in 0..STORE_RETRIES {
+                if !stored.as_ref().is_err_and(ObtainError::is_transient) {
+                    break;
+                }
+                sleep(STORE_RETRY_PAUSE).await;
+                stored = rows.put(tenant, new).await;
+            }
+            stored?;
+            // Graph names the account of a valid token alone.
+            Ok(StoredAt {
+                inspected: signed_up.waba_id.is_some(),
+                ..self.use_put(tenant).await
+            })
+        })
     }
 
     fn remove<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Removal, ObtainError>> {
-        Box::pin(self.remove_row(tenant))
+        Box::pin(async move {
+            let removal = self.rows().remove(tenant).await?;
+            // It is withdrawn even if it cannot be read once more.
+            drop(self.requests.rows.request(tenant, LookUpReason::Removed).await);
+            Ok(removal)
+        })
     }
 
     fn open(&self, name: &str) -> Option<Arc<AdminTenant>> {
