@@ -99,7 +99,7 @@ pub enum Action {
 }
 
 /// The state of a tenant's token, and the decision that follows from it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RefreshPlanner {
     pub(super) policy: RefreshPolicy,
     current: Option<CurrentGeneration>,
@@ -153,23 +153,11 @@ const LOCKED_INTERVAL: Duration = Duration::from_secs(2);
 impl RefreshPlanner {
     /// Creates the planner of a tenant without a credential. The first action is due at once: see [`Self::next_action`].
     #[must_use]
-    pub const fn new(policy: RefreshPolicy) -> Self {
+    pub fn new(policy: RefreshPolicy) -> Self {
         Self {
             policy,
-            current: None,
-            renewed_at: None,
-            rejected: None,
             source_changed: true,
-            consecutive_failures: 0,
-            consecutive_bad_renewals: 0,
-            backoff: None,
-            locked_until: None,
-            last_refresh_at: None,
-            doubt_checked_at: None,
-            look_interval: None,
-            next_look: None,
-            looks: 0,
-            refreshing_for: None,
+            ..Self::default()
         }
     }
 
