@@ -83,7 +83,7 @@ impl Metrics {
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessMetrics::new()));
         let places = Arc::new(Places::new());
-        registry.register_collector(Box::new(TenantFamilies::new(Arc::clone(&places))));
+        registry.register_collector(Box::new(TenantFamilies(Arc::clone(&places))));
         let mut all = Registrar(&mut registry);
         let metrics = Self(Arc::new(Families {
             inflight: all.register("inflight_requests", "Requests in flight"),

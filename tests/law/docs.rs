@@ -269,10 +269,8 @@ fn the_manifests_keep_the_promises_of_a_sidecar() {
 
 /// The names under which families are registered.
 fn registered_metrics(source: &str) -> BTreeSet<String> {
-    let calls = source
-        .split(".register")
-        .skip(1)
-        .filter_map(|call| call.split_once('('));
+    let calls = [".register", " family"].map(|name| source.split(name).skip(1));
+    let calls = calls.into_iter().flatten().filter_map(|call| call.split_once('('));
     let names = calls.filter_map(|(_, arguments)| arguments.trim_start().strip_prefix('"')?.split('"').next());
     names.map(str::to_owned).collect()
 }

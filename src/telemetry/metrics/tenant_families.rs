@@ -17,10 +17,7 @@ use super::token_values::TokenValues;
 
 /// Collects the series of the tenants.
 #[derive(Debug)]
-pub(super) struct TenantFamilies {
-    places: Arc<Places>,
-    families: Vec<TenantFamily>,
-}
+pub(super) struct TenantFamilies(pub(super) Arc<Places>);
 
 #[derive(Debug)]
 struct TenantFamily {
@@ -41,153 +38,139 @@ enum Read {
     Time(fn(&TokenValues) -> Option<f64>),
 }
 
-// === impl TenantFamilies ===
-
-impl TenantFamilies {
-    /// All families with the label `tenant`.
-    pub(super) fn new(places: Arc<Places>) -> Self {
-        let mut all = Self {
-            places,
-            families: Vec::new(),
-        };
-        all.register_requests();
-        all.register_tokens();
-        all
-    }
-
-    fn register_requests(&mut self) {
-        use Read::{Counter, Gauge, Histogram};
-        self.register("requests", "Requests by outcome", Counter(|all| &all.requests));
-        self.register(
+/// All families with the label `tenant`.
+const FAMILIES: [TenantFamily; 24] = {
+    use Read::{Counter, Gauge, Histogram, Number, Time};
+    [
+        family("requests", "Requests by outcome", Counter(|all| &all.requests)),
+        family(
             "upstream_responses",
             "Responses from Graph by verdict",
             Counter(|all| &all.responses),
-        );
-        self.register(
+        ),
+        family(
             "upstream_attempts",
             "Attempts to send a request to Graph: the first, and the second after a rejected token was replaced",
             Counter(|all| &all.attempts),
-        );
-        self.register(
+        ),
+        family(
             "client_credentials_replaced",
             "App credentials that graphward replaced",
             Counter(|all| &all.client_credentials),
-        );
-        self.register(
+        ),
+        family(
             "unsearched_bodies",
             "Bodies forwarded without a search for credentials",
             Counter(|all| &all.unsearched_bodies),
-        );
-        self.register(
+        ),
+        family(
             "observations",
             "Requests that graphward only observed, by what it would have done",
             Counter(|all| &all.observations),
-        );
-        self.register(
+        ),
+        family(
             "request_duration_seconds",
             "Time from request head to end of response",
             Histogram(|all| &all.request_seconds),
-        );
-        self.register(
+        ),
+        family(
             "upstream_response_head_seconds",
             "Time from request to response head",
             Histogram(|all| &all.head_seconds),
-        );
-        self.register(
+        ),
+        family(
             "graph_rate_limit_usage_ratio",
             "Used share of a Graph rate limit, as last reported by Graph (1 = limit reached)",
             Gauge(|all| all.usage.as_ref().map(|usage| &usage.used_ratio as _)),
-        );
-        self.register(
+        ),
+        family(
             "graph_rate_limit_regain_access_seconds",
             "Estimated time until a throttled account regains access, as last reported by Graph",
             Gauge(|all| all.usage.as_ref().map(|usage| &usage.regain_access_seconds as _)),
-        );
-    }
-
-    fn register_tokens(&mut self) {
-        use Read::{Counter, Histogram, Number, Time};
-        self.register(
+        ),
+        family(
             "token_generation",
             "Generation number of the current token",
             Number(|token| token.generation),
-        );
-        self.register(
+        ),
+        family(
             "token_expiry_timestamp_seconds",
             "Expiry of the current token; absent if unknown or never",
             Time(|token| token.expires_at),
-        );
-        self.register(
+        ),
+        family(
             "token_expiry_known",
             "1 if the expiry of the current token is known, or that it never expires; otherwise 0",
             Number(|token| token.expiry_known),
-        );
-        self.register(
+        ),
+        family(
             "token_data_access_expiry_timestamp_seconds",
             "Expiry of the current token's data access; absent if unknown or never",
             Time(|token| token.data_access_expires_at),
-        );
-        self.register(
+        ),
+        family(
             "token_missing_scopes",
             "Number of permissions required by WhatsApp that the current token lacks; absent if unknown",
             Number(|token| token.missing_scopes),
-        );
-        self.register(
+        ),
+        family(
             "token_last_inspected_timestamp_seconds",
             "Time of the last successful debug_token inspection; absent if there was none",
             Time(|token| token.inspected_at),
-        );
-        self.register(
+        ),
+        family(
             "token_renewal_due_timestamp_seconds",
             "Time at which the token is due for renewal; absent if no renewal is scheduled",
             Time(|token| token.renewal_due_at),
-        );
-        self.register(
+        ),
+        family(
             "token_usable",
             "1 if graphward has a token that Graph has not rejected, otherwise 0",
             Number(|token| token.usable),
-        );
-        self.register(
+        ),
+        family(
             "token_waiting_requests",
             "Requests waiting for a token",
             Number(|token| token.waiters),
-        );
-        self.register(
+        ),
+        family(
             "token_refreshes",
             "Token refreshes by outcome",
             Counter(|all| &all.refreshes),
-        );
-        self.register(
+        ),
+        family(
             "token_alerts",
             "Alerts raised about the token",
             Counter(|all| &all.alerts),
-        );
-        self.register(
+        ),
+        family(
             "token_attempts",
             "Attempts to obtain a token by operation and result",
             Counter(|all| &all.token_attempts),
-        );
-        self.register(
+        ),
+        family(
             "token_attempt_duration_seconds",
             "Duration of attempts to obtain a token",
             Histogram(|all| &all.token_attempt_seconds),
-        );
-        self.register(
+        ),
+        family(
             "token_files_rejected",
             "Token source reads that an operator has to fix, by reason",
             Counter(|all| &all.rejected_files),
-        );
-    }
+        ),
+    ]
+};
 
-    fn register(&mut self, name: &'static str, help: &'static str, read: Read) {
-        self.families.push(TenantFamily { name, help, read });
-    }
+const fn family(name: &'static str, help: &'static str, read: Read) -> TenantFamily {
+    TenantFamily { name, help, read }
 }
+
+// === impl TenantFamilies ===
 
 impl Collector for TenantFamilies {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let samples = self.places.scrape(Instant::now());
-        for TenantFamily { name, help, read } in &self.families {
+        let samples = self.0.scrape(Instant::now());
+        for TenantFamily { name, help, read } in &FAMILIES {
             let help = format!("{help}.");
             let mut family = encoder.encode_descriptor(name, &help, None, read.metric_type())?;
             samples.iter().try_for_each(|sample| read.encode(sample, &mut family))?;
