@@ -266,11 +266,8 @@ impl ConfiguredTenants {
         let key = "check.phone_number_id";
         let text = secrets::resolve_text(key, value)?;
         if !could_be_number_id(&text) {
-            return Err(StartError::Secret(SecretLoadError {
-                key: key.to_owned(),
-                location: "its place".to_owned(),
-                reason: "it is not the id of a phone number".to_owned(),
-            }));
+            let reason = "it is not the id of a phone number";
+            return Err(secrets::load_error(key, "its place", reason).into());
         }
         Ok(Some(text.to_string()))
     }

@@ -1,5 +1,6 @@
 //! Loads the secrets that the configuration refers to.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -26,6 +27,8 @@ pub struct SecretLoadError {
     pub reason: String,
 }
 
+/// Where a secret is that is written in the configuration itself.
+const INLINE: &str = "the configuration";
 /// The setting of the key of the admin listener.
 const ADMIN_KEY: &str = "admin.key";
 /// The fewest characters of that key.
@@ -56,11 +59,9 @@ pub(super) fn resolve_text(key: &str, value: &MaybeSecret) -> Result<Zeroizing<S
 /// Checks a variable of the environment that holds a text itself.
 pub(super) fn check_variable(name: &str, value: &str) -> Result<(), SecretLoadError> {
     let located = locate_text(value.as_bytes(), &Format::Raw);
-    located.map(drop).map_err(|error| SecretLoadError {
-        key: name.to_owned(),
-        location: "the environment".to_owned(),
-        reason: error.to_string(),
-    })
+    located
+        .map(drop)
+        .map_err(|error| load_error(name, "the environment", error))
 }
 
 /// Returns an inline secret, or loads the one referred to.
@@ -74,7 +75,7 @@ pub(super) fn load_fernet(section: &str, key_refs: &[SecretRef]) -> Result<Optio
     let keys = key_refs.iter().map(|key_ref| {
         let key = load_secret(&setting, key_ref)?;
         let checked = Fernet::new(vec![key.clone()]);
-        checked.map_err(|error| load_error(&setting, key_ref, error.to_string()))?;
+        checked.map_err(|error| load_error(&setting, key_ref, error))?;
         Ok(key)
     });
     // Each key is valid, so the only error is that there are none.
@@ -100,20 +101,15 @@ fn header_value(setting: &str, name: &HeaderName, configured: &MaybeSecret) -> R
     if *name == header::AUTHORIZATION && matches!(configured, MaybeSecret::Ref(_)) && !text.contains(' ') {
         text = Zeroizing::new(format!("Bearer {}", *text));
     }
-    let mut value = HeaderValue::from_str(&text).map_err(|_invalid| SecretLoadError {
-        key: setting.to_owned(),
-        location: location_of(configured),
-        reason: format!("not a valid {name} header value: must be one line of visible ASCII"),
+    let mut value = HeaderValue::from_str(&text).map_err(|_invalid| {
+        let reason = format!("not a valid {name} header value: must be one line of visible ASCII");
+        match configured {
+            MaybeSecret::Inline(_) => load_error(setting, INLINE, reason),
+            MaybeSecret::Ref(secret_ref) => load_error(setting, secret_ref, reason),
+        }
     })?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn location_of(value: &MaybeSecret) -> String {
-    match value {
-        MaybeSecret::Inline(_) => "the configuration".to_owned(),
-        MaybeSecret::Ref(secret_ref) => secret_ref.to_string(),
-    }
 }
 
 fn resolve<T>(
@@ -123,11 +119,9 @@ fn resolve<T>(
 ) -> Result<T, SecretLoadError> {
     match value {
         MaybeSecret::Ref(secret_ref) => load(key, secret_ref, decode),
-        MaybeSecret::Inline(text) => decode(text.as_bytes(), &Format::Raw).map_err(|error| SecretLoadError {
-            key: key.to_owned(),
-            location: location_of(value),
-            reason: error.to_string(),
-        }),
+        MaybeSecret::Inline(text) => {
+            decode(text.as_bytes(), &Format::Raw).map_err(|error| load_error(key, INLINE, error))
+        }
     }
 }
 
@@ -158,11 +152,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     read.map(|_length| bytes).map_err(|error| error.to_string())
 }
 
-fn load_error(key: &str, secret_ref: &SecretRef, reason: String) -> SecretLoadError {
+/// The error about the secret of a key, which never has the secret.
+pub(super) fn load_error(key: &str, location: impl Display, reason: impl Display) -> SecretLoadError {
     SecretLoadError {
         key: key.to_owned(),
-        location: secret_ref.to_string(),
-        reason,
+        location: location.to_string(),
+        reason: reason.to_string(),
     }
 }
 
