@@ -34,8 +34,8 @@ pub use file::{FileSource, FileSourceConfig};
 pub use http::{HttpCallConfig, HttpSourceConfig, ServiceTextError, ServiceUrl, TokenService, service_header};
 pub use polled::{PolledSource, TokenCall};
 pub use postgres::{
-    DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
-    PostgresTable, PostgresTableConfig, PostgresTableSettings,
+    DatabaseUrlError, PostgresConfig, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource,
+    PostgresTable, PostgresTableSettings,
 };
 pub use renewed_store::RenewedTokenStore;
 pub use tenant_files::{TenantFiles, TenantFilesConfig};

@@ -19,8 +19,8 @@ use crate::renew::{
 };
 use crate::source::decode::Format;
 use crate::source::{
-    FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, PolledSource, PostgresDeliveries, PostgresError,
-    PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TenantTemplateError, TokenCommand,
+    FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, PolledSource, PostgresConfig, PostgresDeliveries,
+    PostgresError, PostgresSettings, PostgresSource, RenewedTokenStore, StoreConfig, TenantTemplateError, TokenCommand,
     TokenService, TokenSource,
 };
 use crate::tenants::RowSource;
@@ -254,7 +254,10 @@ pub(super) fn source_identity(config: &TokenConfig, sources: &str) -> String {
     digits.collect()
 }
 
-fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {
+fn postgres_source(
+    row: &PostgresConfig<PostgresSettings>,
+    tasks: &Tasks,
+) -> Result<PostgresSource, TokenProviderError> {
     let url = resolve_text("token.source.postgres", &row.url)?;
     let source = PostgresSource::new(&url, row.settings.clone(), tasks.clone())?;
     Ok(source.encrypted_with(

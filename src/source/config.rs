@@ -11,7 +11,7 @@ use super::env::EnvSource;
 use super::exec::ExecSourceConfig;
 use super::file::FileSourceConfig;
 use super::http::HttpSourceConfig;
-use super::postgres::{PostgresSourceConfig, PostgresTableConfig};
+use super::postgres::{PostgresConfig, PostgresSettings, PostgresTableSettings};
 use super::tenant_files::TenantFilesConfig;
 use super::tenant_template::{TenantExecConfig, TenantHttpConfig};
 use super::token_file::StoreConfig;
@@ -29,7 +29,7 @@ pub enum TokenSource {
     /// A command's output.
     Exec(ExecSourceConfig),
     /// A row of a PostgreSQL database.
-    Postgres(Box<PostgresSourceConfig>),
+    Postgres(Box<PostgresConfig<PostgresSettings>>),
 }
 
 /// Where the tokens of tenants are read that are not in the configuration.
@@ -37,7 +37,7 @@ pub enum TokenSource {
 #[serde(untagged)]
 pub enum TenantsFrom {
     /// A table of a PostgreSQL database.
-    Postgres(Box<TenantsIn<PostgresTableConfig>>),
+    Postgres(Box<TenantsIn<PostgresConfig<PostgresTableSettings>>>),
     /// A directory with a file for each.
     Files(TenantsIn<TenantFilesConfig>),
     /// A credential service that is asked for each.

@@ -64,7 +64,7 @@ use crate::types::Fingerprint;
 
 pub use self::deliveries::PostgresDeliveries;
 pub use self::endpoint::PostgresError;
-pub use self::settings::{PostgresSettings, PostgresSourceConfig, PostgresTableConfig, PostgresTableSettings};
+pub use self::settings::{PostgresConfig, PostgresSettings, PostgresTableSettings};
 pub use self::table::PostgresTable;
 pub use self::url::DatabaseUrlError;
 

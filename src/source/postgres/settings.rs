@@ -11,20 +11,20 @@ use super::super::encoding::EncryptionConfig;
 use super::super::polled::default_poll_interval;
 use crate::types::MaybeSecret;
 
-/// A row of a PostgreSQL database, and how it is reached.
+/// A row or a table of a PostgreSQL database, and how it is reached.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[schemars(extend("additionalProperties" = false))]
-pub struct PostgresSourceConfig {
+pub struct PostgresConfig<Settings> {
     /// The database's URL, `postgres://…`, or libpq's `host=… dbname=…`.
     #[serde(rename = "postgres")]
     #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
     pub url: MaybeSecret,
-    /// The encryption of the column.
+    /// The encryption of the tokens.
     #[serde(flatten)]
     pub encryption: EncryptionConfig,
-    /// The row.
+    /// The row or the table.
     #[serde(flatten)]
-    pub settings: PostgresSettings,
+    pub settings: Settings,
 }
 
 /// The settings of a source `postgres` that are not secrets.
@@ -49,22 +49,6 @@ pub struct PostgresSettings {
     /// PEM certificates to trust besides the public ones.
     #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
-}
-
-/// A table of a PostgreSQL database with a row for each tenant, and how it is reached.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[schemars(extend("additionalProperties" = false))]
-pub struct PostgresTableConfig {
-    /// The database's URL, `postgres://…`, or libpq's `host=… dbname=…`.
-    #[serde(rename = "postgres")]
-    #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
-    pub url: MaybeSecret,
-    /// The encryption of the tokens.
-    #[serde(flatten)]
-    pub encryption: EncryptionConfig,
-    /// The table.
-    #[serde(flatten)]
-    pub settings: PostgresTableSettings,
 }
 
 /// The settings of a table of tenants that are not secrets.
