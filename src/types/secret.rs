@@ -80,11 +80,7 @@ impl Secret {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let digest = Sha256::digest(self.0.as_bytes());
-        let mut first = [0; 4];
-        for (to, from) in first.iter_mut().zip(digest) {
-            *to = from;
-        }
-        Fingerprint(first)
+        Fingerprint(digest.first_chunk().copied().unwrap_or_default())
     }
 }
 

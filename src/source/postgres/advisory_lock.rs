@@ -31,11 +31,7 @@ pub(super) fn lock_key(query: &str, params: &[String]) -> i64 {
         digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(text);
     }
-    let mut first = [0; 8];
-    for (to, from) in first.iter_mut().zip(digest.finalize()) {
-        *to = from;
-    }
-    i64::from_be_bytes(first)
+    i64::from_be_bytes(digest.finalize().first_chunk().copied().unwrap_or_default())
 }
 
 /// Returns a connection that holds the lock until it is dropped, or idle for `max_hold`; `None` if another replica keeps it.
