@@ -14,13 +14,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use sync_wrapper::SyncWrapper;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -70,8 +71,8 @@ pub(crate) struct SpoolFile {
 pub(crate) struct SpoolReader {
     spooled: SpoolFile,
     offset: u64,
-    /// Never locked: only a mutex makes the reader `Sync`.
-    pending_read: Option<Mutex<BoxFuture<'static, io::Result<Bytes>>>>,
+    /// Wrapped, so that the reader is `Sync`.
+    pending_read: Option<SyncWrapper<BoxFuture<'static, io::Result<Bytes>>>>,
 }
 
 /// The number of bytes that are read at a time.
@@ -203,9 +204,9 @@ impl SpoolReader {
                 file.read_exact_at(&mut chunk.bytes, at)?;
                 Ok(Bytes::from_owner(chunk))
             };
-            Mutex::new(Box::pin(async move { threads.run(read).await }))
+            SyncWrapper::new(Box::pin(async move { threads.run(read).await }))
         });
-        let chunk = ready!(read.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx));
+        let chunk = ready!(read.get_mut().as_mut().poll(cx));
         self.pending_read = None;
         if let Ok(chunk) = &chunk {
             self.offset += chunk.len() as u64;
@@ -226,6 +227,7 @@ impl fmt::Debug for SpoolReader {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::Mutex;
     use std::sync::mpsc::channel;
 
     use futures_util::FutureExt as _;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sync_wrapper::SyncWrapper;
 
 use crate::types::{Clock, Rfc3339Timestamp};
 
@@ -41,7 +42,7 @@ pub struct AuditLog {
 pub struct AuditFile {
     lines: SyncSender<String>,
     /// It disconnects when all lines are written.
-    done: std::sync::Mutex<Receiver<()>>,
+    done: SyncWrapper<Receiver<()>>,
 }
 
 /// The file of the audit cannot be written.
@@ -169,11 +170,7 @@ impl AuditLog {
             return;
         };
         drop(file.lines);
-        let done = file
-            .done
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if done.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        if file.done.into_inner().recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::error!("the audit file was not written in time; its last lines are lost");
         }
     }
@@ -218,7 +215,7 @@ impl AuditFile {
         drop(thread.spawn(write_all).map_err(error)?);
         Ok(Self {
             lines,
-            done: done.into(),
+            done: SyncWrapper::new(done),
         })
     }
 }
@@ -286,7 +283,7 @@ mod tests {
         log.close();
         let old = Arc::into_inner(old.unwrap()).unwrap();
         drop(old.lines);
-        assert!(old.done.into_inner().unwrap().recv().is_err());
+        assert!(old.done.into_inner().recv().is_err());
         let tenants = |path: &Path| {
             let text = std::fs::read_to_string(path).unwrap();
             let lines = text

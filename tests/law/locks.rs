@@ -40,7 +40,7 @@ enum Taken {
     Beside,
 }
 
-const LOCKS: [Locks; 22] = {
+const LOCKS: [Locks; 20] = {
     use Taken::{Beside, ByEachRequest, ByFewRequests};
     [
         locks("src/app/reload.rs", 1, Beside),
@@ -51,9 +51,6 @@ const LOCKS: [Locks; 22] = {
         locks("src/net/resolve.rs", 1, Beside),
         locks("src/net/server_connection.rs", 1, Beside),
         locks("src/proxy/outage.rs", 1, ByFewRequests),
-        // Never locked.
-        locks("src/proxy/spool.rs", 1, Beside),
-        locks("src/telemetry/audit.rs", 1, Beside),
         locks("src/telemetry/events.rs", 1, Beside),
         locks("src/telemetry/line_limit.rs", 1, ByFewRequests),
         locks("src/telemetry/metrics/places.rs", 2, Beside),
