@@ -15,7 +15,6 @@ mod http2_upload;
 mod pool;
 mod request_body;
 
-use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -34,6 +33,8 @@ use crate::types::lock;
 use pool::Pool;
 
 /// The connections to all origins.
+#[derive(derive_more::Debug)]
+#[debug("Upstream")]
 pub struct Upstream<B: RequestBody> {
     pools: Arc<Pools<B>>,
     connector: Connector,
@@ -113,12 +114,6 @@ impl<B: RequestBody> Upstream<B> {
 impl<B: RequestBody> Drop for Upstream<B> {
     fn drop(&mut self) {
         self.sweeper.abort();
-    }
-}
-
-impl<B: RequestBody> fmt::Debug for Upstream<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Upstream")
     }
 }
 

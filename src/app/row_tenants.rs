@@ -8,7 +8,6 @@
 //! the next one.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
@@ -34,6 +33,8 @@ use crate::token::{Alert, AlertCause, ObtainError, Reconfiguration, Token, Token
 use crate::types::{TenantId, error_chain, lock};
 
 /// Opens and closes the tenants of a table.
+#[derive(derive_more::Debug)]
+#[debug("RowTenants({:?})", self.rows())]
 pub(super) struct RowTenants {
     pub(super) context: BuildContext,
     pub(super) proxy: Weak<Proxy>,
@@ -72,6 +73,8 @@ pub(super) enum TableRequest {
 }
 
 /// Opens one tenant.
+#[derive(derive_more::Debug)]
+#[debug("RowOpener({})", cell.id())]
 pub(super) struct RowOpener {
     pub(super) cell: Arc<RowCell>,
     tenants: Arc<RowTenants>,
@@ -376,17 +379,5 @@ impl RowTenants {
 impl TenantOpener for RowOpener {
     fn open(&self) -> Tenant {
         self.tenants.open_tenant(&self.cell)
-    }
-}
-
-impl fmt::Debug for RowTenants {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowTenants({:?})", self.rows())
-    }
-}
-
-impl fmt::Debug for RowOpener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowOpener({})", self.cell.id())
     }
 }

@@ -1,6 +1,5 @@
 //! The signals of the process: those that stop it, SIGHUP, and those that graphward does not act on.
 
-use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,15 +11,19 @@ use tokio::time::Instant;
 use crate::net::Tasks;
 
 /// A request to stop.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, derive_more::Display)]
 pub enum StopSignal {
     /// SIGTERM, sent by an orchestrator.
+    #[display("SIGTERM")]
     Terminate,
     /// SIGINT, sent by Ctrl-C.
+    #[display("SIGINT")]
     Interrupt,
     /// SIGQUIT, sent by Ctrl-\, and by images that are made for web servers.
+    #[display("SIGQUIT")]
     Quit,
     /// SIGHUP: the terminal was closed.
+    #[display("SIGHUP")]
     Hangup,
 }
 
@@ -33,17 +36,6 @@ impl StopSignal {
             Self::Quit => "send SIGQUIT again",
             Self::Hangup => "send SIGTERM",
         }
-    }
-}
-
-impl fmt::Display for StopSignal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Terminate => "SIGTERM",
-            Self::Interrupt => "SIGINT",
-            Self::Quit => "SIGQUIT",
-            Self::Hangup => "SIGHUP",
-        })
     }
 }
 

@@ -1,12 +1,11 @@
 //! The origin of an upstream: scheme, host and port.
 
-use std::fmt;
-
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
 /// An upstream's scheme, which is always `https`, and authority.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, derive_more::Display)]
+#[display("https://{authority}")]
 pub struct Origin {
     authority: Authority,
     /// The length of the host, which the authority begins with: to find it out costs more than a request should.
@@ -84,12 +83,6 @@ impl Origin {
     #[must_use]
     pub const fn authority(&self) -> &Authority {
         &self.authority
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}", self.authority)
     }
 }
 

@@ -7,7 +7,8 @@ use memchr::memchr;
 use percent_encoding::percent_decode;
 
 /// A path for logs: `{id}` for everything that is not a plain word.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, derive_more::Debug)]
+#[debug("{self}")]
 pub struct PathTemplate<'path>(pub(super) &'path str);
 
 /// The endpoint that a path names, whatever its version and the ids in it: requests with the same one need the same kind
@@ -125,12 +126,6 @@ impl fmt::Display for PathTemplate<'_> {
             f.write_str("/…")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for PathTemplate<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

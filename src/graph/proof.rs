@@ -9,7 +9,6 @@
 //! A proof belongs to one token, so the app's proof is wrong as soon as graphward replaces the token, and Graph
 //! rejects a wrong proof even where it does not demand one.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,11 +31,14 @@ pub enum ProofMode {
 }
 
 /// A proof as the query parameters that carry it: `appsecret_proof=…`, and `appsecret_time=…` if it is timed.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq, derive_more::Debug)]
+// Never the proof.
+#[debug("AppSecretProof")]
 pub struct AppSecretProof(Box<str>);
 
 /// The HMAC, keyed with an app's secret; the secret itself is not kept. Clones share it.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("ProofSigner")]
 pub struct ProofSigner(Arc<Hmac<Sha256>>);
 
 // === impl ProofSigner ===
@@ -74,12 +76,6 @@ impl ProofSigner {
     }
 }
 
-impl fmt::Debug for ProofSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ProofSigner")
-    }
-}
-
 // === impl AppSecretProof ===
 
 impl AppSecretProof {
@@ -87,13 +83,6 @@ impl AppSecretProof {
     #[must_use]
     pub fn as_query(&self) -> &str {
         &self.0
-    }
-}
-
-/// Never the proof.
-impl fmt::Debug for AppSecretProof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AppSecretProof")
     }
 }
 

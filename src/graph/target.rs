@@ -1,7 +1,5 @@
 //! The path and query of a request, as graphward forwards them.
 
-use std::fmt;
-
 use bytes::Bytes;
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -18,7 +16,9 @@ use super::scrub::{ScrubError, ScrubReport, ScrubRules, scrub_query};
 /// Nothing is normalized: an upload's id is a path like `/upload:MTphd…?sig=ARZ…`, and `%2F`, `//`, `;`, `&&` and
 /// duplicate parameters mean something to Graph. A target without credentials shares the app's own buffer; only one that
 /// loses a parameter is copied.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq, derive_more::Debug)]
+// The path template only: a query may hold a signature, or a token that was kept.
+#[debug("Target({})", self.path_template())]
 pub struct Target(PathAndQuery);
 
 /// A [`Target`], and what was found in the app's query.
@@ -171,13 +171,6 @@ impl Target {
         PathAndQuery::from_maybe_shared(Bytes::from(target))
             .map(Self)
             .map_err(|_invalid| TargetError::NotAPath)
-    }
-}
-
-/// The path template only: a query may hold a signature, or a token that was kept.
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({})", self.path_template())
     }
 }
 

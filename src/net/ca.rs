@@ -2,7 +2,6 @@
 //!
 //! Tests also sign certificates with a wrong name, expired ones, and ones of an untrusted CA.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +17,8 @@ use super::tls;
 use crate::types::Clock;
 
 /// A CA whose key exists only in this value.
+#[derive(derive_more::Debug)]
+#[debug("CertAuthority")]
 pub struct CertAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -130,12 +131,6 @@ impl CertAuthority {
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into();
         let config = tls::server(vec![cert.der().clone()], key, alpn)?;
         Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
-
-impl fmt::Debug for CertAuthority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertAuthority").finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,6 @@
 //! tests can pass a [`Connector`] whose [`BoxedIo`]s are in-memory pipes, and everything above (framing, pooling, early
 //! closes, ALPN) runs as in production.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,13 +23,16 @@ use super::dialer::{Dialed, Dialer, start_tls};
 use super::host_name::without_brackets;
 
 /// Opens a [`BoxedIo`] to a host and port. Tests replace it.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Connector")]
 pub struct Connector(Arc<dyn Fn(Authority) -> ConnectFuture + Send + Sync>);
 
 /// The future of a [`BoxedIo`].
 pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, ConnectFailure>> + Send>>;
 
 /// An open connection over any transport.
+#[derive(derive_more::Debug)]
+#[debug("BoxedIo")]
 pub struct BoxedIo {
     io: Box<dyn Transport>,
     is_http2: bool,
@@ -120,12 +122,6 @@ impl Connector {
     /// Opens a connection to an `https` host.
     pub fn connect(&self, authority: Authority) -> ConnectFuture {
         (self.0)(authority)
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connector")
     }
 }
 
@@ -264,12 +260,6 @@ impl IoCounters {
 
     fn add_written(&self, count: usize) {
         self.written.fetch_add(count as u64, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for BoxedIo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoxedIo").finish_non_exhaustive()
     }
 }
 

@@ -25,7 +25,8 @@ use super::host_name::{bracketed, host_name};
 use super::resolve::resolve;
 
 /// The URL of an egress proxy, which may hold a password, and the name of what sets it.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq, derive_more::Debug)]
+#[debug("EgressProxyUrl({set_by})")]
 pub struct EgressProxyUrl {
     /// The environment variable or the configuration key that set it.
     pub set_by: &'static str,
@@ -43,9 +44,12 @@ pub struct EgressVariables {
 }
 
 /// The egress proxy, if there is one, and the hosts that are reached without it.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, derive_more::Debug)]
+#[debug("EgressProxy({self})")]
 pub struct EgressProxy(Option<Arc<ProxyServer>>);
 
+#[derive(derive_more::Display)]
+#[display("the egress proxy {} of {set_by}", self.address())]
 pub(super) struct ProxyServer {
     matcher: Matcher,
     server: Intercept,
@@ -94,12 +98,6 @@ impl EgressVariables {
             proxy: proxy(upper).or_else(|| proxy(lower)),
             no_proxy: variable(no_upper).or_else(|| variable(no_lower)).unwrap_or_default(),
         }
-    }
-}
-
-impl fmt::Debug for EgressProxyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EgressProxyUrl({})", self.set_by)
     }
 }
 
@@ -181,12 +179,6 @@ impl fmt::Display for EgressProxy {
     }
 }
 
-impl fmt::Debug for EgressProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EgressProxy({self})")
-    }
-}
-
 /// Returns whether a text is the URL of a proxy for CONNECT.
 #[must_use]
 pub fn is_proxy_url(text: &str) -> bool {
@@ -241,12 +233,6 @@ impl ProxyServer {
     /// `host:port`
     pub(super) fn address(&self) -> String {
         format!("{}:{}", self.uri().host().unwrap_or_default(), self.port())
-    }
-}
-
-impl fmt::Display for ProxyServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the egress proxy {} of {}", self.address(), self.set_by)
     }
 }
 

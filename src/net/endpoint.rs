@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::http_client::{HttpClient, HttpClientError};
 
 /// A URL, the headers of every request to it, and the client that sends them.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("HttpEndpoint({self})")]
 pub struct HttpEndpoint {
     uri: Uri,
     headers: HeaderMap,
@@ -136,12 +137,6 @@ impl fmt::Display for HttpEndpoint {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         let host = self.uri.authority().map_or("", Authority::as_str);
         write!(f, "{scheme}://{host}")
-    }
-}
-
-impl fmt::Debug for HttpEndpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpEndpoint({self})")
     }
 }
 

@@ -20,7 +20,6 @@
 //! [`HttpClient::from_fn`].
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +42,8 @@ use super::tls::{self, TlsError};
 use crate::types::error_chain;
 
 /// Sends requests of the control plane. Clones share the client.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("HttpClient({timeout:?})")]
 pub struct HttpClient {
     exchange: Arc<Exchange>,
     timeout: Duration,
@@ -299,12 +299,6 @@ impl Resolve for ConnectToResolver {
             let addresses: Vec<_> = tokio::net::lookup_host(address).await?.collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
-    }
-}
-
-impl fmt::Debug for HttpClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpClient({:?})", self.timeout)
     }
 }
 

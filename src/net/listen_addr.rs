@@ -1,6 +1,5 @@
 //! Addresses to listen on.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,13 +8,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// An address to listen on.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, derive_more::Display)]
 #[serde(try_from = "String")]
 #[schemars(extend("format" = "listen-address"))]
 pub enum ListenAddr {
     /// `127.0.0.1:8080`, `[::1]:8080`; `localhost` is 127.0.0.1.
     Tcp(SocketAddr),
     /// `unix:/run/graphward/proxy.sock`.
+    #[display("unix:{}", _0.display())]
     Unix(PathBuf),
 }
 
@@ -92,15 +92,6 @@ impl TryFrom<String> for ListenAddr {
 
     fn try_from(text: String) -> Result<Self, ListenAddrError> {
         text.parse()
-    }
-}
-
-impl fmt::Display for ListenAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

@@ -6,7 +6,6 @@
 //! moment to become a pair, then graphward warns once; until they match, the previous pair stays in use. Open connections
 //! keep their certificate. A reloaded pair is a new TLS configuration, so sessions of the old one are not resumed.
 
-use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,8 @@ use crate::os::watch::{MAX_FILE_BYTES, ReadResult, WatchedFiles};
 use crate::types::{Clock, error_chain};
 
 /// The current certificate and its key.
+#[derive(derive_more::Debug)]
+#[debug("ServerCert")]
 pub struct ServerCert(ArcSwap<ServerConfig>);
 
 /// The files of a certificate and its key.
@@ -131,12 +132,6 @@ impl ServerCert {
     /// Builds TLS with the current certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.load_full())
-    }
-}
-
-impl fmt::Debug for ServerCert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerCert").finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,6 @@
 //! A tunnel that graphward terminates goes back to the accept loop, so it is served, drained and force-closed like any other
 //! connection. The bytes that a client sends before it has the answer to its CONNECT are part of the tunnel.
 
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -21,7 +20,8 @@ use super::listen::Accepted;
 use super::tasks::Tasks;
 
 /// Passes tunnels from the CONNECT request to the accept loop.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("TunnelSender")]
 pub struct TunnelSender {
     tasks: Tasks,
     sender: mpsc::Sender<AcceptedTunnel>,
@@ -81,12 +81,6 @@ impl TunnelSender {
                 Err(error) => tracing::debug!(%error, "CONNECT upgrade failed"),
             }
         }));
-    }
-}
-
-impl fmt::Debug for TunnelSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TunnelSender").finish_non_exhaustive()
     }
 }
 

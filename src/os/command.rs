@@ -13,7 +13,6 @@
 
 mod stderr;
 
-use std::fmt;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -28,6 +27,8 @@ use zeroize::Zeroizing;
 use stderr::StderrTail;
 
 /// A command that is run repeatedly, one run at a time.
+#[derive(derive_more::Debug)]
+#[debug("ExternalCommand({}, {timeout:?})", self.program())]
 pub struct ExternalCommand {
     argv: Vec<String>,
     keep_env: Vec<String>,
@@ -168,12 +169,6 @@ impl ExternalCommand {
         INHERITED_ENV
             .into_iter()
             .chain(requested.filter(|name| !name.starts_with(RESERVED_ENV_PREFIX)))
-    }
-}
-
-impl fmt::Debug for ExternalCommand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ExternalCommand({}, {:?})", self.program(), self.timeout)
     }
 }
 

@@ -13,7 +13,6 @@
 
 mod events;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -29,6 +28,8 @@ pub use events::{DirectoryEvents, WatchTargets};
 pub type ReadResult = io::Result<Zeroizing<Vec<u8>>>;
 
 /// Files that belong together.
+#[derive(derive_more::Debug)]
+#[debug("WatchedFiles({paths:?})")]
 pub struct WatchedFiles<const N: usize> {
     paths: [PathBuf; N],
     /// The content at the last [`WatchedFiles::read`].
@@ -109,12 +110,6 @@ impl<const N: usize> WatchedFiles<N> {
     async fn rewatch(&mut self) {
         let paths = self.paths.clone();
         self.events.watch(move || WatchTargets::of_files(&paths)).await;
-    }
-}
-
-impl<const N: usize> fmt::Debug for WatchedFiles<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WatchedFiles({:?})", self.paths)
     }
 }
 

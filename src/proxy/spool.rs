@@ -9,7 +9,6 @@
 //! memory with large chunks, and a body must not wait for another one: so where much has been read and not been sent, chunks
 //! are small.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -68,6 +67,8 @@ pub(crate) struct SpoolFile {
 }
 
 /// Reads a spooled body from its start; several readers may share a file.
+#[derive(derive_more::Debug)]
+#[debug("SpoolReader({offset} of {})", spooled.length)]
 pub(crate) struct SpoolReader {
     spooled: SpoolFile,
     offset: u64,
@@ -212,15 +213,6 @@ impl SpoolReader {
             self.offset += chunk.len() as u64;
         }
         Poll::Ready(Some(chunk))
-    }
-}
-
-impl fmt::Debug for SpoolReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpoolReader")
-            .field("offset", &self.offset)
-            .field("length", &self.spooled.length)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,10 @@
 //! The trace that a request belongs to (W3C Trace Context), for its record. graphward forwards the headers unchanged.
 
-use std::fmt;
-
 use http::HeaderMap;
 
 /// The id of a trace.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, derive_more::Display)]
+#[display("{_0:032x}")]
 pub(crate) struct TraceId(u128);
 
 // === impl TraceId ===
@@ -32,12 +31,6 @@ impl TraceId {
         let is_valid =
             version != "ff" && trace != 0 && span != "0000000000000000" && (version != "00" || fields.next().is_none());
         is_valid.then_some(Self(trace))
-    }
-}
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
     }
 }
 

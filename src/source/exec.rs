@@ -1,6 +1,5 @@
 //! The source `exec`: a command whose output holds a token, such as the client of a secret store.
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -14,7 +13,9 @@ use crate::token::{ObtainError, Token};
 use crate::types::{Clock, error_chain};
 
 /// A command that prints a token.
-#[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq, derive_more::Debug)]
+// Without the command line, which may contain a secret.
+#[debug("CommandConfig {{ .. }}")]
 #[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
 pub struct CommandConfig {
     /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
@@ -51,7 +52,8 @@ fn default_timeout() -> Duration {
 }
 
 /// A command that is run for a token.
-#[derive(Debug)]
+#[derive(Debug, derive_more::Display)]
+#[display("command {}", command.program())]
 pub struct TokenCommand {
     command: ExternalCommand,
     format: Format,
@@ -109,20 +111,7 @@ impl TokenCall for TokenCommand {
     }
 }
 
-impl fmt::Display for TokenCommand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "command {}", self.command.program())
-    }
-}
-
 // === impl CommandConfig ===
-
-impl fmt::Debug for CommandConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the command line, which may contain a secret.
-        f.debug_struct("CommandConfig").finish_non_exhaustive()
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,6 @@
 //! column and a bare token, and the operator needs to know which it is. It reads what Python's `cryptography` reads (checked in `tests/clients`). The
 //! date is ignored: a token may be in a column for as long as it is valid.
 
-use std::fmt;
 use std::sync::Arc;
 
 use aes::Aes128;
@@ -22,7 +21,8 @@ use zeroize::Zeroizing;
 use crate::types::{Clock, Secret, unix_seconds};
 
 /// Keys: each of them decrypts, and the first one encrypts, so a new key goes before the old one.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Fernet {{ keys: {} }}", _0.len())]
 pub struct Fernet(Arc<[FernetKey]>);
 
 /// The reason why a text cannot be decrypted, or a key cannot be used. The messages repeat nothing of either.
@@ -161,12 +161,6 @@ impl Fernet {
             .first()
             .map(|key| key.encrypt(secret, date, key.derive_iv(&salt, date, secret)))
             .unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Fernet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fernet").field("keys", &self.0.len()).finish()
     }
 }
 

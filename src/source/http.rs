@@ -2,7 +2,6 @@
 //! `GET http://tenant-service:3007/tenants/acme/credentials/meta`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -67,7 +66,7 @@ fn default_timeout() -> Duration {
 }
 
 /// The URL of a service: `http` or `https`, and a host.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, derive_more::Display)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("format" = "service-url"))]
 pub struct ServiceUrl(Uri);
@@ -116,7 +115,8 @@ fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeS
 }
 
 /// A credential service that is asked for a token.
-#[derive(Debug)]
+#[derive(Debug, derive_more::Display)]
+#[display("service {endpoint}")]
 pub struct TokenService {
     endpoint: HttpEndpoint,
     format: Format,
@@ -164,12 +164,6 @@ impl TryFrom<String> for ServiceUrl {
 
     fn try_from(text: String) -> Result<Self, ServiceTextError> {
         text.parse()
-    }
-}
-
-impl fmt::Display for ServiceUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -251,11 +245,5 @@ impl TokenCall for TokenService {
             token: found.clone(),
         });
         Ok(found)
-    }
-}
-
-impl fmt::Display for TokenService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "service {}", self.endpoint)
     }
 }

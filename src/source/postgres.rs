@@ -42,7 +42,6 @@ mod token_row;
 mod url;
 mod value;
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -69,6 +68,8 @@ pub use self::table::PostgresTable;
 pub use self::url::DatabaseUrlError;
 
 /// A token in a row.
+#[derive(derive_more::Debug)]
+#[debug("PostgresSource({})", row.display_name)]
 pub struct PostgresSource {
     row: TokenRow,
     max_lock_hold: Duration,
@@ -197,11 +198,5 @@ impl Source for PostgresSource {
             let once = Mutex::new(KeptConnection::new(self.row.endpoint.clone(), None));
             self.row.store(&once, token, expected).await
         })
-    }
-}
-
-impl fmt::Debug for PostgresSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresSource({})", self.row.display_name)
     }
 }

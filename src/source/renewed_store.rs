@@ -24,6 +24,8 @@ use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, St
 use crate::types::{Clock, Fingerprint, error_chain};
 
 /// A source, and a file for tokens that were renewed from it.
+#[derive(derive_more::Debug)]
+#[debug("RenewedTokenStore({})", self.describe())]
 pub struct RenewedTokenStore {
     inner: Box<dyn Source>,
     /// The last token of `inner`, which may be unreachable when a token must be stored.
@@ -260,12 +262,6 @@ impl Lineage {
 
 fn fingerprint_of(token: &Token) -> String {
     token.secret.fingerprint().to_string()
-}
-
-impl std::fmt::Debug for RenewedTokenStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RenewedTokenStore({})", self.describe())
-    }
 }
 
 #[cfg(test)]

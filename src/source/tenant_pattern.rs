@@ -36,7 +36,8 @@ pub struct TenantPath {
 }
 
 /// The URL of a service for each tenant: `{tenant}` stands in its path or its query, if it stands anywhere.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, derive_more::Display)]
+#[display("{text}")]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("format" = "tenant-url"))]
 pub struct TenantUrl {
@@ -209,12 +210,6 @@ impl TryFrom<String> for TenantUrl {
 
     fn try_from(text: String) -> Result<Self, TenantPatternError> {
         text.parse()
-    }
-}
-
-impl fmt::Display for TenantUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

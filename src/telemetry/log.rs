@@ -80,7 +80,8 @@ pub enum LogLevel {
 pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
 
 /// Changes the format and the level of the log while the process runs.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("LogHandle")]
 pub struct LogHandle {
     layer: reload::Handle<BoxedLayer, Registry>,
     filter: reload::Handle<Targets, Registry>,
@@ -165,12 +166,6 @@ impl LogHandle {
         // Both fail only if the log is gone.
         drop(self.layer.reload((self.make_layer)(settings.format)));
         drop(self.filter.reload(settings.level.target_filter()));
-    }
-}
-
-impl std::fmt::Debug for LogHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogHandle").finish_non_exhaustive()
     }
 }
 

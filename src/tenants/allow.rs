@@ -6,7 +6,6 @@
 //! how Graph reads `//`, `..` or `%2F`. It is compared with the path segment by segment, and `{id}` stands only for what cannot
 //! be the name of an edge: it has a digit.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -18,7 +17,8 @@ use crate::graph::calls::{Calls, normalized_method, shown_path};
 use crate::graph::path::{is_token_endpoint, is_version, segments_without_version};
 
 /// A rule, or the name of a set of rules.
-#[derive(Clone, Debug, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, derive_more::Display)]
+#[display("{text}")]
 #[schemars(with = "String", extend("format" = "allow-rule"))]
 pub struct AllowRule {
     text: Box<str>,
@@ -33,7 +33,7 @@ pub struct AllowRules(Vec<CallPattern>);
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotAllowed {
     /// No rule allows a call.
-    #[error("it does not allow {method} {template}{}", InItem(*item))]
+    #[error("it does not allow {method} {template}{}", in_item(*item))]
     Call {
         /// The method.
         method: Box<str>,
@@ -106,8 +106,6 @@ enum Segment {
     Id(Box<str>),
 }
 
-struct InItem(Option<usize>);
-
 /// A call of a request.
 struct OneCall<'a> {
     method: &'a str,
@@ -133,12 +131,6 @@ impl FromStr for AllowRule {
             text: text.into(),
             calls,
         })
-    }
-}
-
-impl fmt::Display for AllowRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
@@ -329,15 +321,9 @@ const fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'=')
 }
 
-// === impl InItem ===
-
-impl fmt::Display for InItem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(number) => write!(f, " in item {number} of the batch"),
-            None => Ok(()),
-        }
-    }
+/// The end of a message about a batch item.
+fn in_item(number: Option<usize>) -> String {
+    number.map_or_else(String::new, |number| format!(" in item {number} of the batch"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Finds the tenant that a request is for, from its signs.
 
 use std::cmp::Reverse;
-use std::fmt;
 use std::sync::Arc;
 
 use super::directory::{Directory, Entry, Holder, Standing, Unowned, UnownedReason};
@@ -17,17 +16,22 @@ pub struct Sign<'request> {
 }
 
 /// Where a sign stands.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, derive_more::Display)]
 pub enum SignKind {
     /// The listener is the tenant's own.
+    #[display("the listener")]
     Listener,
     /// The path begins with `/-/NAME/`.
+    #[display("the prefix of the path")]
     Prefix,
     /// The header of `routing.header`.
+    #[display("the tenant header")]
     Header,
     /// `tenant:NAME` in the place of a token.
+    #[display("tenant:NAME in the place of the token")]
     TokenSlot,
     /// An object of the request belongs to the tenant.
+    #[display("an id in the request")]
     Object,
 }
 
@@ -194,20 +198,6 @@ fn is_foreign<T>(unowned: &Unowned, named: &TenantId, directory: &Directory<T>) 
     let is_settled = unowned.reason == UnownedReason::Former && !unowned.is_undecided();
     let is_free = is_settled && unowned.claimants.iter().all(|claimant| directory.has_usable(claimant));
     !is_free && !unowned.claimants.contains(named)
-}
-
-// === impl SignKind ===
-
-impl fmt::Display for SignKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Listener => "the listener",
-            Self::Prefix => "the prefix of the path",
-            Self::Header => "the tenant header",
-            Self::TokenSlot => "tenant:NAME in the place of the token",
-            Self::Object => "an id in the request",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 //! A read of the whole table takes a while, and a token may be stored meanwhile. What such a read says of that row is older than
 //! what the cell has, and would bring a token back that was replaced. So each write has a time, and an older one changes nothing.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -55,6 +54,8 @@ pub enum RowChange {
 }
 
 /// The token in a row, as a source.
+#[derive(derive_more::Debug)]
+#[debug("RowSource({})", self.describe())]
 pub struct RowSource {
     cell: Arc<RowCell>,
     rows: Arc<dyn TenantRows>,
@@ -356,12 +357,6 @@ impl Source for RowSource {
             }
             Ok(outcome)
         })
-    }
-}
-
-impl fmt::Debug for RowSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowSource({})", self.describe())
     }
 }
 

@@ -1,6 +1,5 @@
 //! A token, and a token prepared for requests.
 
-use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use crate::graph::{AppSecretProof, ProofMode, ProofSigner, redact};
 use crate::types::{Fingerprint, Secret, TokenFamily};
 
 /// The number of a credential among those of its tenant. Only the refresher assigns it.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, derive_more::Display)]
 pub struct Generation(NonZeroU64);
 
 /// A secret and its expiry.
@@ -32,6 +31,8 @@ pub struct Token {
 }
 
 /// A token prepared for requests: its header value and its proof belong to the same token.
+#[derive(derive_more::Debug)]
+#[debug("Credential({generation}, {fingerprint}, expires_at: {:?})", token.expires_at)]
 pub struct Credential {
     generation: Generation,
     token: Token,
@@ -85,12 +86,6 @@ impl Generation {
     #[cfg(test)]
     pub(super) fn from_number(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
-    }
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -247,16 +242,6 @@ impl ProofSettings {
 
     pub(super) fn is_suspended(&self) -> bool {
         self.is_suspended.load(Ordering::Relaxed)
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("generation", &self.generation)
-            .field("fingerprint", &self.fingerprint)
-            .field("expires_at", &self.token.expires_at)
-            .finish_non_exhaustive()
     }
 }
 

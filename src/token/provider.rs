@@ -35,7 +35,6 @@
 //! * A token is withdrawn only by the source that it came from, and only by two statements: a failure, and a source that never
 //!   had the token, prove nothing.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +53,8 @@ use super::vetting::{InspectionScope, Vetting};
 use crate::types::error_chain;
 
 /// Obtains tokens from sources in order, and from an optional renewer; an optional inspector checks them.
+#[derive(derive_more::Debug)]
+#[debug("TokenProvider({}, renewer: {:?})", sources.describe(), self.renewer().map(Renewer::describe))]
 pub struct TokenProvider {
     pub(super) sources: SourceList,
     pub(super) vetting: Vetting,
@@ -369,13 +370,4 @@ impl TokenProvider {
 
 fn is_same_token(one: &Token, other: &Token) -> bool {
     one.secret.fingerprint() == other.secret.fingerprint()
-}
-
-impl fmt::Debug for TokenProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenProvider")
-            .field("sources", &self.sources.describe())
-            .field("renewer", &self.renewer().map(Renewer::describe))
-            .finish_non_exhaustive()
-    }
 }

@@ -33,6 +33,8 @@ use crate::telemetry::AuditAction;
 use crate::types::{Clock, TenantId};
 
 /// Owns a tenant's token provider, and is the only one that publishes its credentials.
+#[derive(derive_more::Debug)]
+#[debug("Refresher({}, {planner:?})", reporter.tenant)]
 pub struct Refresher {
     pub(super) provider: TokenProvider,
     pub(super) publisher: TokenPublisher,
@@ -380,15 +382,6 @@ impl Refresher {
             transient,
             jitter: fastrand::f64(),
         })
-    }
-}
-
-impl std::fmt::Debug for Refresher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Refresher")
-            .field("tenant", &self.reporter.tenant)
-            .field("planner", &self.planner)
-            .finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,6 @@
 //! calls them, hence `&mut self` and no locks inside.
 
 use std::any::Any;
-use std::fmt;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
@@ -146,6 +145,8 @@ pub trait TokenCache: Send + 'static {
 }
 
 /// The renewal lock, released on drop.
+#[derive(derive_more::Debug)]
+#[debug("RefreshLock({})", _0.is_some())]
 #[must_use]
 pub struct RefreshLock(Option<Box<dyn Any + Send>>);
 
@@ -287,11 +288,5 @@ impl RefreshLock {
     /// Creates a lock that dropping `guard` releases.
     pub fn with_guard(guard: impl Any + Send) -> Self {
         Self(Some(Box::new(guard)))
-    }
-}
-
-impl fmt::Debug for RefreshLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RefreshLock").field(&self.0.is_some()).finish()
     }
 }

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Box<str>>);
 
 /// The first 8 hexadecimal digits of a secret's SHA-256: enough to distinguish secrets in a log, not enough to guess one.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq, derive_more::Debug)]
+#[debug("{self}")]
 pub struct Fingerprint([u8; 4]);
 
 /// The reason why a text cannot be a secret. The text itself is never part of the message.
@@ -95,12 +96,6 @@ impl fmt::Debug for Secret {
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,6 +1,5 @@
 //! References to secrets: `{ file = … }` or `{ env = … }`, perhaps with a `key` or a `pointer`, never the secret itself.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -9,12 +8,13 @@ use serde::Deserialize;
 use super::secret_shape::is_token;
 
 /// The place of a secret.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, derive_more::Display)]
 #[serde(untagged)]
 #[schemars(extend("format" = "secret"))]
 pub enum SecretRef {
     /// A file that holds the secret.
     #[schemars(extend("title" = "Secret file", "additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
+    #[display("the file `{}`", shown_path(path))]
     File {
         /// The file's path.
         #[serde(rename = "file")]
@@ -29,6 +29,7 @@ pub enum SecretRef {
     },
     /// An environment variable that holds the secret.
     #[schemars(extend("additionalProperties" = false))]
+    #[display("the variable {}", unless_secret(name))]
     Env {
         /// The variable's name.
         #[serde(rename = "env")]
@@ -41,23 +42,15 @@ pub enum SecretRef {
 }
 
 /// A text that may be a secret.
-#[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq, derive_more::Debug)]
 #[serde(untagged)]
 pub enum MaybeSecret {
     /// The text itself, if it is not a secret.
+    // It should not be one, but the operator may have written one.
+    #[debug("Inline(..)")]
     Inline(String),
     /// The place of the text, if it is a secret.
     Ref(SecretRef),
-}
-
-impl fmt::Debug for MaybeSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // It should not be a secret, but the operator may have written one.
-            Self::Inline(_) => f.write_str("Inline(..)"),
-            Self::Ref(place) => f.debug_tuple("Ref").field(place).finish(),
-        }
-    }
 }
 
 impl SecretRef {
@@ -72,15 +65,6 @@ impl SecretRef {
     #[must_use]
     pub const fn env(name: String) -> Self {
         Self::Env { name, pointer: None }
-    }
-}
-
-impl fmt::Display for SecretRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Env { name, .. } => write!(f, "the variable {}", unless_secret(name)),
-            Self::File { path, .. } => write!(f, "the file `{}`", shown_path(path)),
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The name of a tenant: checked once, then usable as a metric label and in a path.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -16,7 +15,8 @@ use super::secret_shape::has_token;
 ///
 /// It is used in headers, paths, file names, metric labels, logs and query strings, so it is checked where it enters and
 /// nowhere else.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, derive_more::Display)]
+#[display("{_0}")]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct TenantId(Arc<str>);
@@ -92,12 +92,6 @@ impl Default for TenantId {
     /// The tenant of a configuration without tenants: `default`.
     fn default() -> Self {
         Self(Arc::from("default"))
-    }
-}
-
-impl fmt::Display for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -1,9 +1,7 @@
 //! The families of Meta's tokens: their prefixes, and the domains that accept them.
 
-use std::fmt;
-
 /// The API that a host belongs to, or that a token is for (`token.family`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, derive_more::Display, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenFamily {
     /// Facebook, WhatsApp, Pages, Marketing.
@@ -48,16 +46,6 @@ impl TokenFamily {
             "threads.net" | "threads.com" => Some(Self::Threads),
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for TokenFamily {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Facebook => "Facebook",
-            Self::Instagram => "Instagram",
-            Self::Threads => "Threads",
-        })
     }
 }
 

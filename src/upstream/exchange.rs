@@ -1,6 +1,5 @@
 //! One exchange on a connection: the request, the head of the response, and its body.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,6 +17,8 @@ use crate::net::BoxError;
 
 /// The body of a response. Its connection serves other requests after the last byte; dropped earlier, it closes an HTTP/1.1
 /// connection, and resets an HTTP/2 stream.
+#[derive(derive_more::Debug)]
+#[debug("ResponseBody")]
 pub struct ResponseBody<B: RequestBody> {
     incoming: Received,
     /// `None` after the last byte.
@@ -116,11 +117,5 @@ impl<B: RequestBody> Body for ResponseBody<B> {
             Received::Http1(incoming) => incoming.size_hint(),
             Received::Http2(incoming) => incoming.size_hint(),
         }
-    }
-}
-
-impl<B: RequestBody> fmt::Debug for ResponseBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ResponseBody")
     }
 }

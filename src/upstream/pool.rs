@@ -10,7 +10,6 @@
 //! wait. Idle HTTP/1.1 connections are used last in, first out, so that the surplus of a burst can grow old and go.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,6 +54,8 @@ type Waiter<B> = oneshot::Sender<Result<Lease<B>, ConnectFailure>>;
 
 /// A connection in use by one request. Dropped, it serves others; an HTTP/1.1 connection only if nothing was sent on it, or
 /// the response is complete.
+#[derive(derive_more::Debug)]
+#[debug("Lease")]
 pub struct Lease<B: RequestBody> {
     /// `None` once it serves others.
     pub(super) connection: Option<Connection<B>>,
@@ -319,11 +320,5 @@ impl<B: RequestBody> Drop for Lease<B> {
             }
         }
         self.pool.connect_as_needed(&mut state);
-    }
-}
-
-impl<B: RequestBody> fmt::Debug for Lease<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lease")
     }
 }

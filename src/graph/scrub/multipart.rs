@@ -10,7 +10,6 @@
 //! As in the head of a part, whatever any known parser accepts as a boundary is one: after a line feed alone, with white
 //! space after it, after the closing boundary too. A part without an end ends with the body.
 
-use std::fmt;
 use std::mem;
 use std::ops::Range;
 
@@ -27,6 +26,9 @@ use super::part;
 use super::state::{Decision, InputState, ScrubError, ScrubMode, ScrubReport, ScrubRules, ScrubState, check_length};
 
 /// Cleans a multipart form.
+#[derive(derive_more::Debug)]
+// Never the bytes.
+#[debug("MultipartScrubber({state:?})")]
 pub(super) struct MultipartScrubber {
     boundary: Boundary,
     state: MultipartState,
@@ -47,6 +49,9 @@ enum MultipartState {
 }
 
 /// A field that has to be read whole.
+#[derive(derive_more::Debug)]
+// Never the bytes.
+#[debug("BufferedField({name:?})")]
 struct BufferedField {
     name: ParameterName,
     /// The boundary line, the head, and the value that has arrived so far.
@@ -257,13 +262,6 @@ impl MultipartScrubber {
     }
 }
 
-/// Never the bytes.
-impl fmt::Debug for MultipartScrubber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MultipartScrubber({:?})", self.state)
-    }
-}
-
 // === impl BufferedField ===
 
 impl BufferedField {
@@ -318,12 +316,5 @@ impl BufferedField {
             }
         }
         Ok(decision)
-    }
-}
-
-/// Never the bytes.
-impl fmt::Debug for BufferedField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BufferedField({:?})", self.name)
     }
 }

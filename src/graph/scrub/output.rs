@@ -1,10 +1,11 @@
 //! The output of the scrubber of multipart forms. For a form in memory it is empty until something changes.
 
-use std::fmt;
-
 use bytes::BytesMut;
 
 /// Collects what may be forwarded: each byte of the body is either forwarded or discarded, in order.
+#[derive(derive_more::Debug)]
+// Never the bytes.
+#[debug("ScrubOutput")]
 pub(super) struct ScrubOutput<'a> {
     out: &'a mut BytesMut,
     /// A body in memory that has not changed so far, and how much of it has been forwarded.
@@ -55,12 +56,5 @@ impl<'a> ScrubOutput<'a> {
     pub(super) fn insert(&mut self, bytes: &[u8]) {
         self.discard();
         self.forward(bytes);
-    }
-}
-
-/// Never the bytes.
-impl fmt::Debug for ScrubOutput<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScrubOutput").finish_non_exhaustive()
     }
 }

@@ -120,7 +120,8 @@ pub(super) struct ScrubState {
 }
 
 /// Parts that may be put back. `Debug` does not show them, because they are secrets.
-#[derive(Default)]
+#[derive(Default, derive_more::Debug)]
+#[debug("{} fragments", _0.len())]
 struct PendingFragments(Vec<Vec<u8>>);
 
 const TOO_MANY_IDS: ScrubError =
@@ -384,11 +385,5 @@ impl ScrubState {
         }
         self.pending.0.push(fragment.to_vec());
         Ok(())
-    }
-}
-
-impl std::fmt::Debug for PendingFragments {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} fragments", self.0.len())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,8 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The events of some directories, and the access to what is in them.
-#[derive(Default)]
+#[derive(Default, derive_more::Debug)]
+#[debug("DirectoryEvents(pending: {is_pending})")]
 pub struct DirectoryEvents {
     watch: Option<DirectoryWatch>,
     pub(super) notify: Arc<Notify>,
@@ -104,12 +104,6 @@ impl DirectoryEvents {
                 () = sleep(DEBOUNCE) => return,
             }
         }
-    }
-}
-
-impl fmt::Debug for DirectoryEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DirectoryEvents(pending: {})", self.is_pending)
     }
 }
 

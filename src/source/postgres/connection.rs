@@ -1,6 +1,5 @@
 //! One connection, driven by a task of its own.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -18,6 +17,8 @@ use tokio_postgres::{AsyncMessage, Client, Error, Row};
 use super::endpoint::PgEndpoint;
 
 /// One connection. Dropping it closes it, which ends its transaction and releases its locks.
+#[derive(derive_more::Debug)]
+#[debug("PgConnection")]
 pub(super) struct PgConnection {
     client: Client,
     /// Marked as changed by each notification, and closed when the connection ends.
@@ -184,12 +185,6 @@ async fn with_timeout<T>(limit: Duration, work: impl Future<Output = Result<T, E
     }
 }
 
-impl fmt::Debug for PgConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PgConnection").finish_non_exhaustive()
-    }
-}
-
 // === impl QueryError ===
 
 impl QueryError {
@@ -238,13 +233,9 @@ fn io_source(error: &Error) -> Option<&io::Error> {
 }
 
 /// A parameter that is sent as text. It may be a token.
+#[derive(derive_more::Debug)]
+#[debug("TextParam")]
 struct TextParam<'a>(&'a str);
-
-impl fmt::Debug for TextParam<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TextParam")
-    }
-}
 
 impl ToSql for TextParam<'_> {
     fn to_sql(&self, _type: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Send + Sync>> {

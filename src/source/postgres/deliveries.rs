@@ -9,7 +9,6 @@
 //!
 //! While a replica delivers, it holds the lock of a transaction, as for a renewal: the others wait, and if it dies, go on.
 
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
@@ -21,6 +20,8 @@ use crate::token::{AlertKey, BoxFuture, DeliveryMemory};
 use crate::types::unix_seconds;
 
 /// The alerts about one row.
+#[derive(derive_more::Debug)]
+#[debug("PostgresDeliveries({})", endpoint.display_name)]
 pub struct PostgresDeliveries {
     endpoint: PgEndpoint,
     /// The key of the row's renewal lock.
@@ -130,11 +131,5 @@ impl DeliveryMemory for PostgresDeliveries {
             }
             self.turn = None;
         })
-    }
-}
-
-impl fmt::Debug for PostgresDeliveries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresDeliveries({})", self.endpoint.display_name)
     }
 }

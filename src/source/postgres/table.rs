@@ -22,7 +22,6 @@
 //!   takes as long again.
 //! * A busy table causes no more than a tenth of the work that reading it without a pause would be.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +47,8 @@ use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError};
 
 /// A table of tenants.
+#[derive(derive_more::Debug)]
+#[debug("PostgresTable({})", rows.endpoint.display_name)]
 pub struct PostgresTable {
     listener: Listener,
     rows: Arc<PostgresRows>,
@@ -172,12 +173,6 @@ impl TenantTable for PostgresTable {
 
     fn has_ids(&self) -> bool {
         true
-    }
-}
-
-impl fmt::Debug for PostgresTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresTable({})", self.rows.endpoint.display_name)
     }
 }
 

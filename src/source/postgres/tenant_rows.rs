@@ -1,6 +1,5 @@
 //! The rows of a table of tenants, one at a time.
 
-use std::fmt;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
@@ -36,6 +35,8 @@ use crate::types::TenantId;
 ///
 /// A lock that another replica has is not waited for: the replicas share the rows, and one that waits would do nothing for the
 /// others meanwhile.
+#[derive(derive_more::Debug)]
+#[debug("PostgresRows({})", endpoint.display_name)]
 pub(super) struct PostgresRows {
     pub(super) endpoint: PgEndpoint,
     pub(super) encoding: TokenEncoding,
@@ -204,11 +205,5 @@ impl TenantRows for PostgresRows {
             let row = self.row(tenant);
             row.store(&self.reader, stored.token, stored.expected).await
         })
-    }
-}
-
-impl fmt::Debug for PostgresRows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresRows({})", self.endpoint.display_name)
     }
 }

@@ -1,6 +1,5 @@
 //! A command that prints the token of one tenant.
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -35,6 +34,9 @@ fn default_poll_interval() -> Duration {
 }
 
 /// The command.
+#[derive(derive_more::Debug)]
+// Without the command line, which may contain a secret.
+#[debug("TenantCommand({})", calls.callee)]
 pub(super) struct TenantCommand {
     argv: Vec<String>,
     poll_interval: Duration,
@@ -85,12 +87,5 @@ impl TenantRows for TenantCommand {
 
     fn poll_interval(&self) -> Option<Duration> {
         Some(self.poll_interval)
-    }
-}
-
-impl fmt::Debug for TenantCommand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the command line, which may contain a secret.
-        write!(f, "TenantCommand({})", self.calls.callee)
     }
 }

@@ -1,6 +1,5 @@
 //! A credential service that is asked for the token of one tenant.
 
-use std::fmt;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -16,6 +15,9 @@ use crate::token::{BoxFuture, ObtainError, Token};
 use crate::types::{Clock, TenantId};
 
 /// The service.
+#[derive(derive_more::Debug, derive_more::Display)]
+#[display("{}", calls.callee)]
+#[debug("TenantService({self})")]
 pub(super) struct TenantService {
     url: TenantUrl,
     headers: HeaderMap,
@@ -74,17 +76,5 @@ impl TenantRows for TenantService {
 
     fn poll_interval(&self) -> Option<Duration> {
         Some(self.poll_interval)
-    }
-}
-
-impl fmt::Display for TenantService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.calls.callee)
-    }
-}
-
-impl fmt::Debug for TenantService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TenantService({self})")
     }
 }
