@@ -42,7 +42,7 @@ pub use egress::{
 };
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
-pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name};
+pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name, without_brackets};
 pub use http_client::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
 pub use lazy_timer::{LazySleep, TimeLimit};
 pub use lifecycle::{Lifecycle, Stage};

@@ -19,6 +19,7 @@ use serde::Deserialize;
 
 use super::response::{AdminResponse, error_response};
 use super::routes::{Access, Route};
+use crate::net::without_brackets;
 use crate::types::{Secret, SecretRef, has_token};
 
 /// The settings of `[admin]`: who may use the admin listener, and for what.
@@ -262,8 +263,7 @@ fn is_address(authority: &Authority) -> bool {
 }
 
 fn address_in(authority: &Authority) -> Option<IpAddr> {
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host.parse().ok()
+    without_brackets(authority.host()).parse().ok()
 }
 
 /// Returns whether a browser says that another page than one of this listener sent the request.

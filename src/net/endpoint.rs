@@ -13,6 +13,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
+use super::host_name::without_brackets;
 use super::http_client::{HttpClient, HttpClientError};
 
 /// A URL, the headers of every request to it, and the client that sends them.
@@ -123,7 +124,7 @@ impl HttpEndpoint {
 
     fn is_plaintext(&self) -> bool {
         let host = self.uri.host().unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let address = without_brackets(host);
         let is_loopback = address
             .parse()
             .map_or(host == "localhost", |address: IpAddr| address.is_loopback());

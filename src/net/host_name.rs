@@ -46,7 +46,8 @@ pub fn host_and_port(text: &str) -> Result<String, HostNameError> {
 }
 
 /// The host of a URL, which has brackets if it is an IPv6 address, without them.
-pub(super) fn without_brackets(host: &str) -> &str {
+#[must_use]
+pub fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
@@ -67,7 +68,7 @@ fn split(text: &str) -> Option<(String, Option<u16>)> {
         "" => None,
         port => Some(port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0)?),
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let bare = without_brackets(name);
     if bare.contains(':') != name.starts_with('[') || ServerName::try_from(bare).is_err() {
         return None;
     }
