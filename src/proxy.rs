@@ -64,6 +64,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -93,7 +94,7 @@ pub use validation::AllowedHosts;
 pub use headers::fuzzing;
 
 use crate::graph::Verdict;
-use crate::net::ConnectionInfo;
+use crate::net::{ConnectionInfo, TransportSecurity};
 use crate::tenants::{ObservedCalls, RouteError, RowSource, Standing};
 use crate::types::TenantId;
 use attempt::attempt;
@@ -103,7 +104,7 @@ use credential::Admission;
 use deliver::Delivery;
 use heal::{SecondAttempt, heal};
 use max_forwards::{is_final_recipient, options_response};
-use observe::{ObservedRequest, Observer};
+use observe::Observer;
 use outbound::OutboundRequest;
 use record::{Outcome, RequestRecord};
 use refusal::Refusal;
@@ -224,8 +225,8 @@ impl Proxy {
         }
         *signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
         if tenants.settings.heal.mode == HealMode::Observe {
-            let request = ObservedRequest::new(head, incoming, connection.info.security, signs.take());
-            return Box::pin(self.observe(tenants, request, record)).await;
+            let (security, signs) = (connection.info.security, signs.take());
+            return Box::pin(self.observe(tenants, head, incoming, security, signs, record)).await;
         }
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let mut outbound = OutboundRequest::from_app(head, connection.info.security, &tenants.settings, in_parameters)?;
@@ -322,7 +323,10 @@ impl Proxy {
     async fn observe(
         &self,
         tenants: &Tenants,
-        request: ObservedRequest,
+        head: Parts,
+        incoming: Incoming,
+        security: TransportSecurity,
+        signs: Option<Box<RequestSigns>>,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         let observer = Observer {
@@ -330,7 +334,7 @@ impl Proxy {
             current: &self.tenants,
             budgets: &self.budgets,
         };
-        let mut observed = observer.observe(request, record).await?;
+        let mut observed = observer.observe(head, incoming, security, signs, record).await?;
         let (tenant, outbound) = (&observed.tenant, &observed.outbound);
         let authorization = tenant.without_credential();
         let only = attempt(&authorization, outbound, observed.body, record).await;
@@ -367,7 +371,7 @@ impl Proxy {
     async fn tunnel(
         &self,
         tenants: &Tenants,
-        mut head: http::request::Parts,
+        mut head: Parts,
         connection: &ConnectionInfo,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {

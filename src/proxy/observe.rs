@@ -37,15 +37,6 @@ pub(crate) struct Observer<'a> {
     pub(crate) budgets: &'a BufferBudgets,
 }
 
-/// A request as it arrived.
-pub(crate) struct ObservedRequest {
-    head: Parts,
-    incoming: Incoming,
-    security: TransportSecurity,
-    /// What names the tenant in the head; `None` if there is one tenant only.
-    signs: Option<Box<RequestSigns>>,
-}
-
 /// A request as it is forwarded, and what graphward would have done with it.
 pub(crate) struct Observed {
     pub(crate) outbound: OutboundRequest,
@@ -67,44 +58,23 @@ struct BodyFindings {
     calls: Calls,
 }
 
-// === impl ObservedRequest ===
-
-impl ObservedRequest {
-    /// Takes the parts of a request.
-    pub(crate) const fn new(
-        head: Parts,
-        incoming: Incoming,
-        security: TransportSecurity,
-        signs: Option<Box<RequestSigns>>,
-    ) -> Self {
-        Self {
-            head,
-            incoming,
-            security,
-            signs,
-        }
-    }
-}
-
 // === impl Observer ===
 
 impl Observer<'_> {
-    /// Receives a request, and finds out what graphward would do with it.
+    /// Receives a request, and finds out what graphward would do with it. Its signs name the tenant in the head; they are `None` if
+    /// there is one tenant only.
     ///
     /// # Errors
     ///
     /// The [`Refusal`] of a request that cannot be forwarded.
     pub(crate) async fn observe(
         &self,
-        request: ObservedRequest,
+        head: Parts,
+        incoming: Incoming,
+        security: TransportSecurity,
+        mut signs: Option<Box<RequestSigns>>,
         record: &mut RequestRecord,
     ) -> Result<Observed, Refusal> {
-        let ObservedRequest {
-            head,
-            incoming,
-            security,
-            mut signs,
-        } = request;
         let settings = &self.tenants.settings;
         let outbound = OutboundRequest::unchanged(head.clone(), settings)?;
         record.target = Some(outbound.target.clone());
