@@ -15,7 +15,8 @@ use crate::telemetry::metrics::ExpositionFormat;
 
 /// Answers with all metrics.
 pub(super) fn metrics(admin: &Admin, accepted: &HeaderMap) -> AdminResponse {
-    admin.metrics.set_task_panics(admin.tasks.panic_count());
+    let metrics = &admin.metrics;
+    metrics.set_task_panics(admin.tasks.panic_count());
     let (now, tenants) = (admin.clock.now(), admin.all_tenants());
     for tenant in &tenants {
         if let ListedToken::Open(tenant) = &tenant.token {
@@ -23,13 +24,9 @@ pub(super) fn metrics(admin: &Admin, accepted: &HeaderMap) -> AdminResponse {
             metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
         }
     }
-    admin
-        .metrics
-        .set_tokens(tenants.iter().map(|tenant| tenant.token.state(now)));
+    metrics.set_tokens(tenants.iter().map(|tenant| tenant.token.state(now)));
     if let Some(table) = &admin.table {
-        admin
-            .metrics
-            .set_tenants_readable(i64::from(table.state().failure.is_none()));
+        metrics.set_tenants_readable(i64::from(table.state().failure.is_none()));
     }
     let open_metrics = quality(accepted, ACCEPT, "application/openmetrics-text");
     let format = if open_metrics > 0.0 && open_metrics >= quality(accepted, ACCEPT, "text/plain") {
@@ -37,7 +34,7 @@ pub(super) fn metrics(admin: &Admin, accepted: &HeaderMap) -> AdminResponse {
     } else {
         ExpositionFormat::Text
     };
-    let text = admin.metrics.encode(format).into_bytes();
+    let text = metrics.encode(format).into_bytes();
     if quality(accepted, ACCEPT_ENCODING, "gzip") <= 0.0 {
         return respond(StatusCode::OK, format.content_type(), text);
     }
