@@ -1,9 +1,10 @@
 //! The signals of the process: those that stop it, SIGHUP, and those that graphward does not act on.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -43,51 +44,68 @@ impl StopSignal {
 /// a process from the terminal and from a supervisor such as `concurrently`, within milliseconds.
 pub(super) const SECOND_STOP_AFTER: Duration = Duration::from_secs(1);
 
-/// What a signal makes this process do.
-enum Action {
-    Stop(StopSignal),
-    Reload(Arc<Notify>),
-    /// Nothing, for the signal of this name.
-    Ignore(&'static str),
+/// The signals that are received, each with its name.
+const SIGNALS: [(Signal, &str); 6] = [
+    (Signal::TERM, "SIGTERM"),
+    (Signal::INT, "SIGINT"),
+    (Signal::QUIT, "SIGQUIT"),
+    (Signal::HUP, "SIGHUP"),
+    (Signal::USR1, "SIGUSR1"),
+    (Signal::USR2, "SIGUSR2"),
+];
+
+/// Receives SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2, each with its name. From now on, none of them ends the process
+/// by itself.
+///
+/// # Errors
+///
+/// The system's error, if a handler cannot be installed.
+pub fn received_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<(Signal, &'static str)>> {
+    let (sender, receiver) = mpsc::channel(16);
+    for received in SIGNALS {
+        let mut signals = signal(SignalKind::from_raw(received.0.as_raw()))?;
+        let sender = sender.clone();
+        drop(
+            tasks.spawn(async move { while signals.recv().await.is_some() && sender.send(received).await.is_ok() {} }),
+        );
+    }
+    Ok(receiver)
 }
 
-/// Receives the signals of this process, and returns the stop signals that count. From now on, none of SIGTERM, SIGINT,
-/// SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 ends the process by itself. SIGHUP asks for a reload, which `reload` announces.
-/// Without `reload` it is a stop signal: the terminal was closed, and no process stays without a terminal.
+/// Receives the signals of this process, and returns the stop signals that count. SIGHUP asks for a reload, which `reload`
+/// announces. Without `reload` it is a stop signal: the terminal was closed, and no process stays without a terminal.
 ///
 /// # Errors
 ///
 /// The system's error, if a handler cannot be installed.
 pub fn stop_signals(tasks: &Tasks, reload: Option<Arc<Notify>>) -> io::Result<mpsc::Receiver<StopSignal>> {
+    let mut signals = received_signals(tasks)?;
     let (sender, receiver) = mpsc::channel(2);
-    let first_stop = Arc::new(OnceLock::new());
-    let hangup = reload.map_or(Action::Stop(StopSignal::Hangup), Action::Reload);
-    for (kind, action) in [
-        (SignalKind::terminate(), Action::Stop(StopSignal::Terminate)),
-        (SignalKind::interrupt(), Action::Stop(StopSignal::Interrupt)),
-        (SignalKind::quit(), Action::Stop(StopSignal::Quit)),
-        (SignalKind::hangup(), hangup),
-        (SignalKind::user_defined1(), Action::Ignore("SIGUSR1")),
-        (SignalKind::user_defined2(), Action::Ignore("SIGUSR2")),
-    ] {
-        let mut signals = signal(kind)?;
-        let (sender, first_stop) = (sender.clone(), Arc::clone(&first_stop));
-        drop(tasks.spawn(async move {
-            while signals.recv().await.is_some() {
-                match &action {
-                    Action::Stop(stop) if counts(&first_stop, Instant::now()) => drop(sender.send(*stop).await),
-                    Action::Stop(stop) => tracing::debug!(
-                        %stop,
-                        "ignored: it came within a second of the first one"
-                    ),
-                    Action::Reload(requested) => requested.notify_one(),
-                    Action::Ignore(signal) => {
-                        tracing::info!(signal, "ignored: this signal has no meaning for graphward");
-                    }
+    drop(tasks.spawn(async move {
+        let mut first_stop = None;
+        while let Some((signal, name)) = signals.recv().await {
+            let stop = match (signal, &reload) {
+                (Signal::TERM, _) => StopSignal::Terminate,
+                (Signal::INT, _) => StopSignal::Interrupt,
+                (Signal::QUIT, _) => StopSignal::Quit,
+                (Signal::HUP, None) => StopSignal::Hangup,
+                (Signal::HUP, Some(requested)) => {
+                    requested.notify_one();
+                    continue;
                 }
+                (_, _) => {
+                    tracing::info!(signal = name, "ignored: this signal has no meaning for graphward");
+                    continue;
+                }
+            };
+            if counts(&mut first_stop, Instant::now()) {
+                // The process that does not receive it has stopped.
+                sender.send(stop).await.unwrap_or_default();
+            } else {
+                tracing::debug!(%stop, "ignored: it came within a second of the first one");
             }
-        }));
-    }
+        }
+    }));
     Ok(receiver)
 }
 
@@ -98,9 +116,12 @@ pub fn has_terminal() -> bool {
 }
 
 /// Whether a stop signal is the first one, or comes late enough to be the second.
-fn counts(first_stop: &OnceLock<Instant>, now: Instant) -> bool {
-    let is_first = first_stop.set(now).is_ok();
-    is_first || now.duration_since(*first_stop.get_or_init(|| now)) >= SECOND_STOP_AFTER
+fn counts(first_stop: &mut Option<Instant>, now: Instant) -> bool {
+    let Some(first) = *first_stop else {
+        *first_stop = Some(now);
+        return true;
+    };
+    now.duration_since(first) >= SECOND_STOP_AFTER
 }
 
 #[cfg(test)]
@@ -109,10 +130,10 @@ mod tests {
 
     #[test]
     fn signals_within_a_second_of_the_first_are_the_same_request() {
-        let (first_stop, start) = (OnceLock::new(), Instant::now());
+        let (mut first_stop, start) = (None, Instant::now());
         let counted = [0, 3, 400, 999, 1000, 1001].map(|millis| {
             let now = start + Duration::from_millis(millis);
-            counts(&first_stop, now)
+            counts(&mut first_stop, now)
         });
         assert_eq!(counted, [true, false, false, false, true, true]);
     }

@@ -27,7 +27,6 @@ use clap::Args;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use rustix::termios::tcgetpgrp;
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use self::environment::{ChildEnvironment, UrlVariable, base_url};
@@ -160,7 +159,7 @@ async fn run_both(
     command: &[OsString],
     environment: ChildEnvironment,
 ) -> Result<Ended, ExecError> {
-    let mut signals = received_signals(&Tasks::default())?;
+    let mut signals = app::received_signals(&Tasks::default())?;
     let (stop, stops) = mpsc::channel(2);
     let (start, started) = oneshot::channel();
     let PreparedSidecar {
@@ -205,7 +204,7 @@ async fn run_both(
         tokio::select! {
             status = child.wait() => break status?,
             outcome = &mut sidecar => return Ok(Ended::Sidecar(outcome)),
-            Some(signal) = signals.recv() => {
+            Some((signal, _name)) = signals.recv() => {
                 if signal == Signal::HUP {
                     reload.notify_one();
                 }
@@ -245,24 +244,6 @@ fn spawn(command: &[OsString], environment: ChildEnvironment, address: SocketAdd
     let child = child.map_err(|source| ExecError::Spawn(program.clone(), source))?;
     tracing::info!(%program, pid = child.id(), url = %base_url(address), "the command started");
     Ok(child)
-}
-
-/// Receives the signals that are forwarded. None of them ends this process from now on.
-fn received_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<Signal>> {
-    let (sender, receiver) = mpsc::channel(16);
-    for kind in [
-        Signal::TERM,
-        Signal::INT,
-        Signal::QUIT,
-        Signal::HUP,
-        Signal::USR1,
-        Signal::USR2,
-    ] {
-        let mut signals = signal(SignalKind::from_raw(kind.as_raw()))?;
-        let sender = sender.clone();
-        drop(tasks.spawn(async move { while signals.recv().await.is_some() && sender.send(kind).await.is_ok() {} }));
-    }
-    Ok(receiver)
 }
 
 /// Sends a signal to the command, unless the terminal has done so.
