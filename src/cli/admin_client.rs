@@ -86,33 +86,27 @@ impl AdminArgs {
 
     /// Creates a client with the key of the configuration.
     pub(super) fn client(&self, timeout: Duration) -> Result<AdminClient, String> {
-        let client = AdminClient::new(&self.address()?, timeout)?;
+        let address = self.address()?;
         // Without a valid configuration, the listener may have no key.
-        let Ok(config) = load_config(self.config.as_deref()) else {
-            return Ok(client);
-        };
-        let authorization = admin_authorization(&config).map_err(|error| error_chain(&error))?;
-        Ok(client.authorized_by(authorization))
+        let config = load_config(self.config.as_deref()).ok();
+        let authorization = config.map(|config| admin_authorization(&config)).transpose();
+        let authorization = authorization.map_err(|error| error_chain(&error))?;
+        AdminClient::new(&address, timeout, authorization.flatten())
     }
 }
 
 // === impl AdminClient ===
 
 impl AdminClient {
-    /// Creates a client whose requests take no longer than this.
-    pub(super) fn new(admin: &ListenAddr, timeout: Duration) -> Result<Self, String> {
+    /// Creates a client whose requests take no longer than this, with the header that proves that the command has the key.
+    pub(super) fn new(admin: &ListenAddr, timeout: Duration, key: Option<HeaderValue>) -> Result<Self, String> {
         let address = admin.local_dial_address();
         let client = LocalClient::new(&address, timeout).map_err(|error| error_chain(&error))?;
         Ok(Self {
             address,
             client,
-            authorization: None,
+            authorization: key,
         })
-    }
-
-    /// Sets the header that proves that the command has the key of the listener.
-    pub(super) fn authorized_by(self, authorization: Option<HeaderValue>) -> Self {
-        Self { authorization, ..self }
     }
 
     /// Sends a request with the header that changes need.
@@ -177,8 +171,7 @@ pub(super) async fn find_sidecar(
     authorization: Option<HeaderValue>,
     source_identity: &str,
 ) -> Result<(), Obstacle> {
-    let client = AdminClient::new(admin, FIND_TIMEOUT).map_err(Obstacle::Absent)?;
-    let client = client.authorized_by(authorization);
+    let client = AdminClient::new(admin, FIND_TIMEOUT, authorization).map_err(Obstacle::Absent)?;
     let address = &client.address;
     let path = "/admin/token-status?limit=1";
     let answer = client.send(Method::GET, path, Bytes::new()).await;
@@ -213,7 +206,7 @@ pub(super) async fn request_change(
     tenant: Option<&TenantId>,
     command: &OperatorCommand,
 ) -> Result<TokenChange, String> {
-    let client = AdminClient::new(admin, CHANGE_TIMEOUT)?.authorized_by(authorization);
+    let client = AdminClient::new(admin, CHANGE_TIMEOUT, authorization)?;
     // A name has no character that a query encodes. The command has compared the token, or was forced.
     let tenant = tenant.map(|tenant| format!("tenant={tenant}")).unwrap_or_default();
     let (method, path, body) = match command {

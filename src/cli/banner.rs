@@ -64,9 +64,7 @@ impl Banner {
         let bound = |address: Option<SocketAddr>, configured| address.map_or(configured, ListenAddr::Tcp);
         let admin = bound(handle.admin, self.admin.clone());
         let answer = async {
-            let client = AdminClient::new(&admin, FIND_TIMEOUT)
-                .ok()?
-                .authorized_by(self.authorization.clone());
+            let client = AdminClient::new(&admin, FIND_TIMEOUT, self.authorization.clone()).ok()?;
             let answer = client.request(Method::GET, "/admin/token-status?limit=1", b"").await;
             Answer::new(&answer.ok()?)
         };

@@ -51,7 +51,7 @@ fn check(args: &AdminArgs) -> Result<(), String> {
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
-    let client = AdminClient::new(admin, HEALTHCHECK_TIMEOUT).map_err(|error| format!("not ready: {error}"))?;
+    let client = AdminClient::new(admin, HEALTHCHECK_TIMEOUT, None).map_err(|error| format!("not ready: {error}"))?;
     let admin = &client.address;
     match client.send(Method::GET, "/readyz", Bytes::new()).await {
         Ok(response) if response.status() == StatusCode::OK => Ok(()),
