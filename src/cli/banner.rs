@@ -1,4 +1,5 @@
-//! The lines that `graphward serve` prints on a terminal once it serves: the address, the token, and what to do with both.
+//! The lines that `graphward serve` and `exec` print on a terminal once requests are served: the address, the token, and what to do
+//! with both.
 //!
 //! # Why
 //!
@@ -6,7 +7,7 @@
 //! command to see that it works. What is said of the token is what the sidecar's own admin listener answers, as for
 //! `graphward status`.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -14,11 +15,11 @@ use http::{HeaderValue, Method};
 
 use super::admin_client::{AdminClient, FIND_TIMEOUT};
 use super::status::Answer;
-use super::table::{Colors, Tone};
+use super::table::Tone;
 use crate::app::{ServerHandle, admin_authorization};
 use crate::config::{Config, Overrides};
 use crate::net::{ListenAddr, Stage};
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, LogOutput};
 
 /// What the banner says besides the state of the token.
 #[derive(Clone, Debug)]
@@ -30,12 +31,14 @@ pub(super) struct Banner {
     origin: String,
     /// The command that replaces the token.
     replace: String,
+    /// Where the log goes, too.
+    output: LogOutput,
 }
 
 impl Banner {
     /// The banner of a sidecar, unless its log is not for a person.
-    pub(super) fn new(config: &Config, flags: &Overrides) -> Option<Self> {
-        let is_for_person = std::io::stdout().is_terminal() && config.log.output.format != LogFormat::Json;
+    pub(super) fn new(config: &Config, flags: &Overrides, output: LogOutput) -> Option<Self> {
+        let is_for_person = output.is_terminal() && config.log.output.format != LogFormat::Json;
         let proxy = config.listen.proxy.first()?.clone();
         let paths = [
             ("--config", flags.config.as_deref()),
@@ -55,6 +58,7 @@ impl Banner {
             authorization: admin_authorization(config).ok().flatten(),
             origin: config.upstream.origin.clone(),
             replace: format!("graphward token set{}{tenant}", shown.collect::<String>()),
+            output,
         })
     }
 
@@ -71,29 +75,32 @@ impl Banner {
         let token = answer.await.map(|answer| answer.summary());
         let token = token.unwrap_or_else(|| "unknown: see `graphward status`".to_owned());
         let proxy = bound(handle.proxy.first().copied(), self.proxy.clone());
-        let text = self.text(&proxy.local_dial_address(), &token, Colors::of_stdout());
+        let text = self.text(&proxy, &admin, &token);
         // A terminal that is gone reads no banner.
-        drop(std::io::stdout().write_all(text.as_bytes()));
+        drop(match self.output {
+            LogOutput::Stdout => anstream::stdout().write_all(text.as_bytes()),
+            LogOutput::Stderr => anstream::stderr().write_all(text.as_bytes()),
+        });
     }
 
-    fn text(&self, proxy: &ListenAddr, token: &str, colors: Colors) -> String {
-        let (url, curl) = match proxy {
-            ListenAddr::Tcp(address) => (format!("http://{address}"), format!("curl http://{address}")),
-            ListenAddr::Unix(path) => {
-                let path = path.display();
-                (
-                    format!("unix:{path}"),
-                    format!("curl --unix-socket {path} http://localhost"),
-                )
-            }
+    fn text(&self, proxy: &ListenAddr, admin: &ListenAddr, token: &str) -> String {
+        let url = proxy.local_url();
+        let curl = match proxy {
+            ListenAddr::Tcp(_) => format!("curl {url}"),
+            ListenAddr::Unix(path) => format!("curl --unix-socket {} http://localhost", path.display()),
+        };
+        let next = match self.output {
+            LogOutput::Stdout => ("try:", format!("{curl}/v25.0/me")),
+            // The command of `exec` is what tries it.
+            LogOutput::Stderr => ("admin:", admin.local_url()),
         };
         let lines = [
             ("address:", format!("{url} instead of {}", self.origin)),
             ("token:", token.to_owned()),
-            ("try:", format!("{curl}/v25.0/me")),
+            next,
             ("replace it:", self.replace.clone()),
         ];
-        let line = |(label, text)| format!("{} {text}\n", colors.paint(Tone::Heading, &format!("{label:<11}")));
+        let line = |(label, text)| format!("{} {text}\n", Tone::Heading.paint(&format!("{label:<11}")));
         lines.map(line).concat()
     }
 }
@@ -104,22 +111,31 @@ mod tests {
 
     #[test]
     fn a_banner_has_four_lines() {
-        let banner = Banner {
+        let banner = |output| Banner {
             proxy: ListenAddr::Unix("/run/p.sock".into()),
             admin: ListenAddr::Unix("/run/a.sock".into()),
             authorization: None,
             origin: "https://graph.facebook.com".to_owned(),
             replace: "graphward token set --token-file token".to_owned(),
+            output,
         };
-        let text = banner.text(&"127.0.0.1:8080".parse().unwrap(), "da273344", Colors::Off);
+        let text = |output, proxy: &ListenAddr| {
+            let banner = banner(output);
+            let text = banner.text(proxy, &banner.admin, "da273344");
+            anstream::adapter::strip_str(&text).to_string()
+        };
+        let tcp = "0.0.0.0:8080".parse().unwrap();
         let expected = "\
 address:    http://127.0.0.1:8080 instead of https://graph.facebook.com
 token:      da273344
 try:        curl http://127.0.0.1:8080/v25.0/me
 replace it: graphward token set --token-file token
 ";
-        assert_eq!(text, expected);
-        let text = banner.text(&banner.proxy, "da273344", Colors::Off);
+        assert_eq!(text(LogOutput::Stdout, &tcp), expected);
+        let try_it = "try:        curl http://127.0.0.1:8080/v25.0/me\n";
+        let of_exec = expected.replace(try_it, "admin:      unix:/run/a.sock\n");
+        assert_eq!(text(LogOutput::Stderr, &tcp), of_exec);
+        let text = text(LogOutput::Stdout, &ListenAddr::Unix("/run/p.sock".into()));
         assert!(
             text.contains("curl --unix-socket /run/p.sock http://localhost/v25.0/me\n"),
             "{text}"

@@ -25,10 +25,11 @@ use tokio::time::timeout;
 
 use self::load::{CLIENTS, Load};
 use self::rotation::{Rotation, put_token};
-use self::screen::{Color, line};
+use self::screen::line;
 use super::exit::{Exit, print_error};
 use super::fake_graph::{FakeGraphError, tls_acceptor};
 use super::runtime::build_runtime;
+use super::table::Tone;
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{Config, ConfigError, EnvVars, Overrides};
 use crate::net::Tasks;
@@ -91,7 +92,7 @@ async fn run_demo(length: Duration) -> Result<Exit, DemoError> {
 
     let proxy = handle.proxy.first().copied().ok_or(DemoError::StoppedEarly)?;
     let load = Load::new(proxy)?;
-    line(Color::Default, &introduction(proxy))?;
+    line(Tone::Plain, &introduction(proxy))?;
     let tokens = handle.tokens.into_iter().next().ok_or(DemoError::StoppedEarly)?;
     let mut rotation = Rotation::new(&graph, dir.path(), token, tokens, &load);
     let stopped = async {
@@ -116,7 +117,7 @@ async fn run_demo(length: Duration) -> Result<Exit, DemoError> {
     graph_server.stop().await;
     let exit = summary::print(&load, &rotation, &graph)?;
     dir.close()?;
-    line(Color::Default, &next_steps())?;
+    line(Tone::Plain, &next_steps())?;
     Ok(exit)
 }
 

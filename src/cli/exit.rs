@@ -37,9 +37,9 @@ pub(super) fn print_message(message: &str) {
     drop(writeln!(io::stderr(), "graphward: {message}"));
 }
 
-/// Prints lines to stdout.
+/// Prints lines to stdout, with their colors if it is a terminal.
 pub(super) fn print_lines(lines: &str) -> Exit {
-    exit_of(writeln!(io::stdout(), "{lines}"))
+    exit_of(writeln!(anstream::stdout(), "{lines}"))
 }
 
 /// The outcome of a command whose result was written like this. If it was not, stderr says why.

@@ -38,34 +38,29 @@ pub(super) struct PreparedSidecar {
 
 /// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part after a valid configuration.
 pub(super) fn run(args: &ServeArgs) -> Exit {
-    let prepared = load(args).and_then(|loaded| PreparedSidecar::new(args, loaded, LogOutput::Stdout));
-    let PreparedSidecar {
-        config,
-        mut deps,
-        missing_token,
-        reload,
-    } = match prepared {
-        Ok(prepared) => prepared,
-        Err(exit) => return exit,
-    };
+    start(args).unwrap_or_else(|failed| failed)
+}
+
+fn start(args: &ServeArgs) -> Result<Exit, Exit> {
+    let mut prepared = PreparedSidecar::new(args, load(args)?, LogOutput::Stdout)?;
     match ServiceManager::from_env() {
-        Ok(service_manager) => deps.service_manager = service_manager,
+        Ok(service_manager) => prepared.deps.service_manager = service_manager,
         Err(error) => tracing::warn!(%error, "cannot reach the service manager: NOTIFY_SOCKET names no socket"),
     }
     set_limits();
-    let reload = Some(reload).filter(|_| !app::has_terminal());
-    let banner = Banner::new(&config, &args.overrides);
+    let reload = Some(prepared.reload).filter(|_| !app::has_terminal());
+    let banner = Banner::new(&prepared.config, &args.overrides, LogOutput::Stdout);
     let server = async {
         let tasks = Tasks::default();
         // Signals first: from here on only `app::run` ends the process.
         let stops = app::stop_signals(&tasks, reload)?;
         let on_start = |handle| drop(banner.map(|banner| tasks.spawn(banner.print(handle))));
-        Ok(Box::pin(app::run(config, deps, missing_token, stops, on_start)).await)
+        let run = app::run(prepared.config, prepared.deps, prepared.missing_token, stops, on_start);
+        Ok(Box::pin(run).await)
     };
-    match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {
-        Ok(outcome) => exit_of(outcome),
-        Err(error) => print_error(&error, Exit::Failed),
-    }
+    let ended = build_runtime().and_then(|runtime| block_on_and_detach(runtime, server));
+    let outcome = ended.map_err(|error| print_error(&error, Exit::Failed))?;
+    Ok(exit_of(outcome))
 }
 
 /// Loads the configuration, or prints what is wrong with it.

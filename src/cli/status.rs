@@ -13,7 +13,7 @@ use super::admin_client::{AdminArgs, AdminError, CHANGE_TIMEOUT, READ_TIMEOUT};
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
 use super::runtime::build_runtime;
-use super::table::{Cell, Colors, Table, Tone, printable};
+use super::table::{Cell, Table, Tone, printable};
 use super::token_input::parse_tenant;
 use crate::net::ListenAddr;
 use crate::telemetry::metrics::TokenState;
@@ -92,69 +92,60 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
     let state = args.state.map(TokenState::label);
     let [tenant, after] = [&args.tenant, &args.after].map(|name| name.as_ref().map(TenantId::as_str));
     let filters = [("tenant", tenant), ("state", state), ("after", after)];
-    let mut path = format!("/admin/token-status?limit={PAGE}");
-    for (name, value) in filters {
-        if let Some(value) = value {
-            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
-            path += &format!("&{name}={value}");
-        }
-    }
     let wanted = tenant.map(|tenant| match state {
         Some(state) => format!("{tenant} in the state {state}"),
         None => tenant.to_owned(),
     });
-    show(&args.admin, Method::GET, &path, wanted.as_deref(), args.output)
+    let path = list_path("/admin/token-status", &filters);
+    let shown = show(&args.admin, &Method::GET, &path, wanted.as_deref(), args.output);
+    shown.unwrap_or_else(|failed| failed)
 }
 
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
 pub(super) fn refresh(args: &RefreshArgs) -> Exit {
-    let listed = match &args.tenant {
-        Some(tenant) => format!("tenant={}", utf8_percent_encode(tenant.as_str(), NON_ALPHANUMERIC)),
-        None => format!("limit={PAGE}"),
-    };
-    let path = format!("/admin/refresh-token?{listed}");
     let wanted = args.tenant.as_ref().map(TenantId::as_str);
-    show(&args.admin, Method::POST, &path, wanted, args.output)
+    let path = list_path("/admin/refresh-token", &[("tenant", wanted)]);
+    let shown = show(&args.admin, &Method::POST, &path, wanted, args.output);
+    shown.unwrap_or_else(|failed| failed)
 }
 
-fn show(admin: &AdminArgs, method: Method, path: &str, wanted: Option<&str>, output: OutputArgs) -> Exit {
+/// The path of a request for a list.
+fn list_path(path: &str, filters: &[(&str, Option<&str>)]) -> String {
+    let given = filters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let given = given.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    format!("{path}?limit={PAGE}{}", given.collect::<String>())
+}
+
+/// Sends a request, and prints the tokens in its answer.
+fn show(
+    admin: &AdminArgs,
+    method: &Method,
+    path: &str,
+    wanted: Option<&str>,
+    output: OutputArgs,
+) -> Result<Exit, Exit> {
     let timeout = if method == Method::GET {
         READ_TIMEOUT
     } else {
         CHANGE_TIMEOUT
     };
-    let client = match admin.client(timeout) {
-        Ok(client) => client,
-        Err(message) => {
-            print_message(&message);
-            return Exit::Usage;
-        }
-    };
-    let runtime = match build_runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return print_error(&error, Exit::Failed),
-    };
-    let answer = runtime.block_on(async {
-        let json = client.request(method.clone(), path, b"").await?;
-        let answer = Answer::new(&json).ok_or_else(|| AdminError::Foreign(client.address.clone()))?;
-        Ok::<_, AdminError>((json, answer))
-    });
-    let (json, answer) = match answer {
-        Ok(answer) => answer,
-        Err(error) => return print_error(&error, Exit::Failed),
-    };
+    let client = admin.client(timeout).map_err(|message| {
+        print_message(&message);
+        Exit::Usage
+    })?;
+    let runtime = build_runtime().map_err(|error| print_error(&error, Exit::Failed))?;
+    let json = runtime.block_on(client.request(method.clone(), path, b""));
+    let json = json.map_err(|error| print_error(&error, Exit::Failed))?;
+    let answer = Answer::new(&json).ok_or_else(|| AdminError::Foreign(client.address.clone()));
+    let answer = answer.map_err(|error| print_error(&error, Exit::Failed))?;
     if let Some(wanted) = wanted.filter(|_| answer.tenants.is_empty()) {
         print_message(&format!("the sidecar at {} has no tenant {wanted}", client.address));
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
-    let failures = answer.failures(&method);
-    let text = answer.to_text(&client.address, Colors::of_stdout()) + &failures;
-    let printed = output.print(&json, &text);
-    if answer.is_good() && failures.is_empty() {
-        printed
-    } else {
-        Exit::Failed
-    }
+    let failures = answer.failures(method);
+    let printed = output.print(&json, &(answer.to_text(&client.address) + &failures));
+    let is_good = answer.is_good() && failures.is_empty();
+    Ok(if is_good { printed } else { Exit::Failed })
 }
 
 impl ValueEnum for TokenState {
@@ -204,7 +195,7 @@ impl Answer {
         failed.collect()
     }
 
-    fn to_text(&self, address: &ListenAddr, colors: Colors) -> String {
+    fn to_text(&self, address: &ListenAddr) -> String {
         let (ready, tone) = if self.ready {
             ("ready", Tone::Good)
         } else {
@@ -213,18 +204,18 @@ impl Answer {
         let mut text = format!(
             "sidecar at {address}: {}, {}; tokens: {}\n",
             printable(&self.stage),
-            colors.paint(tone, ready),
+            tone.paint(ready),
             self.shown_counts(),
         );
         if let Some(Unreadable { error, since }) = &self.tenants_from {
             let what = format!("the tenants of tenants_from cannot be read since {since}: {error}");
-            text += &format!("{}\n", colors.paint(Tone::Bad, &printable(&what)));
+            text += &format!("{}\n", Tone::Bad.paint(&printable(&what)));
         }
         let mut table = Table::new(&["TENANT", "STATE", "TOKEN", "DAYS LEFT", "EXPIRES", "SOURCE"]);
         for tenant in &self.tenants {
             table.push(tenant.to_row());
         }
-        text += &table.to_text(colors);
+        text += &table.to_text();
         for tenant in &self.tenants {
             if !tenant.usable {
                 text += &format!("\n{}: {}", printable(&tenant.tenant), printable(&tenant.reason));
@@ -302,6 +293,12 @@ mod tests {
 
     use super::*;
 
+    /// What is printed where there are no colors.
+    fn text_of(answer: &Answer) -> String {
+        let text = answer.to_text(&"127.0.0.1:9080".parse().unwrap());
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
     #[test]
     fn a_table_has_a_row_for_each_tenant_and_what_to_do_below() {
         let tenant = |name: &str, usable: bool| {
@@ -336,12 +333,12 @@ mod tests {
         (endless["tenants"][0]["expiry"], endless["tenants"][0]["days_left"]) = ("never".into(), Value::Null);
         let endless = Answer::new(&endless).unwrap();
         assert_eq!(endless.summary(), "da273344 from file `/t`, never expires");
-        let table = endless.to_text(&"127.0.0.1:9080".parse().unwrap(), Colors::Off);
+        let table = text_of(&endless);
         assert!(table.contains("da273344  -          never    file"), "{table}");
         let answer = Answer::new(&answer).unwrap();
         assert_eq!(answer.summary(), "1 dead, 1 usable");
         assert!(!answer.is_good());
-        let text = answer.to_text(&"127.0.0.1:9080".parse().unwrap(), Colors::Off);
+        let text = text_of(&answer);
         let expected = "\
 sidecar at 127.0.0.1:9080: serving, ready; tokens: 1 dead, 1 usable
 TENANT    STATE   TOKEN     DAYS LEFT  EXPIRES  SOURCE

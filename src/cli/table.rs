@@ -1,7 +1,5 @@
 //! Tables and colors on a terminal.
 
-use std::io::IsTerminal as _;
-
 /// How a text is to be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Tone {
@@ -10,13 +8,6 @@ pub(super) enum Tone {
     Good,
     Warning,
     Bad,
-}
-
-/// Whether texts are colored.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Colors {
-    On,
-    Off,
 }
 
 /// A text of a table.
@@ -30,27 +21,17 @@ pub(super) struct Cell {
 #[derive(Debug)]
 pub(super) struct Table(Vec<Vec<Cell>>);
 
-// === impl Colors ===
+// === impl Tone ===
 
-impl Colors {
-    /// Colors for a terminal on stdout, unless `NO_COLOR` is set.
-    pub(super) fn of_stdout() -> Self {
-        let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if std::io::stdout().is_terminal() && !is_refused {
-            Self::On
-        } else {
-            Self::Off
-        }
-    }
-
-    /// The text in the color of a tone.
-    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
-        let code = match (self, tone) {
-            (Self::Off, _) | (Self::On, Tone::Plain) => return text.to_owned(),
-            (Self::On, Tone::Heading) => 1,
-            (Self::On, Tone::Good) => 32,
-            (Self::On, Tone::Warning) => 33,
-            (Self::On, Tone::Bad) => 31,
+impl Tone {
+    /// The text in the color of the tone, which `anstream` removes where it is not for a terminal, or `NO_COLOR` is set.
+    pub(super) fn paint(self, text: &str) -> String {
+        let code = match self {
+            Self::Plain => return text.to_owned(),
+            Self::Heading => 1,
+            Self::Good => 32,
+            Self::Warning => 33,
+            Self::Bad => 31,
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
@@ -89,23 +70,18 @@ impl Table {
     }
 
     /// The lines of the table.
-    pub(super) fn to_text(&self, colors: Colors) -> String {
+    pub(super) fn to_text(&self) -> String {
         let width = |cell: &Cell| cell.text.chars().count();
-        let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
-        let widths: Vec<_> = (0..columns)
-            .map(|column| {
-                self.0
-                    .iter()
-                    .filter_map(|row| row.get(column))
-                    .map(width)
-                    .max()
-                    .unwrap_or_default()
-            })
-            .collect();
+        let mut widths = vec![0; self.0.iter().map(Vec::len).max().unwrap_or_default()];
+        for row in &self.0 {
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = width(cell).max(*widest);
+            }
+        }
         let line = |row: &Vec<Cell>| {
             let cells = row.iter().zip(&widths).map(|(cell, widest)| {
                 let padding = " ".repeat(widest.saturating_sub(width(cell)));
-                colors.paint(cell.tone, &cell.text) + &padding
+                cell.tone.paint(&cell.text) + &padding
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
@@ -124,8 +100,9 @@ mod tests {
             Cell::new(Tone::Good, "üü\u{1b}[31m"),
             Cell::new(Tone::Plain, "x\ny"),
         ]);
-        assert_eq!(table.to_text(Colors::Off), "A        LONGER\nüü [31m  x y");
-        let colored = table.to_text(Colors::On);
+        let colored = table.to_text();
+        let plain = anstream::adapter::strip_str(&colored).to_string();
+        assert_eq!(plain, "A        LONGER\nüü [31m  x y");
         assert_eq!(
             colored,
             "\u{1b}[1mA\u{1b}[0m        \u{1b}[1mLONGER\u{1b}[0m\n\u{1b}[32müü [31m\u{1b}[0m  x y"

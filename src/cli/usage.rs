@@ -1,6 +1,6 @@
 //! Prints errors of the command line, which repeat its words, without those that may be secrets.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use super::exit::{Exit, exit_of};
 use crate::types::might_be_secret;
@@ -9,15 +9,8 @@ use crate::types::might_be_secret;
 pub(super) fn print(error: &clap::Error) -> Exit {
     let words = std::env::args_os().skip(1);
     let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
-    let has_colors =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text = if has_colors {
-        error.render().ansi().to_string()
-    } else {
-        error.render().to_string()
-    };
-    match without_secrets(&text, &words) {
-        Some(text) => drop(write!(std::io::stderr(), "{text}")),
+    match without_secrets(&error.render().ansi().to_string(), &words) {
+        Some(text) => drop(write!(anstream::stderr(), "{text}")),
         // With the colors that the terminal understands.
         None if error.use_stderr() => drop(error.print()),
         None => return exit_of(error.print()),

@@ -40,6 +40,15 @@ impl ListenAddr {
         }
     }
 
+    /// The URL at which a client on this machine reaches the listener, or `unix:/path`.
+    #[must_use]
+    pub fn local_url(&self) -> String {
+        match self.local_dial_address() {
+            Self::Tcp(address) => format!("http://{address}"),
+            socket @ Self::Unix(_) => socket.to_string(),
+        }
+    }
+
     /// The address at which a client on this machine reaches the listener: one on all addresses is on loopback too.
     #[must_use]
     pub fn local_dial_address(&self) -> Self {
@@ -177,14 +186,15 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_reached_on_loopback() {
-        for (listens, reached) in [
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-            ("10.0.0.1:1", "10.0.0.1:1"),
-            ("unix:/a", "unix:/a"),
+        for (listens, reached, url) in [
+            ("0.0.0.0:1", "127.0.0.1:1", "http://127.0.0.1:1"),
+            ("[::]:1", "[::1]:1", "http://[::1]:1"),
+            ("10.0.0.1:1", "10.0.0.1:1", "http://10.0.0.1:1"),
+            ("unix:/a", "unix:/a", "unix:/a"),
         ] {
             let listens: ListenAddr = listens.parse().unwrap();
             assert_eq!(listens.local_dial_address().to_string(), reached);
+            assert_eq!(listens.local_url(), url);
         }
     }
 }

@@ -396,5 +396,5 @@ fn on_terminal(command: Command) -> String {
 fn spawn_on_terminal(mut command: Command) -> (OwnedFd, std::process::Child) {
     let (controller, terminal) = terminal();
     command.stdout(terminal.try_clone().unwrap()).stderr(terminal);
-    (controller, command.spawn().unwrap())
+    (controller, command.env("TERM", "xterm").spawn().unwrap())
 }

@@ -14,8 +14,9 @@ use fake_graph::FakeGraph;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::file::write_file;
+use super::super::table::Tone;
 use super::load::Load;
-use super::screen::{Color, event, line};
+use super::screen::{event, line};
 use crate::token::TokenHandle;
 use crate::types::Secret;
 
@@ -70,7 +71,7 @@ impl<'a> Rotation<'a> {
 
     /// Replaces one token after the other until that fails.
     pub(super) async fn run(&mut self) -> io::Result<Infallible> {
-        event(self.started_at, Color::Default, "token 1 is in the file")?;
+        event(self.started_at, Tone::Plain, "token 1 is in the file")?;
         loop {
             self.replace_late(Duration::from_millis(250)).await?;
             self.replace_early(Duration::from_millis(500)).await?;
@@ -81,9 +82,9 @@ impl<'a> Rotation<'a> {
 
     async fn replace_late(&mut self, late: Duration) -> io::Result<()> {
         sleep_until(self.expires_at).await;
-        self.expire(self.number, &self.token.clone(), "answers", Color::Yellow)?;
+        self.expire(self.number, &self.token.clone(), "answers", Tone::Warning)?;
         line(
-            Color::Yellow,
+            Tone::Warning,
             "         graphward holds messages until a newer token is there",
         )?;
         let expired_at = Instant::now();
@@ -95,9 +96,9 @@ impl<'a> Rotation<'a> {
         self.held += held;
         let used_after = self.replace().await?;
         let text = format!("token {} is in the file, {late} ms late", self.number);
-        event(self.started_at, Color::Default, &text)?;
+        event(self.started_at, Tone::Plain, &text)?;
         let text = format!("         graphward uses it {used_after} ms later; messages held until then: {held}");
-        line(Color::Green, &text)
+        line(Tone::Good, &text)
     }
 
     async fn replace_early(&mut self, early: Duration) -> io::Result<()> {
@@ -109,24 +110,21 @@ impl<'a> Rotation<'a> {
             "token {} is in the file, {early} ms before token {number} expires",
             self.number
         );
-        event(self.started_at, Color::Default, &text)?;
-        line(
-            Color::Green,
-            &format!("         graphward uses it {used_after} ms later"),
-        )?;
+        event(self.started_at, Tone::Plain, &text)?;
+        line(Tone::Good, &format!("         graphward uses it {used_after} ms later"))?;
         sleep_until(expires_at).await;
-        self.expire(number, &old, "would answer", Color::Default)?;
-        line(Color::Default, "         graphward does not use it any more")
+        self.expire(number, &old, "would answer", Tone::Plain)?;
+        line(Tone::Plain, "         graphward does not use it any more")
     }
 
     /// Lets a token expire. Graph answers messages with it from now on, or would answer them if there were any.
-    fn expire(&mut self, number: u64, token: &str, verb: &str, color: Color) -> io::Result<()> {
+    fn expire(&mut self, number: u64, token: &str, verb: &str, tone: Tone) -> io::Result<()> {
         self.sent_before_expiry.get_or_insert_with(|| self.load.sent.get());
         self.expired += 1;
         self.graph.expire(token);
         let answer = self.graph.rejection(token).unwrap_or_default();
         let text = format!("token {number} expires: Graph {verb} {answer}");
-        event(self.started_at, color, &text)
+        event(self.started_at, tone, &text)
     }
 
     /// Puts the next token into the file and returns after how many milliseconds graphward uses it.

@@ -6,9 +6,10 @@ use std::io;
 use fake_graph::FakeGraph;
 
 use super::super::exit::Exit;
+use super::super::table::Tone;
 use super::load::{Load, text};
 use super::rotation::Rotation;
-use super::screen::{Color, line};
+use super::screen::line;
 
 /// Prints the numbers. The demo has failed unless every message was accepted exactly once.
 pub(super) fn print(load: &Load, rotation: &Rotation<'_>, graph: &FakeGraph) -> io::Result<Exit> {
@@ -23,7 +24,7 @@ pub(super) fn print(load: &Load, rotation: &Rotation<'_>, graph: &FakeGraph) -> 
     let once = once.count() as u64;
     let slowest = format!("the slowest was answered after {} ms", load.slowest.get().as_millis());
     let after_expiry = sent - rotation.sent_before_expiry.unwrap_or(sent);
-    line(Color::Default, "")?;
+    line(Tone::Plain, "")?;
     row("tokens expired", rotation.expired, "")?;
     row("messages sent", sent, "")?;
     row("messages failed", failures.len() as u64, "")?;
@@ -34,23 +35,23 @@ pub(super) fn print(load: &Load, rotation: &Rotation<'_>, graph: &FakeGraph) -> 
         "once each, after Graph rejected their token",
     )?;
     row("accepted exactly once", once, "counted by the fake Graph")?;
-    line(Color::Default, "\nWithout graphward, the same clients would have lost")?;
+    line(Tone::Plain, "\nWithout graphward, the same clients would have lost")?;
     row("messages", after_expiry, "if they read the token once, at start")?;
     row("messages", rotation.held, "if they read the file for each message")?;
     for failure in failures.iter().take(5) {
-        line(Color::Red, &format!("a message failed: {failure}"))?;
+        line(Tone::Bad, &format!("a message failed: {failure}"))?;
     }
     if sent > 0 && failures.is_empty() && once == sent && graph.counts().accepted == sent {
-        line(Color::Green, "\nNo message failed, and none was lost or sent twice.")?;
+        line(Tone::Good, "\nNo message failed, and none was lost or sent twice.")?;
         return Ok(Exit::Success);
     }
     line(
-        Color::Red,
+        Tone::Bad,
         "\nThis is a defect of graphward. Please report it with these lines.",
     )?;
     Ok(Exit::Failed)
 }
 
 fn row(name: &str, number: u64, note: &str) -> io::Result<()> {
-    line(Color::Default, format!("  {name:<22} {number:>5}  {note}").trim_end())
+    line(Tone::Plain, format!("  {name:<22} {number:>5}  {note}").trim_end())
 }

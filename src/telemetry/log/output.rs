@@ -27,7 +27,7 @@ impl LogOutput {
         }
     }
 
-    pub(super) fn is_terminal(self) -> bool {
+    pub(crate) fn is_terminal(self) -> bool {
         self.open().as_fd().is_terminal()
     }
 }
