@@ -10,7 +10,7 @@
 //! `REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE` and `CURL_CA_BUNDLE` replace the system roots instead of adding to them. An app
 //! that gets `ca.pem` there trusts no other host any more, so a bundle of both is written, too.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,8 +57,6 @@ pub(super) enum CaError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot create a certificate")]
     Generate(#[from] CertificateError),
-    #[error("cannot write to standard output")]
-    Stdout(#[source] io::Error),
 }
 
 /// The file names.
@@ -80,13 +78,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Writes the files and prints what to do with them.
 pub(super) fn run(args: &CaArgs) -> Exit {
     match generate(args, &Clock::system()) {
-        Ok(()) => Exit::Success,
+        Ok(printed) => printed,
         Err(error @ CaError::Exists { .. }) => print_error(&error, Exit::Usage),
         Err(error) => print_error(&error, Exit::Failed),
     }
 }
 
-fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
+fn generate(args: &CaArgs, clock: &Clock) -> Result<Exit, CaError> {
     let output_path = |name: &str| args.out.join(name);
     let paths = [CA_FILE, CERT_FILE, KEY_FILE, BUNDLE_FILE].map(output_path);
     if let Some(path) = paths.into_iter().find(|path| path.exists())
@@ -104,15 +102,11 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
         write(&args.out, BUNDLE_FILE, &format!("{}\n{ca}", roots.trim_end()), 0o644)?;
     }
     let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
-    let text = if args.output.json {
-        let bundle = system_roots.map(|_| out.join(BUNDLE_FILE));
-        let [ca, cert, key] = [CA_FILE, CERT_FILE, KEY_FILE].map(|name| out.join(name));
-        let files = json!({ "days": args.days, "ca": ca, "cert": cert, "key": key, "bundle": bundle });
-        format!("{files:#}\n")
-    } else {
-        instructions(&out, args.days, system_roots.as_deref())
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
+    let bundle = system_roots.as_ref().map(|_| out.join(BUNDLE_FILE));
+    let [ca, cert, key] = [CA_FILE, CERT_FILE, KEY_FILE].map(|name| out.join(name));
+    let files = json!({ "days": args.days, "ca": ca, "cert": cert, "key": key, "bundle": bundle });
+    let text = instructions(&out, args.days, system_roots.as_deref());
+    Ok(args.output.print(&files, &text))
 }
 
 /// Writes a certificate for Graph's host names and further ones, its key, and the certificate of its CA, which is returned.
@@ -200,8 +194,7 @@ Then, one of these:
 
   127.0.0.1 graph.facebook.com {hosts}
 
-     Add other Graph hosts, such as graph.beta.facebook.com, to upstream.hosts as well.
-"
+     Add other Graph hosts, such as graph.beta.facebook.com, to upstream.hosts as well."
     )
 }
 

@@ -3,16 +3,24 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use serde_json::Value;
 
 use crate::net::tls::TlsError;
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr, ListenAddrError};
 
 /// A client of one listener on this machine.
 pub(super) struct LocalClient {
     /// The authority in request URLs: `IP:PORT`, or `localhost` for a Unix socket.
     authority: String,
     client: HttpClient,
+}
+
+/// Reads the address of a listener, which may be written as its URL.
+pub(super) fn parse_local_url(text: &str) -> Result<ListenAddr, ListenAddrError> {
+    let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    address.unwrap_or(text).parse()
 }
 
 // === impl LocalClient ===
@@ -35,6 +43,12 @@ impl LocalClient {
         };
         let client = HttpClient::new(config, timeout)?;
         Ok(Self { authority, client })
+    }
+
+    /// Posts JSON to a path.
+    pub(super) async fn post(&self, path: &str, json: &Value) -> Result<Response<Bytes>, HttpClientError> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        self.send(Method::POST, path, headers, json.to_string().into()).await
     }
 
     /// Sends a request to a path, which may have a query.

@@ -14,19 +14,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::admin_client::load_config;
-use super::exit::{Exit, print_error, print_lines, print_message};
-use super::local_client::LocalClient;
+use super::exit::{Exit, print_error, print_message};
+use super::local_client::{LocalClient, parse_local_url};
 use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use super::table::printable;
 use super::token_input::parse_tenant;
 use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError};
-use crate::config::ConfigError;
+use crate::config::{CHILD_URL, ConfigError, env_vars};
 use crate::graph::{Explanation, GraphError, explain, is_own_code};
 use crate::net::tls::TlsError;
 use crate::net::{HttpClientError, ListenAddr};
@@ -56,8 +54,8 @@ pub struct SendTestArgs {
     /// The sidecar's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The sidecar's proxy address: IP:PORT or unix:/PATH [default: the first of listen.proxy]
-    #[arg(long, value_name = "ADDRESS", value_parser = str::parse::<ListenAddr>)]
+    /// The sidecar's proxy address: IP:PORT or unix:/PATH [default: `GRAPHWARD_URL`, which `exec` sets, else the first of listen.proxy]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_local_url)]
     proxy: Option<ListenAddr>,
     #[command(flatten)]
     output: OutputArgs,
@@ -120,29 +118,18 @@ pub(super) fn run(args: &SendTestArgs) -> Exit {
     if args.text.is_some() {
         print_message(TEXT_NOTE);
     }
-    let answer = send(args);
-    if args.output.json {
-        let (json, exit) = match &answer {
-            Ok(Accepted { id, status }) => {
-                let json = json!({ "message_id": id, "message_status": status, "to": args.to });
-                (json, Exit::Success)
-            }
-            Err(error) => (json!({ "error": error_chain(error) }), error.exit()),
-        };
-        let printed = print_lines(&format!("{json:#}"));
-        return if printed == Exit::Success { exit } else { printed };
-    }
-    match answer {
+    let (json, text, exit) = match send(args) {
         Ok(Accepted { id, status }) => {
+            let json = json!({ "message_id": id, "message_status": status, "to": args.to });
             let status = status.map_or_else(String::new, |status| format!(" ({})", printable(&status)));
-            print_lines(&format!(
-                "Graph accepted the message to {}{status}: {}",
-                args.to,
-                printable(&id)
-            ))
+            let text = format!("Graph accepted the message to {}{status}: {}", args.to, printable(&id));
+            (json, text, Exit::Success)
         }
-        Err(error) => print_error(&error, error.exit()),
-    }
+        Err(error) if args.output.json => (json!({ "error": error_chain(&error) }), String::new(), error.exit()),
+        Err(error) => return print_error(&error, error.exit()),
+    };
+    let printed = args.output.print(&json, &text);
+    if printed == Exit::Success { exit } else { printed }
 }
 
 fn send(args: &SendTestArgs) -> Result<Accepted, SendError> {
@@ -150,9 +137,7 @@ fn send(args: &SendTestArgs) -> Result<Accepted, SendError> {
     let runtime = build_runtime()?;
     runtime.block_on(async {
         let client = LocalClient::new(&address, TIMEOUT)?;
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let body = args.message().to_string().into();
-        let answer = client.send(Method::POST, &path, headers, body).await;
+        let answer = client.post(&path, &args.message()).await;
         let answer = answer.map_err(|error| SendError::Unreachable(address, error))?;
         read_answer(answer.status().as_u16(), answer.body())
     })
@@ -203,9 +188,11 @@ fn id(text: &str) -> Result<String, &'static str> {
 // === impl SendTestArgs ===
 
 impl SendTestArgs {
-    /// The address of the sidecar. The flag needs no configuration.
+    /// The address of the sidecar: that of the flag, or of the `graphward exec` that runs this command, needs no configuration. An
+    /// app's own `GRAPHWARD_URL` may name another machine.
     fn proxy_address(&self) -> Result<ListenAddr, SendError> {
-        if let Some(address) = &self.proxy {
+        let of_exec = || parse_local_url(env_vars().get(CHILD_URL)?).ok();
+        if let Some(address) = self.proxy.clone().or_else(of_exec) {
             return Ok(address.local_dial_address());
         }
         let listen = load_config(self.config.as_deref())?.listen;

@@ -5,17 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::{Request, header};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::super::local_client::LocalClient;
 use crate::net::tls::TlsError;
-use crate::net::{AllowedSchemes, BoxError, HttpClient, HttpClientConfig};
+use crate::net::{BoxError, ListenAddr};
 
 /// All clients and what they count.
 pub(super) struct Load {
-    client: HttpClient,
-    url: String,
+    client: LocalClient,
     is_stopping: Cell<bool>,
     /// The number of messages sent so far.
     pub(super) sent: Cell<u64>,
@@ -34,13 +33,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Load {
     pub(super) fn new(proxy: SocketAddr) -> Result<Self, TlsError> {
-        let config = HttpClientConfig {
-            schemes: AllowedSchemes::HttpAndHttps,
-            ..HttpClientConfig::default()
-        };
         Ok(Self {
-            client: HttpClient::new(config, TIMEOUT)?,
-            url: format!("http://{proxy}/v26.0/106540352242922/messages"),
+            client: LocalClient::new(&ListenAddr::Tcp(proxy), TIMEOUT)?,
             is_stopping: Cell::default(),
             sent: Cell::default(),
             failures: RefCell::default(),
@@ -76,10 +70,7 @@ impl Load {
             "type": "text",
             "text": {"body": text(self.sent.get())},
         });
-        let request = Request::post(&self.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(message.to_string().into())?;
-        let response = self.client.send(request).await?;
+        let response = self.client.post("/v26.0/106540352242922/messages", &message).await?;
         let status = response.status();
         let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
         if status.is_success() && answer.pointer("/messages/0/id").is_some() {
