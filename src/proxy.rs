@@ -382,7 +382,7 @@ impl Proxy {
             return Err(Refusal::MalformedRequest(CONNECT_NAMES_A_TENANT));
         }
         Box::pin(tunnel::open(head, &self.tunnel_hosts, connection)).await?;
-        record.set_outcome(Outcome::Delivered, StatusCode::OK);
+        record.set_outcome(Outcome::TunnelOpened, StatusCode::OK);
         Ok(Response::new(Body::default()))
     }
 }

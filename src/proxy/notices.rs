@@ -4,9 +4,10 @@
 //! # Why
 //!
 //! A new installation that does not work is most often one that the app does not use. With the default log, requests that
-//! succeed leave no line, so graphward logs the first one, whatever its outcome.
+//! succeed leave no line, so graphward logs the first one that it sends to Graph, whatever its outcome. A refused one has a line of
+//! its own, and a tunnel says nothing: what is in it may be for another host, or the app may reject graphward's certificate.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use crate::telemetry::LineLimit;
 use crate::telemetry::metrics::RequestMetrics;
@@ -28,8 +29,8 @@ pub enum AccessLogFilter {
 /// The notices that were given.
 #[derive(Debug, Default)]
 pub struct OnceNotices {
-    first_request: AtomicBool,
-    client_credential: AtomicBool,
+    first_request: OnceLock<()>,
+    client_credential: OnceLock<()>,
     unknown_tenants: LineLimit,
 }
 
@@ -47,30 +48,24 @@ impl OnceNotices {
         }
     }
 
-    /// Gives the notices that are due after a request.
+    /// Gives the notices that are due after a request that was sent to Graph.
     pub(crate) fn give(&self, tenant: &TenantId, outcome: &str, metrics: &RequestMetrics) {
-        if is_due(&self.first_request) {
+        self.first_request.get_or_init(|| {
             tracing::info!(
                 tenant = tenant.name(),
                 outcome,
                 "the first request has arrived: the app goes through graphward"
             );
-        }
-        if let Some(location) = metrics.client_credential_location()
-            && is_due(&self.client_credential)
-        {
-            tracing::warn!(
-                %tenant,
-                location,
-                "the app still sends a token of its own, which graphward replaces: remove it from the app, which then \
-                 needs no secret (see heal.client_credentials)"
-            );
+        });
+        if let Some(location) = metrics.client_credential_location() {
+            self.client_credential.get_or_init(|| {
+                tracing::warn!(
+                    %tenant,
+                    location,
+                    "the app still sends a token of its own, which graphward replaces: remove it from the app, which then \
+                     needs no secret (see heal.client_credentials)"
+                );
+            });
         }
     }
-}
-
-/// Returns whether a notice has not been given yet, and marks it as given.
-fn is_due(given: &AtomicBool) -> bool {
-    // Most requests find it given, and do not write.
-    !given.load(Ordering::Relaxed) && !given.swap(true, Ordering::Relaxed)
 }

@@ -83,6 +83,8 @@ pub(crate) enum Outcome {
     NoResponse,
     /// Graph's response, whatever its status: to the first attempt, or to a download's second that was refused too.
     Delivered,
+    /// The tunnel that the app requested. The requests in it have records of their own, unless it leads to another host.
+    TunnelOpened,
     /// Graph rejected the token, then answered the replay with a newer one.
     Healed,
     /// Graph rejected the token, and the body could not be sent again.
@@ -258,6 +260,7 @@ impl RequestRecord {
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => "client_disconnected",
             (_, ResponseEnd::UpstreamAborted) => "upstream_aborted",
             (Outcome::Delivered, ResponseEnd::Complete) => "delivered",
+            (Outcome::TunnelOpened, ResponseEnd::Complete) => "tunnel_opened",
             (Outcome::Healed, ResponseEnd::Complete) => "healed",
             (Outcome::UnhealedNotReplayable, ResponseEnd::Complete) => "unhealed_not_replayable",
             (Outcome::UnhealedByMode, ResponseEnd::Complete) => "unhealed_by_mode",
@@ -278,7 +281,7 @@ impl RequestRecord {
             | (Outcome::UnhealedRejectedAgain | Outcome::UnhealedNotSent, _) => Level::ERROR,
             (Outcome::Refused(label), _) if is_lost_for_lack_of_a_token(label) => Level::ERROR,
             (Outcome::Refused(_), _) | (_, ResponseEnd::UpstreamAborted) => Level::WARN,
-            (Outcome::Delivered | Outcome::Healed, ResponseEnd::Complete) => Level::INFO,
+            (Outcome::Delivered | Outcome::TunnelOpened | Outcome::Healed, ResponseEnd::Complete) => Level::INFO,
         }
     }
 
@@ -352,7 +355,9 @@ impl Drop for RequestRecord {
         let label = self.outcome_label();
         let metrics = &self.telemetry.metrics;
         metrics.count_request(label, self.started_at.elapsed().as_secs_f64());
-        self.telemetry.notices.give(&self.telemetry.tenant, label, metrics);
+        if self.attempts > 0 {
+            self.telemetry.notices.give(&self.telemetry.tenant, label, metrics);
+        }
         match self.outcome {
             Outcome::Delivered | Outcome::Healed if self.verdict == Some(Verdict::Success) => {
                 if let Some(outage) = &self.telemetry.outage {
@@ -360,7 +365,7 @@ impl Drop for RequestRecord {
                 }
             }
             Outcome::Refused(label) if !is_lost_for_lack_of_a_token(label) => {}
-            Outcome::NoResponse | Outcome::Delivered | Outcome::Healed => {}
+            Outcome::NoResponse | Outcome::Delivered | Outcome::TunnelOpened | Outcome::Healed => {}
             Outcome::UnhealedNotReplayable
             | Outcome::UnhealedByMode
             | Outcome::UnhealedNoNewerToken
@@ -373,7 +378,7 @@ impl Drop for RequestRecord {
                 }
             }
         }
-        let succeeded = label == "delivered"
+        let succeeded = matches!(label, "delivered" | "tunnel_opened")
             && self
                 .status
                 .is_some_and(|status| !status.is_client_error() && !status.is_server_error());

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// The requests of all tenants in the last 60 minutes: a number for each minute, that of the present one last.
 #[derive(Debug, Default, Eq, PartialEq, Serialize)]
 pub struct LastHour {
-    /// All requests.
+    /// All requests but tunnels.
     pub requests: Vec<u64>,
     /// Requests that Graph answered once they were sent again with a newer token.
     pub healed: Vec<u64>,
@@ -53,6 +53,10 @@ impl MinuteCounts {
 
     /// Counts a request that has ended.
     pub(super) fn count(&self, outcome: &'static str) {
+        // Not a request for Graph. Those in the tunnel come on their own.
+        if outcome == "tunnel_opened" {
+            return;
+        }
         let number = self.number();
         let Some(minute) = self.minute(number) else { return };
         minute.begin(number);
@@ -121,7 +125,13 @@ mod tests {
         assert_eq!(counts.last_hour().requests, [0; 60]);
         counts.count("delivered");
         advance(MINUTE).await;
-        for outcome in ["delivered", "healed", "refused_no_token", "unhealed_not_sent"] {
+        for outcome in [
+            "delivered",
+            "tunnel_opened",
+            "healed",
+            "refused_no_token",
+            "unhealed_not_sent",
+        ] {
             counts.count(outcome);
         }
         counts.count("client_disconnected");
