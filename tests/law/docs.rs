@@ -55,7 +55,7 @@ fn the_docs_have_every_outcome() {
         .lines()
         .filter(|line| line.trim_start().starts_with('(') && line.contains("=> \""));
     let outcomes: Vec<_> = arms.filter_map(|line| line.split('"').nth(1)).collect();
-    assert_eq!(outcomes.len(), 11, "{outcomes:?}");
+    assert_eq!(outcomes.len(), 12, "{outcomes:?}");
     for outcome in outcomes {
         assert!(
             table.contains(&format!("| `{outcome}` |")),
