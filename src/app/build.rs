@@ -103,7 +103,7 @@ impl Default for Dependencies {
 fn allowed_hosts(config: &Config, destinations: &Destinations, addresses: &[SocketAddr]) -> AllowedHosts {
     let upstream = destinations.all().map(|to| to.origin.host().to_owned());
     let allowed = config.listen.allowed_hosts.iter().cloned();
-    AllowedHosts::new(allowed.chain(upstream), addresses)
+    AllowedHosts::new(allowed.chain(upstream), addresses, destinations.main().origin.host())
 }
 
 /// Returns the limits of what all requests together may buffer.

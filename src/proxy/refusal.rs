@@ -62,11 +62,13 @@ pub(crate) enum Refusal {
         reason: String,
     },
     /// The request names a host that graphward does not serve.
-    #[error(
-        "graphward does not serve the host {0}; add it to listen.allowed_hosts if it is a name of graphward, or to \
-         upstream.hosts if it is a Meta host"
-    )]
-    HostNotAllowed(String),
+    #[error("graphward does not serve the host {host}; {advice}")]
+    HostNotAllowed {
+        /// The host.
+        host: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// TRACE.
     #[error("graphward does not support TRACE, which would echo credentials")]
     Trace,
@@ -78,16 +80,13 @@ pub(crate) enum Refusal {
         /// The reason, and what to do.
         reason: &'static str,
     },
-    /// CONNECT to a host that is neither Graph's nor configured.
-    #[error(
-        "graphward opens no CONNECT tunnel to {host}, but only to {allowed}, on port 443. Add the host to NO_PROXY to bypass \
-         graphward, or to listen.tunnel_hosts"
-    )]
+    /// CONNECT to a host that is not configured.
+    #[error("graphward opens no CONNECT tunnel to {host}, {reason}")]
     TunnelNotAllowed {
         /// The requested host and port.
         host: String,
-        /// The hosts to which there are tunnels.
-        allowed: Arc<str>,
+        /// The reason, and what to do.
+        reason: String,
     },
     /// A request that must not be forwarded.
     #[error("graphward cannot forward this request: {0}")]
@@ -107,7 +106,7 @@ pub(crate) enum Refusal {
     /// The host does not accept tokens of this family.
     #[error(
         "the configured token is for {token}, but {host} does not accept {token} tokens; the request was not sent. \
-         Configure a token for this host, or call another host"
+         Configure a token for this host, or let upstream.origin or the request name a host of {token}"
     )]
     FamilyMismatch {
         /// The family of the token.
@@ -245,7 +244,7 @@ impl Refusal {
             Self::Overloaded | Self::TenantShareInUse | Self::MemoryInUse => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
             Self::NoCredential { permanent: false, .. } | Self::RefresherStopped | Self::Route(RouteError::Undecided) => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
             Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
-            Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
+            Self::HostNotAllowed { .. } => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
             Self::Trace | Self::TunnelNotPossible { .. } => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
             Self::MalformedRequest(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_malformed", 990_006, false),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, REQUEST_ERROR, "refused_head_too_large", 990_007, false),
@@ -290,7 +289,7 @@ impl Refusal {
 
     /// The host and the cause, as `details` of `Proxy-Status` (RFC 9209, section 2.1.5): visible ASCII.
     fn details(&self) -> Option<String> {
-        let text = if let Self::HostNotAllowed(host)
+        let text = if let Self::HostNotAllowed { host, .. }
         | Self::TunnelNotAllowed { host, .. }
         | Self::TunnelNotPossible { host, .. } = self
         {

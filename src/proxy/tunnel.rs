@@ -9,17 +9,19 @@
 //! exception is `graphward exec` on loopback: its child runs beside it and reaches them anyway, and cannot list all hosts
 //! that it calls in advance.
 
-use std::sync::Arc;
-
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
-use super::validation::shown_host;
+use super::validation::{advice_for_meta_host, shown_host};
 use crate::graph::OTHER_GRAPH_HOSTS;
-use crate::net::{ConnectionInfo, Dialer, ListenConfig, TransportSecurity, TunnelScope, VIA_GRAPHWARD};
+use crate::net::ca::GRAPH_HOSTS;
+use crate::net::{
+    ConnectionInfo, Dialer, ListenConfig, TransportSecurity, TunnelScope, VIA_GRAPHWARD, without_brackets,
+};
+use crate::types::TokenFamily;
 
 /// The hosts that CONNECT may name.
 #[derive(Clone, Debug)]
@@ -31,8 +33,6 @@ pub struct TunnelHosts {
     scope: TunnelScope,
     /// Opens connections to the other hosts.
     dialer: Dialer,
-    /// All hosts, for an error message.
-    host_list: Arc<str>,
 }
 
 /// Graph's host, beside [`OTHER_GRAPH_HOSTS`].
@@ -46,16 +46,40 @@ impl TunnelHosts {
     /// Takes Graph's hosts, each with a port that CONNECT may name besides 443, and the settings of other hosts.
     #[must_use]
     pub fn new(graph_hosts: impl IntoIterator<Item = (String, u16)>, listen: &ListenConfig, dialer: Dialer) -> Self {
-        let graph_hosts: Vec<_> = graph_hosts.into_iter().collect();
-        let names = graph_hosts.iter().map(|(host, _port)| host);
-        let names: Vec<_> = names.chain(&listen.tunnel_hosts).cloned().collect();
         Self {
-            graph_hosts,
+            graph_hosts: graph_hosts.into_iter().collect(),
             passthrough: listen.tunnel_hosts.clone(),
             scope: listen.tunnel_scope,
             dialer,
-            host_list: names.join(", ").into(),
         }
+    }
+
+    /// Why no tunnel is opened to a host that graphward does not serve, and what to do.
+    ///
+    /// To one of Graph's hosts, an app that keeps Graph's address would get through an unread tunnel: if `upstream.origin` is a fake
+    /// Graph, its messages would reach people.
+    fn refusal(&self, host: &str, port: u16) -> Option<String> {
+        let is_host = |name: &str| name.eq_ignore_ascii_case(host);
+        let graph_hosts = || self.graph_hosts.iter().map(|(host, _port)| host.as_str());
+        let is_listed = self.passthrough.iter().any(|name| is_host(name));
+        let origin = graph_hosts().next().unwrap_or_default();
+        let is_graphs = match TokenFamily::from_host(origin) {
+            _ if is_listed => false,
+            Some(_) => is_host(GRAPH_HOST) || OTHER_GRAPH_HOSTS.into_iter().any(is_host),
+            None => GRAPH_HOSTS.into_iter().any(is_host),
+        };
+        if is_graphs && !graph_hosts().any(is_host) {
+            let advice = advice_for_meta_host(origin);
+            let reason = format!("a host of Graph; {advice}. listen.tunnel_hosts passes it through unread");
+            return Some(reason);
+        }
+        if !is_graphs && self.scope == TunnelScope::AnyHost || is_listed && port == HTTPS_PORT {
+            return None;
+        }
+        let names = graph_hosts().chain(self.passthrough.iter().map(String::as_str));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let advice = "Add the host to NO_PROXY to bypass graphward, or to listen.tunnel_hosts";
+        Some(format!("but only to {names}, on port 443. {advice}"))
     }
 }
 
@@ -68,10 +92,8 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
     check_no_body(&head.headers)?;
     let upgrade = head.extensions.remove::<OnUpgrade>();
     let (host, port) = parse_authority(&head)?;
-    let not_possible = |reason| Refusal::TunnelNotPossible {
-        host: format!("{}:{port}", shown_host(host)),
-        reason,
-    };
+    let shown = || format!("{}:{port}", shown_host(host));
+    let not_possible = |reason| Refusal::TunnelNotPossible { host: shown(), reason };
     let is_own = head.headers.get_all(VIA).iter().any(|via| via == VIA_GRAPHWARD);
     let (tunnels, upgrade) = match (&connection.tunnels, upgrade) {
         _ if is_own => {
@@ -100,23 +122,10 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
         tunnels.terminate(upgrade, connection.peer_uid);
         return Ok(());
     }
-    let is_requested = |other: &String| other.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
-    if hosts.scope == TunnelScope::Listed && !hosts.passthrough.iter().any(is_requested) {
-        return Err(Refusal::TunnelNotAllowed {
-            host: format!("{}:{port}", shown_host(host)),
-            allowed: Arc::clone(&hosts.host_list),
-        });
+    if let Some(reason) = hosts.refusal(host, port) {
+        return Err(Refusal::TunnelNotAllowed { host: shown(), reason });
     }
-    // Where upstream.origin is another one, an app that keeps Graph's address would reach Graph itself, and its messages people.
-    let is_graphs =
-        |name: &str| name.eq_ignore_ascii_case(host) && !hosts.passthrough.iter().any(|other| other == name);
-    if is_graphs(GRAPH_HOST) || OTHER_GRAPH_HOSTS.into_iter().any(is_graphs) {
-        return Err(not_possible(
-            "upstream.origin or upstream.hosts leave out this host of Graph. Use graphward's address as the base URL, or set \
-             upstream.connect_to in place of upstream.origin; listen.tunnel_hosts passes it through unread",
-        ));
-    }
-    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    let host = without_brackets(host).to_ascii_lowercase();
     let stream = hosts.dialer.dial(&host, port).await.map_err(Refusal::Connect)?;
     tunnels.pass_through(upgrade, stream);
     Ok(())

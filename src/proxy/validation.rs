@@ -14,12 +14,15 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::refusal::Refusal;
 use crate::graph::parameter::overrides_method;
-use crate::types::TOKEN_PREFIXES;
+use crate::net::without_brackets;
+use crate::types::{TOKEN_PREFIXES, TokenFamily};
 
 /// The hosts that a request may name.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
     names: Vec<String>,
+    /// What to do about a host of Meta that is not among them.
+    meta_host_advice: &'static str,
     listen_addresses: Vec<IpAddr>,
     listens_on_all: bool,
 }
@@ -159,7 +162,22 @@ fn check_host(head: &Parts, headers: &CheckedHeaders<'_>, hosts: &AllowedHosts) 
     let mut named = target.into_iter().chain(host_header);
     match named.find(|(host, _port)| !hosts.allows(host)) {
         None => Ok(()),
-        Some((host, _port)) => Err(Refusal::HostNotAllowed(shown_host(host).to_owned())),
+        Some((host, _port)) => Err(Refusal::HostNotAllowed {
+            host: shown_host(host).to_owned(),
+            advice: hosts.advice_for(host, head),
+        }),
+    }
+}
+
+/// What to do about a host of Meta that is not configured. Where `upstream.origin` is another one, such as a fake Graph, the app
+/// that keeps Graph's address is not meant to reach Graph itself.
+pub(crate) fn advice_for_meta_host(origin: &str) -> &'static str {
+    match TokenFamily::from_host(origin) {
+        Some(_) => "add it to upstream.hosts if its requests are to get graphward's token",
+        None => {
+            "upstream.origin is another host: use graphward's address as the base URL of the app, or set upstream.connect_to \
+             in place of upstream.origin"
+        }
     }
 }
 
@@ -298,25 +316,39 @@ fn is_word(value: &HeaderValue, word: &str) -> bool {
 
 impl AllowedHosts {
     /// Allows loopback names, `names`, and the addresses that graphward listens on. If it listens on all addresses, every
-    /// address is allowed; a name that resolves to one still has to be among `names`.
+    /// address is allowed; a name that resolves to one still has to be among `names`. `origin` is the host that requests go to.
     #[must_use]
-    pub fn new(names: impl IntoIterator<Item = String>, listen_addresses: &[SocketAddr]) -> Self {
-        let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
+    pub fn new(names: impl IntoIterator<Item = String>, listen_addresses: &[SocketAddr], origin: &str) -> Self {
+        let names = names.into_iter().map(|name| without_brackets(&name).to_owned());
         let listen_addresses: Vec<IpAddr> = listen_addresses.iter().map(SocketAddr::ip).collect();
         let listens_on_all = listen_addresses.iter().any(IpAddr::is_unspecified);
         Self {
-            names,
+            names: names.collect(),
+            meta_host_advice: advice_for_meta_host(origin),
             listen_addresses,
             listens_on_all,
         }
     }
 
     fn allows(&self, host: &str) -> bool {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return address.is_loopback() || self.listens_on_all || self.listen_addresses.contains(&address);
-        }
+        let host = without_brackets(host);
         let host = host.strip_suffix('.').unwrap_or(host);
-        host.eq_ignore_ascii_case("localhost") || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+        let is_own = |it: IpAddr| it.is_loopback() || self.listens_on_all || self.listen_addresses.contains(&it);
+        host.parse().is_ok_and(is_own)
+            || host.eq_ignore_ascii_case("localhost")
+            || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    /// What to do about a request that names this host, which is not allowed.
+    fn advice_for(&self, host: &str, head: &Parts) -> &'static str {
+        if shown_host(host) != host {
+            "it stands where the base URL of the app has its host: use graphward's address there"
+        } else if TokenFamily::from_host(host.strip_suffix('.').unwrap_or(host)).is_some() {
+            self.meta_host_advice
+        } else if head.version < Version::HTTP_2 && head.uri.authority().is_some() {
+            "the app uses graphward as a proxy for it: add it to NO_PROXY, or unset HTTP_PROXY"
+        } else {
+            "add it to listen.allowed_hosts if it is a name or an address of graphward"
+        }
     }
 }

@@ -4,8 +4,7 @@ use graphward::config::Config;
 use graphward::types::TokenFamily;
 
 use crate::support::{
-    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, Protocol, ScriptedResponse, TestProxy, TestProxyBuilder, get, request,
-    sized, with,
+    FIRST_TOKEN, PROTOCOL_PAIRS, Protocol, ScriptedResponse, TestProxy, TestProxyBuilder, get, request, sized, with,
 };
 
 const MAIN: &str = "graph.facebook.com";
@@ -89,70 +88,6 @@ async fn under_our_own_name_the_path_decides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_in_the_place_of_a_host_is_shown_nowhere() {
-    const TOKEN: &str = "EAAGm0PX4ZCpsBAKZCmistake0123456789";
-    for protocols in PROTOCOL_PAIRS {
-        let log = LogCapture::at_trace();
-        let proxy = TestProxy::start(protocols).await;
-        for request in [
-            with(get("/v21.0/me"), &[("host", TOKEN)]),
-            with(get("/v21.0/me"), &[("host", &format!("{TOKEN}:8080"))]),
-            get(&format!("http://{TOKEN}/v21.0/me")),
-            get(&format!("https://{}:443/v21.0/me", TOKEN.to_ascii_lowercase())),
-        ] {
-            let answer = proxy.app.fetch(request).await;
-            answer.refused(421, "http_request_denied");
-            let shown = format!("{} {:?}", answer.text(), answer.headers);
-            assert!(!shown.to_ascii_lowercase().contains("0123456789"), "{shown}");
-        }
-        let metrics = proxy.metrics().await;
-        proxy.shutdown().await;
-        for shown in [log.text(), metrics] {
-            assert!(!shown.contains(TOKEN), "{shown}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
-    for protocols in PROTOCOL_PAIRS {
-        let log = LogCapture::at_info();
-        let proxy = TestProxy::start(protocols).await;
-        for host in [
-            "evil.example",
-            "facebook.com",
-            "www.facebook.com",
-            "graph.beta.facebook.com",
-            "api.instagram.com",
-            "scontent.xx.fbcdn.net",
-            "graph.facebook.com.evil.example",
-            "evilgraph.facebook.com",
-        ] {
-            let named = with(get("/v21.0/me"), &[("host", host)]);
-            proxy.app.fetch(named).await.refused(421, "http_request_denied");
-            let absolute = get(&format!("http://{host}/whatsapp_business/attachments/"));
-            let answer = proxy.app.fetch(absolute).await;
-            answer.refused(421, "http_request_denied");
-            assert!(answer.text().contains(&format!("does not serve the host {host};")));
-            assert!(
-                answer
-                    .header("proxy-status")
-                    .ends_with(&format!("; details=\"{host}\""))
-            );
-            let logged = log.lines_containing("refused_host_not_allowed");
-            let logged = logged.last().unwrap();
-            assert!(
-                logged.contains(host) && logged.contains(r#""level":"WARN""#),
-                "{logged}"
-            );
-        }
-        assert_eq!((proxy.graph.attempts(), proxy.graph.connections()), (0, 0));
-        assert_eq!(proxy.requests_with_outcome("refused_host_not_allowed").await, 16);
-        proxy.shutdown().await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_host_that_is_configured_is_reached() {
     let beta = "graph.beta.facebook.com";
     let set = |config: &mut Config| config.upstream.hosts.push(beta.to_owned());
@@ -206,6 +141,11 @@ async fn no_token_goes_to_another_familys_host() {
                 answer.refused(421, "proxy_configuration_error");
                 assert_eq!(answer.code(), 990_019);
                 assert!(answer.text().contains(host) && !answer.text().contains(token));
+                assert!(
+                    answer
+                        .text()
+                        .contains("or let upstream.origin or the request name a host of ")
+                );
             }
             assert_eq!((proxy.graph.attempts(), proxy.graph.connections()), (0, 0));
             assert_eq!(proxy.requests_with_outcome("refused_token_family").await, 2);

@@ -26,6 +26,7 @@ mod last_rejections;
 mod many_tenants;
 mod media;
 mod observe;
+mod other_hosts;
 mod outages;
 mod paging;
 mod passthrough;

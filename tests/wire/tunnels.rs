@@ -122,6 +122,41 @@ fn row_37_a_tunnel_to_any_other_host_is_refused_without_a_connection() {
 }
 
 #[test]
+fn a_tunnel_to_a_host_of_graph_that_is_left_out_is_refused_with_what_fits_the_origin() {
+    let (origin, pki) = (Origin::plain("x"), TestPki::new());
+    for (upstream, target, advice) in [
+        (
+            "origin = \"https://fake.internal\"",
+            GRAPH,
+            "as the base URL of the app",
+        ),
+        (
+            "origin = \"https://fake.internal\"",
+            "graph.threads.com:443",
+            "as the base URL of the app",
+        ),
+        ("hosts = []", "graph.instagram.com:443", "add it to upstream.hosts"),
+    ] {
+        let config = ProxyConfig {
+            upstream,
+            listen: &pki.listen_config(),
+            ..ProxyConfig::default()
+        };
+        let graphward = TestProxy::start_with(origin.port, config);
+        let response =
+            Client::connect(graphward.proxy).round_trip(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+        let text = response.text();
+        assert_eq!(response.status, 403, "{text}");
+        let start = format!("no CONNECT tunnel to {target}, a host of Graph; ");
+        assert!(
+            text.contains(&start) && text.contains(advice) && !text.contains("NO_PROXY"),
+            "{text}"
+        );
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
 fn a_tunnel_that_a_connection_cannot_become_is_refused_with_its_host_and_what_to_do() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
