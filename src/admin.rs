@@ -48,7 +48,7 @@ use page::page;
 use probes::{readiness, startup};
 use query::{Listing, Parameters, QueryError};
 use response::{AdminResponse, TEXT, error_response, json_response, not_allowed, respond};
-use routes::{Access, Endpoint, Found, Route, find, paths, tenant_in};
+use routes::{Access, Endpoint, Found, Route, find, tenant_in};
 use scrape::metrics;
 use status::{tenants, token_status};
 use tenant_changes::{put_tenant, sign_up, withdraw_tenant};
@@ -87,9 +87,9 @@ impl Admin {
     async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: String) -> AdminResponse {
         let route = match find(request.method(), request.uri().path()) {
             Found::Route(route) => route,
-            Found::Allows(methods) => return not_allowed(&methods),
+            Found::Allows(methods) => return not_allowed(&methods, &self.explain_listener()),
             Found::Nothing => {
-                let message = format!("not found; available paths: {}", paths());
+                let message = format!("not found: {}", self.explain_listener());
                 return error_response(StatusCode::NOT_FOUND, &message);
             }
         };
@@ -115,6 +115,14 @@ impl Admin {
         answered
             .await
             .unwrap_or_else(|_panicked| error_response(StatusCode::INTERNAL_SERVER_ERROR, &panicked))
+    }
+
+    /// Says which listener this is, for an app that has its address in place of the proxy's.
+    fn explain_listener(&self) -> String {
+        let proxy = &self.proxy_url;
+        format!(
+            "this is graphward's admin listener, whose paths GET /openapi.json lists; requests for Graph go to {proxy}"
+        )
     }
 
     /// Answers a request that is accepted.

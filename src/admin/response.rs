@@ -14,8 +14,8 @@ pub(super) type AdminResponse = Response<Full<Bytes>>;
 
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
-pub(super) fn not_allowed(allowed: &str) -> AdminResponse {
-    let message = format!("method not allowed; use {}", allowed.replace(", ", " or "));
+pub(super) fn not_allowed(allowed: &str, listener: &str) -> AdminResponse {
+    let message = format!("method not allowed; use {}: {listener}", allowed.replace(", ", " or "));
     let mut response = error_response(StatusCode::METHOD_NOT_ALLOWED, &message);
     if let Ok(allowed) = allowed.parse() {
         response.headers_mut().insert(ALLOW, allowed);

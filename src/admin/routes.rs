@@ -127,13 +127,6 @@ pub(super) fn tenant_in(path: &str) -> Cow<'_, str> {
     percent_decode_str(name).decode_utf8_lossy()
 }
 
-/// All paths, for a message.
-pub(super) fn paths() -> String {
-    let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
-    paths.dedup();
-    paths.join(" ")
-}
-
 // === impl Route ===
 
 impl Route {

@@ -48,6 +48,8 @@ pub struct Admin {
     pub table: Option<Arc<dyn TenantRegistry>>,
     /// The listener.
     pub address: AdminAddress,
+    /// The URL of the proxy, for a client that has mistaken this listener for it.
+    pub proxy_url: String,
     /// Who may use it, and for what.
     pub access: ArcSwap<AccessPolicy>,
     /// Compares a new token with the one in use; `None` if tokens are not compared.

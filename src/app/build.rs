@@ -226,21 +226,26 @@ pub(super) fn build_admin(
     context: &BuildContext,
     tenants: &[&RunningTenant],
     table: Option<Arc<RowTenants>>,
-    listener: &Listener,
+    listeners: &Listeners,
     lifecycle: &Lifecycle,
     comparison: Option<Arc<dyn TokenComparison>>,
 ) -> Result<Arc<Admin>, StartError> {
     let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-    let local_url = |address| format!("http://{}", ListenAddr::Tcp(address).local_dial_address());
+    let url = |listener: &Listener| {
+        let address = listener.local_addr().map(ListenAddr::Tcp);
+        address.map_or_else(|| listener.to_string(), |address| address.local_url())
+    };
+    let proxy = listeners.proxy.first();
     Ok(Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: ArcSwap::from_pointee(admin_tenants(tenants)),
         table: table.map(|table| table as Arc<dyn TenantRegistry>),
         address: AdminAddress {
-            url: listener.local_addr().map_or_else(|| listener.to_string(), local_url),
-            exposed: listener.local_addr().filter(is_exposed),
+            url: url(&listeners.admin),
+            exposed: listeners.admin.local_addr().filter(is_exposed),
             hosts: config.listen.allowed_hosts.clone(),
         },
+        proxy_url: proxy.map_or_else(String::new, |proxy| url(&proxy.listener)),
         access: ArcSwap::from_pointee(admin_access(config)?),
         comparison,
         source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),

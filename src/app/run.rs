@@ -136,7 +136,7 @@ pub async fn run(
         &context,
         &running,
         row_tenants.clone(),
-        &listeners.admin,
+        &listeners,
         &lifecycle,
         deps.comparison,
     )?;

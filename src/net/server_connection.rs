@@ -140,8 +140,8 @@ impl NotHttpWarning {
         if warned_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
             *warned_at = Some(Instant::now());
             tracing::warn!(
-                "a client did not send HTTP. If it speaks TLS, use http:// in the base URL of the app, or set listen.tls, with \
-                 a certificate from `graphward ca`"
+                "a client did not send HTTP. If it speaks TLS, use http:// in the base URL of the app, with the address of the \
+                 proxy listener, or set listen.tls, with a certificate from `graphward ca`"
             );
         }
     }
