@@ -104,7 +104,7 @@ impl ControlApi {
                 Some(allowed) => Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} accepts only {allowed}"))),
                 None => Err((
                     StatusCode::NOT_FOUND,
-                    "the control API has GET /state, GET /messages, GET /calls, GET /objects, POST /tokens, \
+                    "this is the control API of the fake Graph, which itself is at the address of --listen; it has GET /state, GET /messages, GET /calls, GET /objects, POST /tokens, \
                      POST /tokens/set, POST /tokens/expire, POST /codes, POST /accounts, POST /edges, POST /faults, POST /usage and POST /reset"
                         .to_owned(),
                 )),

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -67,7 +67,7 @@ where
     }
 }
 
-async fn serve_tcp<S, E>(stream: TcpStream, service: S, tls: Option<TlsAcceptor>)
+async fn serve_tcp<S, E>(mut stream: TcpStream, service: S, tls: Option<TlsAcceptor>)
 where
     S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = E> + Send + 'static,
     S::Future: Send + 'static,
@@ -77,12 +77,29 @@ where
     drop(stream.set_nodelay(true));
     match tls {
         None => serve_connection(stream, service).await,
+        Some(_) if sends_plaintext(&stream).await => {
+            // The client may be gone. What it sent is read: a connection that is closed before loses the answer.
+            drop(stream.read(&mut [0; 8 * 1024]).await);
+            drop(stream.write_all(PLAINTEXT_RESPONSE).await);
+        }
         Some(acceptor) => {
             if let Ok(stream) = acceptor.accept(stream).await {
                 serve_connection(stream, service).await;
             }
         }
     }
+}
+
+/// The type of a TLS handshake record (RFC 8446, section 5.1), with which no request begins.
+const TLS_HANDSHAKE_RECORD: u8 = 0x16;
+/// The answer to a client that sends HTTP where TLS is expected. Without it, it would see that the connection is closed.
+const PLAINTEXT_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 59\r\n\r\n\
+    The fake Graph expects https here: put it into the address\n";
+
+/// Returns whether a client sends something else than TLS.
+async fn sends_plaintext(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first != [TLS_HANDSHAKE_RECORD]
 }
 
 /// Serves one connection, HTTP/1.1 or HTTP/2, until it ends. Why it ended is the client's business.

@@ -155,7 +155,12 @@ async fn what_cannot_be_is_refused_in_words() {
         .call("POST", "/tokens/set", json!({"token": "EAAx", "ttl": "4s"}))
         .await;
     assert_eq!(unknown.0, 404);
-    assert_eq!(control.call("GET", "/nowhere", Value::Null).await.0, 404);
+    let (status, answer) = control.call("GET", "/v26.0/me", Value::Null).await;
+    assert_eq!(status, 404);
+    assert!(
+        answer["error"].as_str().unwrap().starts_with("this is the control API"),
+        "{answer}"
+    );
     let method = control.raw("DELETE", "/state", "").await;
     assert_eq!(method.status(), 405);
     assert_eq!(method.headers()["allow"], "GET");

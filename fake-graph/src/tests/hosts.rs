@@ -3,6 +3,8 @@ use std::time::Duration;
 use crate::Clock;
 use crate::{TokenChange, TokenFamily};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::support::{TestGraph, request};
 
@@ -187,4 +189,18 @@ async fn an_instagram_account_has_its_own_fields_and_little_else() {
         .post_json("https://graph.instagram.com/", &token, &json!({"batch": []}))
         .await;
     assert_eq!(batch.error_codes(), (400, 100, Some(33)));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_http_where_https_is_expected_is_told_so() {
+    let world = TestGraph::start().await;
+    let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+    let request = b"GET /v26.0/me HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+    assert!(body.contains("https"), "{body}");
 }

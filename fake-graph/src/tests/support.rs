@@ -52,7 +52,7 @@ pub(crate) type TestClient = Client<HttpsConnector<HttpConnector<OneAddress>>, F
 pub(crate) struct TestGraph {
     pub(crate) graph: FakeGraph,
     pub(crate) client: TestClient,
-    _running: RunningServer,
+    pub(crate) running: RunningServer,
 }
 
 /// An answer, read.
@@ -84,11 +84,7 @@ impl TestGraph {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let running = graph.start(loopback().await, Some(Arc::new(tls).into())).unwrap();
         let client = client(cert.der().clone(), http, running.address);
-        Self {
-            graph,
-            client,
-            _running: running,
-        }
+        Self { graph, client, running }
     }
 
     /// A GET with a token in the header, or none.
