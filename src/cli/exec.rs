@@ -14,6 +14,7 @@
 //! the child could not read from the terminal.
 
 mod environment;
+mod unused_hint;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,6 +22,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Args;
@@ -30,6 +32,7 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
 use self::environment::{ChildEnvironment, UrlVariable, base_url};
+use self::unused_hint::UnusedHint;
 use super::ca::{CERT_FILE, CaError, KEY_FILE, write_certificate};
 use super::exit::{Exit, print_error};
 use super::exposure::is_exposed;
@@ -155,22 +158,22 @@ fn own_certificates(tls: Option<&TlsFiles>) -> Result<String, ExecError> {
 
 /// Runs the sidecar, and the command once requests are served.
 async fn run_both(
-    sidecar: PreparedSidecar,
+    prepared: PreparedSidecar,
     command: &[OsString],
     environment: ChildEnvironment,
 ) -> Result<Ended, ExecError> {
     let mut signals = app::received_signals(&Tasks::default())?;
     let (stop, stops) = mpsc::channel(2);
     let (start, started) = oneshot::channel();
-    let PreparedSidecar {
-        config,
-        deps,
-        missing_token,
-        reload,
-    } = sidecar;
     let on_start = |handle| drop(start.send(handle));
-    let metrics = deps.metrics.clone();
-    let mut sidecar = Box::pin(app::run(config, deps, missing_token, stops, on_start));
+    let hint = UnusedHint::new(prepared.deps.metrics.clone());
+    let mut sidecar = Box::pin(app::run(
+        prepared.config,
+        prepared.deps,
+        prepared.missing_token,
+        stops,
+        on_start,
+    ));
     let is_serving = async {
         let handle: ServerHandle = started.await.ok()?;
         handle.lifecycle.wait_for(Stage::Serving).await;
@@ -200,13 +203,15 @@ async fn run_both(
             return Err(error);
         }
     };
+    let mut late_hint = pin!(hint.give_late());
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
+            never = &mut late_hint => match never {},
             outcome = &mut sidecar => return Ok(Ended::Sidecar(outcome)),
             Some((signal, _name)) = signals.recv() => {
                 if signal == Signal::HUP {
-                    reload.notify_one();
+                    prepared.reload.notify_one();
                 }
                 forward(signal, &child);
             }
@@ -223,12 +228,7 @@ async fn run_both(
         }
     }
     // All of its requests have ended, and are counted.
-    if metrics.last_hour().requests.iter().all(|count| *count == 0) {
-        tracing::info!(
-            "no request came through graphward in the last hour: if the command calls Graph, let it use the base URL of \
-             GRAPHWARD_URL, or a library that honors HTTPS_PROXY"
-        );
-    }
+    hint.give("in the last hour");
     Ok(Ended::Command(status))
 }
 
