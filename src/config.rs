@@ -22,7 +22,7 @@ mod texts;
 mod tree;
 mod validate;
 
-pub use environment::{CHILD_URL, EnvVars, common_env_vars, env_var_names, env_vars};
+pub use environment::{CHILD_ADMIN_URL, CHILD_URL, EnvVars, common_env_vars, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{
     AppConfig, CheckConfig, Config, LogConfig, RoutingConfig, StateConfig, TenantConfig, TokenConfig, UpstreamConfig,

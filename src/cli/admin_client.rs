@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::local_client::LocalClient;
+use super::local_client::{LocalClient, parse_local_url};
 use super::table::printable;
 use crate::admin::CHALLENGE;
 use crate::app::admin_authorization;
-use crate::config::{Config, ConfigError, Overrides, env_vars};
+use crate::config::{CHILD_ADMIN_URL, Config, ConfigError, Overrides, env_vars};
 use crate::net::{HttpClientError, ListenAddr};
 use crate::source::encode_token;
 use crate::token::{OperatorCommand, TokenChange};
@@ -26,7 +26,7 @@ pub(super) struct AdminArgs {
     /// The sidecar's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The sidecar's admin address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
+    /// The sidecar's admin address: IP:PORT or unix:/PATH [default: `GRAPHWARD_ADMIN_URL`, which `exec` sets, else 127.0.0.1:9080]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
 }
@@ -73,12 +73,15 @@ pub(super) struct AdminClient {
 // === impl AdminArgs ===
 
 impl AdminArgs {
-    /// The admin address to ask. The flag comes first and needs no configuration: the rest of it might not even be valid
+    /// The admin address to ask. What was given comes first and needs no configuration: the rest of it might not even be valid
     /// without the flags that the sidecar itself was given.
     pub(super) fn address(&self) -> Result<ListenAddr, String> {
-        if let Some(admin) = &self.admin {
-            let admin = admin.parse::<ListenAddr>();
-            return admin.map_err(|error| format!("--admin: {error}"));
+        let given = match &self.admin {
+            Some(admin) => Some(parse_local_url(admin).map_err(|error| format!("--admin: {error}"))?),
+            None => address_of_exec()?,
+        };
+        if let Some(given) = given {
+            return Ok(given);
         }
         let config = load_config(self.config.as_deref()).map_err(|error| error.to_string())?;
         Ok(config.listen.admin)
@@ -145,6 +148,13 @@ impl AdminClient {
             message,
         })
     }
+}
+
+/// The admin address of the `graphward exec` that runs this command, if one does.
+pub(super) fn address_of_exec() -> Result<Option<ListenAddr>, String> {
+    let url = env_vars().remove(CHILD_ADMIN_URL).filter(|url| !url.is_empty());
+    let address = url.map(|url| parse_local_url(&url)).transpose();
+    address.map_err(|error| format!("{CHILD_ADMIN_URL}: {error}"))
 }
 
 /// Reads the configuration of a sidecar that was given this file.

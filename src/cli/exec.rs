@@ -31,8 +31,9 @@ use rustix::termios::tcgetpgrp;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
-use self::environment::{ChildEnvironment, UrlVariable, base_url};
+use self::environment::{ChildEnvironment, SidecarUrls, UrlVariable};
 use self::unused_hint::UnusedHint;
+use super::banner::Banner;
 use super::ca::{CERT_FILE, CaError, KEY_FILE, write_certificate};
 use super::exit::{Exit, print_error};
 use super::exposure::is_exposed;
@@ -106,8 +107,9 @@ fn start(args: &ExecArgs) -> Result<ExitCode, ExitCode> {
     let own = own_certificates(loaded.config.listen.tls.as_ref())?;
     environment.trust(&own, dir.path()).map_err(ExecError::Files)?;
     let prepared = PreparedSidecar::new(&args.serve, loaded, LogOutput::Stderr)?;
+    let banner = Banner::new(&prepared.config, &args.serve.overrides, LogOutput::Stderr);
     let runtime = build_runtime().map_err(ExecError::Process)?;
-    let ended = block_on_and_detach(runtime, run_both(prepared, &args.command, environment))?;
+    let ended = block_on_and_detach(runtime, run_both(prepared, &args.command, environment, banner))?;
     Ok(match ended {
         Ended::Command(status) => exit_code(status),
         Ended::Sidecar(outcome) => exit_of(outcome).into(),
@@ -156,17 +158,19 @@ fn own_certificates(tls: Option<&TlsFiles>) -> Result<String, ExecError> {
     read_text(cert).map_err(|source| ExecError::ListenTls(shown_path(cert), source))
 }
 
-/// Runs the sidecar, and the command once requests are served.
+/// Runs the sidecar, and the command once requests are served. A terminal shows the addresses before.
 async fn run_both(
     prepared: PreparedSidecar,
     command: &[OsString],
     environment: ChildEnvironment,
+    banner: Option<Banner>,
 ) -> Result<Ended, ExecError> {
     let mut signals = app::received_signals(&Tasks::default())?;
     let (stop, stops) = mpsc::channel(2);
     let (start, started) = oneshot::channel();
     let on_start = |handle| drop(start.send(handle));
     let hint = UnusedHint::new(prepared.deps.metrics.clone());
+    let admin = prepared.config.listen.admin.clone();
     let mut sidecar = Box::pin(app::run(
         prepared.config,
         prepared.deps,
@@ -179,20 +183,28 @@ async fn run_both(
         handle.lifecycle.wait_for(Stage::Serving).await;
         // Without a token it may have stopped instead.
         let is_serving = handle.lifecycle.current() == Stage::Serving;
-        handle.proxy.first().copied().filter(|_| is_serving)
+        let proxy = handle.proxy.first().copied().filter(|_| is_serving)?;
+        let urls = SidecarUrls {
+            proxy: ListenAddr::Tcp(proxy).local_url(),
+            admin: handle.admin.map_or(admin, ListenAddr::Tcp).local_url(),
+        };
+        if let Some(banner) = banner {
+            banner.print(handle).await;
+        }
+        Some(urls)
     };
-    let address = tokio::select! {
+    let urls = tokio::select! {
         outcome = &mut sidecar => return Ok(Ended::Sidecar(outcome)),
-        address = is_serving => address,
+        urls = is_serving => urls,
         Some(_signal) = signals.recv() => None,
     };
     // The channel has room for two, and the sidecar has ended if it is closed.
     let stop = || stop.try_send(StopSignal::Terminate).unwrap_or_default();
-    let Some(address) = address else {
+    let Some(urls) = urls else {
         stop();
         return Ok(Ended::Sidecar(sidecar.await));
     };
-    let child = spawn(command, environment, address);
+    let child = spawn(command, environment, &urls);
     // After the command has started: it must not inherit the limits.
     set_limits();
     let mut child = match child {
@@ -233,16 +245,17 @@ async fn run_both(
 }
 
 /// Starts the command. If this process panics, the command is killed.
-fn spawn(command: &[OsString], environment: ChildEnvironment, address: SocketAddr) -> Result<Child, ExecError> {
+fn spawn(command: &[OsString], environment: ChildEnvironment, urls: &SidecarUrls) -> Result<Child, ExecError> {
     let program = command.first().map_or_else(|| OsStr::new(""), OsString::as_os_str);
     let arguments = command.iter().skip(1);
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).kill_on_drop(true);
-    environment.apply(&mut command, address);
+    environment.apply(&mut command, urls);
     let child = command.spawn();
     let program = shown_path(Path::new(program));
     let child = child.map_err(|source| ExecError::Spawn(program.clone(), source))?;
-    tracing::info!(%program, pid = child.id(), url = %base_url(address), "the command started");
+    let SidecarUrls { proxy, admin } = urls;
+    tracing::info!(%program, pid = child.id(), url = %proxy, admin = %admin, "the command started");
     Ok(child)
 }
 

@@ -16,6 +16,8 @@ pub(super) const EXEC: &str = "\
 Starts the sidecar on a free port (or on listen.proxy), then the command, with these variables:
 
   GRAPHWARD_URL, --url-env      the base URL, instead of https://graph.facebook.com
+  GRAPHWARD_ADMIN_URL           the admin listener: `graphward status`, `refresh`, `healthcheck` and
+                                `token` in the command ask this sidecar
   HTTPS_PROXY, NO_PROXY         the sidecar as a proxy; tunnels to other hosts pass through it
   NODE_EXTRA_CA_CERTS, DENO_CERT, REQUESTS_CA_BUNDLE, SSL_CERT_FILE, CURL_CA_BUNDLE
                                 the CA of a certificate for this run, with the certificates that

@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::admin_client::{Obstacle, find_sidecar, request_change};
+use super::admin_client::{Obstacle, address_of_exec, find_sidecar, request_change};
 use super::check::{ReportArgs, compare_before_set, show};
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
@@ -186,7 +186,8 @@ fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Exit, TokenComm
     if args.offline {
         forget_graph(&mut config);
     }
-    let admin = config.listen.admin.clone();
+    let given = address_of_exec().map_err(TokenCommandError::Refused)?;
+    let admin = given.unwrap_or_else(|| config.listen.admin.clone());
     let authorization = admin_authorization(&config).map_err(StartError::from);
     let authorization = authorization.map_err(ConfiguredTenantError::from)?;
     let done = match command {

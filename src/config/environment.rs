@@ -17,6 +17,10 @@ pub(super) const CONFIG: &str = "GRAPHWARD_CONFIG";
 
 /// The variable in which `graphward exec` gives its child the base URL. It sets nothing for a graphward that the child runs.
 pub const CHILD_URL: &str = "GRAPHWARD_URL";
+/// The same with the URL of the admin listener, which a command that asks a sidecar takes from there.
+pub const CHILD_ADMIN_URL: &str = "GRAPHWARD_ADMIN_URL";
+/// The variables that are no keys.
+const OTHERS: [&str; 3] = [CONFIG, CHILD_URL, CHILD_ADMIN_URL];
 
 /// The names of the variables that `--help` lists; the rest follows from the keys' names.
 pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
@@ -33,10 +37,10 @@ pub fn env_vars() -> EnvVars {
         .collect()
 }
 
-/// The names of all variables that are read, and of the one that `graphward exec` sets.
+/// The names of all variables that are read, and of those that `graphward exec` sets.
 #[must_use]
 pub fn env_var_names() -> Vec<String> {
-    let others = [CONFIG, CHILD_URL].map(str::to_owned);
+    let others = OTHERS.map(str::to_owned);
     Keys::new().variables.into_keys().chain(others).collect()
 }
 
@@ -69,7 +73,7 @@ pub(super) fn layer(
 pub(super) fn unknown_variables<'a>(vars: &'a EnvVars, keys: &Keys) -> impl Iterator<Item = &'a String> {
     let is_unknown = |(name, value): &(&String, &String)| {
         name.starts_with(PREFIX)
-            && ![CONFIG, CHILD_URL].contains(&name.as_str())
+            && !OTHERS.contains(&name.as_str())
             && !keys.variables.contains_key(*name)
             && !is_service_link(name, value)
     };

@@ -8,8 +8,7 @@
 //! A variable that replaces the system's roots gets a file with those roots, or with what the operator had it name before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::ffi::OsString;
 use std::path::Path;
 use std::str::FromStr;
 use std::{env, fs, io};
@@ -18,8 +17,7 @@ use tokio::process::Command;
 
 use super::super::ca::{BUNDLE_FILE, CA_FILE, system_roots};
 use super::super::exit::print_message;
-use crate::config::CHILD_URL;
-use crate::net::ListenAddr;
+use crate::config::{CHILD_ADMIN_URL, CHILD_URL};
 
 /// A further variable for the base URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +25,12 @@ pub(super) struct UrlVariable {
     name: String,
     /// What follows the address.
     path: String,
+}
+
+/// Where the command reaches the listeners of its sidecar.
+pub(super) struct SidecarUrls {
+    pub(super) proxy: String,
+    pub(super) admin: String,
 }
 
 /// What differs from the environment of this process.
@@ -43,11 +47,6 @@ const ADDED_ROOTS: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
 const REPLACED_ROOTS: [&str; 3] = ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"];
 /// The addresses that no proxy is used for.
 const LOCAL: &str = "localhost,127.0.0.1,::1";
-
-/// Returns the URL of the sidecar.
-pub(super) fn base_url(address: SocketAddr) -> String {
-    format!("http://{}", ListenAddr::Tcp(address).local_dial_address())
-}
 
 // === impl UrlVariable ===
 
@@ -107,9 +106,9 @@ impl ChildEnvironment {
         Ok(())
     }
 
-    /// Applies it to a command whose sidecar has this address.
-    pub(super) fn apply(self, command: &mut Command, address: SocketAddr) {
-        let url = base_url(address);
+    /// Applies it to a command whose sidecar has these URLs.
+    pub(super) fn apply(self, command: &mut Command, urls: &SidecarUrls) {
+        let url = &urls.proxy;
         let read = |upper, lower| env::var_os(upper).or_else(|| env::var_os(lower)).unwrap_or_default();
         let mut no_proxy = read("NO_PROXY", "no_proxy");
         if !no_proxy.is_empty() {
@@ -120,18 +119,13 @@ impl ChildEnvironment {
             command.env_remove(name);
         }
         command.envs(&self.set);
-        command.env(CHILD_URL, &url);
-        for name in ["HTTPS_PROXY", "https_proxy"] {
-            command.env(name, &url);
-        }
-        for name in ["NO_PROXY", "no_proxy"] {
-            command.env(name, &no_proxy);
-        }
+        command.env(CHILD_URL, url).env(CHILD_ADMIN_URL, &urls.admin);
+        command.envs(["HTTPS_PROXY", "https_proxy"].map(|name| (name, url)));
+        command.envs(["NO_PROXY", "no_proxy"].map(|name| (name, &no_proxy)));
         if env::var_os("NODE_USE_ENV_PROXY").is_none() {
             command.env("NODE_USE_ENV_PROXY", "1");
         }
-        for UrlVariable { name, path } in &self.urls {
-            command.env(name, OsStr::new(&format!("{url}{path}")));
-        }
+        let with_path = |UrlVariable { name, path }| (name, format!("{url}{path}"));
+        command.envs(self.urls.into_iter().map(with_path));
     }
 }
