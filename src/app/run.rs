@@ -104,7 +104,7 @@ pub async fn run(
     // Build the token's side: sources and renewer, the task that refreshes the token, the alerts about it.
     let (tasks, lifecycle) = (Tasks::default(), Lifecycle::default());
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
-    prepare_state_dir(&config.state);
+    prepare_state_dir(&config);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
     context.audit.replace_file(build::open_audit_file(&config)?);
     let audit = context.audit.clone();

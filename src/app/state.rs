@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::StateConfig;
+use crate::config::{Config, StateConfig};
 use crate::types::error_chain;
 
 /// What is off without a state directory, and what to do.
@@ -25,10 +25,14 @@ fn default_dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     absolute("STATE_DIRECTORY").or_else(|| Some(absolute("XDG_STATE_HOME")?.join("graphward")))
 }
 
-/// Creates the state directory, and says what is off without one that can be written.
-pub(super) fn prepare_state_dir(config: &StateConfig) {
-    let Some(path) = state_dir(config) else {
-        return tracing::info!("no state directory: {WITHOUT_ONE}");
+/// Creates the state directory, and says what is off without one that can be written. Where no alerts are sent and no table takes
+/// sign-ups, only the command for a rollback needs one, and says so.
+pub(super) fn prepare_state_dir(config: &Config) {
+    let Some(path) = state_dir(&config.state) else {
+        if config.alerts.url.is_some() || config.tenants_from.is_some() {
+            tracing::info!("no state directory: {WITHOUT_ONE}");
+        }
+        return;
     };
     let directory = path.display();
     match try_write(&path) {

@@ -1,8 +1,12 @@
 //! What the log says once: what others may reach or read, the first request, and a token that the app sends itself.
 
 use std::fs::{Permissions, set_permissions};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::support::{Graph, Sidecar, get, graphward_command, replace_file, settings, together, wait_until};
 
@@ -136,6 +140,88 @@ async fn a_state_directory_is_created_at_the_start_and_one_that_cannot_be_writte
         assert_eq!(created.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(created.read_dir().unwrap().count(), 0, "the trial leaves nothing");
     }
-    let sidecar = start("", "relative").await;
-    assert_eq!(lines(&sidecar, "no state directory"), 1, "{}", sidecar.stdout());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_there_is_no_state_directory_is_said_where_something_is_lost_without_one() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    for (extra, expected) in [
+        ("", 0),
+        ("[alerts]\nurl = \"http://127.0.0.1:9/\"", 1),
+        ("[tenants_from]\nfile = \"tenants/{tenant}\"", 1),
+    ] {
+        let mut command = graphward_command(dir.path(), &["serve"]);
+        let command = command.env("STATE_DIRECTORY", "relative");
+        let sidecar = Sidecar::start_with(dir.path(), &settings(&graph, "file = \"token\"", extra), command).await;
+        let log = sidecar.stdout();
+        assert_eq!(lines(&sidecar, "no state directory"), expected, "{extra}: {log}");
+        assert_eq!(log.matches("set state.dir").count(), expected, "{extra}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_listener_says_where_requests_for_graph_go() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    let expected = format!(
+        "this is graphward's admin listener, whose paths GET /openapi.json lists; requests for Graph go to http://{}",
+        sidecar.proxy
+    );
+    for (request, status) in [
+        ("GET /v26.0/me", 404),
+        ("POST /v26.0/1/messages", 404),
+        ("GET http://graph.facebook.com/v26.0/me", 404),
+        ("CONNECT graph.facebook.com:443", 404),
+        // A batch.
+        ("POST /", 405),
+    ] {
+        let mut stream = TcpStream::connect(sidecar.admin).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+        let body: Value = serde_json::from_str(body).unwrap();
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.ends_with(&expected) && !message.contains('\n'),
+            "{request}: {message}"
+        );
+    }
+    // TLS, as with https:// in the base URL.
+    let mut stream = TcpStream::connect(sidecar.admin).unwrap();
+    stream.write_all(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00").unwrap();
+    let advice = "use http:// in the base URL of the app, with the address of the proxy listener";
+    wait_until("the log says what to use", async || lines(&sidecar, advice) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_request_is_not_the_first_that_has_arrived() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    let first = "the first request has arrived";
+    let mut stream = TcpStream::connect(sidecar.proxy).unwrap();
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    wait_until("the refusal is told", async || {
+        lines(&sidecar, "refused_host_not_allowed") == 1
+    })
+    .await;
+    assert_eq!(lines(&sidecar, first), 0);
+    get(sidecar.proxy, "/v26.0/me").await;
+    wait_until("the first request is told", async || lines(&sidecar, first) == 1).await;
 }
