@@ -41,7 +41,7 @@ use crate::types::TenantId;
 
 use access::Guard;
 use changes::{Change, ChangeError, Requester, change_token};
-use events::{EventQuery, events};
+use events::events;
 use observed::observed;
 use openapi::description;
 use page::page;
@@ -151,7 +151,7 @@ impl Admin {
                 Endpoint::TokenStatus => token_status(self, &parameters.of_list()?),
                 Endpoint::Tenants => tenants(self, &parameters.of_list()?),
                 Endpoint::Observed => observed(self, &parameters.of_list()?),
-                Endpoint::Events => events(self, EventQuery::of(&parameters)?).await,
+                Endpoint::Events => events(self, &parameters).await?,
                 Endpoint::LastHour => json_response(StatusCode::OK, &self.metrics.last_hour()),
                 Endpoint::Page => page(head.uri.path()),
                 Endpoint::SetToken => change_token(Change::Set, parameters.of_change()?, body, requester).await,

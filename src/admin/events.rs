@@ -17,15 +17,6 @@ use super::state::Admin;
 use crate::net::Stage;
 use crate::telemetry::Event;
 
-/// Which events are returned.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct EventQuery {
-    /// Those after this one.
-    after: u64,
-    /// The longest wait for the first.
-    wait: Duration,
-}
-
 #[derive(Serialize)]
 struct Events {
     events: Vec<Event>,
@@ -37,28 +28,18 @@ struct Events {
 const MAX_WAIT: u64 = 30;
 
 /// Answers with the events, at once or when there is one.
-pub(super) async fn events(admin: &Admin, query: EventQuery) -> AdminResponse {
+pub(super) async fn events(admin: &Admin, parameters: &Parameters<'_>) -> Result<AdminResponse, QueryError> {
+    let after = parameters.number("after", 0..=u64::MAX)?.unwrap_or_default();
+    let longest = Duration::from_secs(parameters.number("wait", 0..=MAX_WAIT)?.unwrap_or_default());
     let wait = admin.event_waits.try_acquire();
-    if wait.is_ok() && !query.wait.is_zero() {
+    if wait.is_ok() && !longest.is_zero() {
         tokio::select! {
-            () = admin.events.wait_for(query.after) => {}
-            () = sleep(query.wait) => {}
+            () = admin.events.wait_for(after) => {}
+            () = sleep(longest) => {}
             () = admin.lifecycle.wait_for(Stage::Stopped) => {}
         }
     }
-    let events = admin.events.after(query.after);
-    let last = events.last().map_or(query.after, |event| event.id);
-    json_response(StatusCode::OK, &Events { events, last })
-}
-
-// === impl EventQuery ===
-
-impl EventQuery {
-    pub(super) fn of(parameters: &Parameters<'_>) -> Result<Self, QueryError> {
-        let wait = parameters.number("wait", 0..=MAX_WAIT)?;
-        Ok(Self {
-            after: parameters.number("after", 0..=u64::MAX)?.unwrap_or_default(),
-            wait: Duration::from_secs(wait.unwrap_or_default()),
-        })
-    }
+    let events = admin.events.after(after);
+    let last = events.last().map_or(after, |event| event.id);
+    Ok(json_response(StatusCode::OK, &Events { events, last }))
 }

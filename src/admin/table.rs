@@ -134,13 +134,18 @@ impl ListedToken {
 
     /// The state of the token in words.
     pub(super) fn status(&self) -> TenantStatus {
-        match self {
-            Self::Open(tenant) => tenant.status(),
-            Self::InRow { .. } => TenantStatus::usable("token available; no request for it lately".to_owned()),
-            Self::Faulty(error) => TenantStatus::unusable(format!("no token: {error}")),
-            Self::Withdrawn => TenantStatus::unusable(
-                "its place no longer has the tenant; add it there again if it is to be served".to_owned(),
-            ),
+        let reason = match self {
+            Self::Open(tenant) => return tenant.status(),
+            Self::InRow { .. } => "token available; no request for it lately".to_owned(),
+            Self::Faulty(error) => format!("no token: {error}"),
+            Self::Withdrawn => {
+                "its place no longer has the tenant; add it there again if it is to be served".to_owned()
+            }
+        };
+        TenantStatus {
+            usable: matches!(self, Self::InRow { .. }),
+            reason,
+            ..TenantStatus::default()
         }
     }
 }

@@ -26,35 +26,13 @@ pub struct AdminTenant {
 }
 
 /// Whether a tenant has a usable token, or why not.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct TenantStatus {
     pub(super) usable: bool,
     pub(super) reason: String,
     /// The fingerprint of the token, if there is one.
     pub(super) token: Option<String>,
     pub(super) generation: Option<u64>,
-}
-
-// === impl TenantStatus ===
-
-impl TenantStatus {
-    /// The status of a tenant whose token is usable, by its row.
-    pub(super) const fn usable(reason: String) -> Self {
-        Self {
-            usable: true,
-            reason,
-            token: None,
-            generation: None,
-        }
-    }
-
-    /// The status of a tenant whose token is not usable, by its row.
-    pub(super) fn unusable(reason: String) -> Self {
-        Self {
-            usable: false,
-            ..Self::usable(reason)
-        }
-    }
 }
 
 // === impl AdminTenant ===
