@@ -105,12 +105,21 @@ impl Admin {
             return guard.refuse(error, route, request.uri());
         }
         let (is_change, tasks) = (route.access == Access::Write, self.tasks.clone());
-        let answer = async move { self.answer(route, request, &peer).await };
-        if !is_change {
-            return answer.await;
-        }
         let (reply, answered) = oneshot::channel();
-        drop(tasks.spawn(async move { drop(reply.send(answer.await)) }));
+        let answer = async move {
+            let requester = Requester {
+                admin: &self,
+                peer: &peer,
+                reply: &reply,
+            };
+            let answer = self.answer(route, request, requester).await;
+            drop(reply.send(answer));
+        };
+        if is_change {
+            drop(tasks.spawn(answer));
+        } else {
+            answer.await;
+        }
         let panicked = "graphward failed in the middle of the change; look at its log and at the status";
         answered
             .await
@@ -126,7 +135,7 @@ impl Admin {
     }
 
     /// Answers a request that is accepted.
-    async fn answer(&self, route: &Route, request: Request<Incoming>, peer: &str) -> AdminResponse {
+    async fn answer(&self, route: &Route, request: Request<Incoming>, requester: Requester<'_>) -> AdminResponse {
         let (head, body) = request.into_parts();
         // What is in it would be ignored. Some clients send `{}`, which says nothing.
         let is_said = body.size_hint().exact().is_none_or(|length| length > 2);
@@ -134,7 +143,6 @@ impl Admin {
             let message = "the request takes no body, only the parameters in its URL";
             return error_response(StatusCode::BAD_REQUEST, &message);
         }
-        let requester = Requester { admin: self, peer };
         let known = route.parameters;
         let parameters = match route.access {
             Access::Open => Ok(Parameters::default()),
@@ -156,7 +164,7 @@ impl Admin {
                 Endpoint::Page => page(head.uri.path()),
                 Endpoint::SetToken => change_token(Change::Set, parameters.of_change()?, body, requester).await,
                 Endpoint::RollBack => change_token(Change::RollBack, parameters.of_change()?, body, requester).await,
-                Endpoint::Refresh => self.refresh(&parameters.of_list()?, peer).await,
+                Endpoint::Refresh => self.refresh(&parameters.of_list()?, requester).await,
                 Endpoint::SignUp => sign_up(parameters.of_change()?, body, requester).await,
                 Endpoint::PutTenant => {
                     let name = tenant_in(head.uri.path()).into_owned();
@@ -171,7 +179,8 @@ impl Admin {
 
     /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. The answer lists them
     /// as `token-status` does.
-    async fn refresh(&self, listing: &Listing<'_>, peer: &str) -> AdminResponse {
+    async fn refresh(&self, listing: &Listing<'_>, requester: Requester<'_>) -> AdminResponse {
+        let peer = requester.peer;
         let Some(name) = listing.tenant.as_deref() else {
             tracing::info!(peer, "the operator asked for a look at the sources of all tokens");
             self.add_look(&TenantId::unnamed(), peer);
@@ -181,7 +190,7 @@ impl Admin {
         };
         let tenants = self.open_tenants(Some(name));
         let Some(tenant) = tenants.iter().find(|tenant| tenant.id.as_str() == name) else {
-            return Requester { admin: self, peer }.refuse(&ChangeError::NoSuchTenant, None);
+            return requester.refuse(&ChangeError::NoSuchTenant, None);
         };
         tracing::info!(tenant = %tenant.id, peer, "the operator asked for a look at the sources of the token");
         self.add_look(&tenant.id, peer);

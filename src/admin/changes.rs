@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::comparison::{COMPARED_LATE, COMPARISON_TIMEOUT, ComparisonError};
@@ -49,6 +50,8 @@ struct TokenFields {
 pub(super) struct Requester<'a> {
     pub(super) admin: &'a Admin,
     pub(super) peer: &'a str,
+    /// Takes the answer, and is closed once the client has left.
+    pub(super) reply: &'a oneshot::Sender<AdminResponse>,
 }
 
 /// The reason why a change was refused. No message repeats anything of the request.
@@ -60,6 +63,8 @@ pub(super) enum ChangeError {
     NoSuchTenant,
     #[error(transparent)]
     Comparison(#[from] ComparisonError),
+    #[error("the client left before the token had been compared with the current one, so nothing was changed")]
+    ClientLeft,
     #[error("{}; the code is used up, so let the business sign up again", .0.to_string().trim_end_matches('.'))]
     UsedUp(Box<Self>),
     #[error("too many codes are being noted at the moment; try again: this one was not sent to Graph")]
@@ -139,7 +144,7 @@ pub(super) async fn change_token(
                 let body = read_body(body).await?;
                 let token = token_in(&body, "access_token")?;
                 serde_json::from_slice::<TokenFields>(&body).map_err(|_unknown| ChangeError::TokenFields)?;
-                requester.admin.compare(target, &token, &query).await?;
+                requester.compare(target, &token, &query).await?;
                 (AuditAction::Set, "set the token", OperatorCommand::Set(token))
             }
             Change::RollBack => (
@@ -160,12 +165,7 @@ pub(super) async fn change_token(
 
 impl Admin {
     /// Compares a token with the one that a tenant uses, unless the operator forces it.
-    pub(super) async fn compare(
-        &self,
-        tenant: &AdminTenant,
-        token: &Token,
-        query: &ChangeQuery,
-    ) -> Result<(), ChangeError> {
+    async fn compare(&self, tenant: &AdminTenant, token: &Token, query: &ChangeQuery) -> Result<(), ChangeError> {
         let Some(comparison) = self.comparison.as_ref().filter(|_| !query.is_forced) else {
             return Ok(());
         };
@@ -202,6 +202,21 @@ impl Admin {
 // === impl Requester ===
 
 impl Requester<'_> {
+    /// Compares a token with the one that a tenant uses, unless the operator forces it. Nothing has been changed by then, so a
+    /// client that leaves meanwhile has taken its request back.
+    pub(super) async fn compare(
+        &self,
+        tenant: &AdminTenant,
+        token: &Token,
+        query: &ChangeQuery,
+    ) -> Result<(), ChangeError> {
+        self.admin.compare(tenant, token, query).await?;
+        if self.reply.is_closed() {
+            return Err(ChangeError::ClientLeft);
+        }
+        Ok(())
+    }
+
     /// Records a change.
     pub(super) fn record(&self, tenant: &TenantId, action: AuditAction, token: Option<&str>, place: &str, what: &str) {
         let Admin { audit, events, .. } = self.admin;
@@ -326,7 +341,7 @@ impl ChangeError {
             | Self::SignUpFields(_)
             | Self::TenantName(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) | Self::Tenant(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Obtain(_) | Self::Tenant(_) => StatusCode::CONFLICT,
+            Self::Obtain(_) | Self::Tenant(_) | Self::ClientLeft => StatusCode::CONFLICT,
         }
     }
 }

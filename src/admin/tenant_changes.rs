@@ -56,7 +56,7 @@ pub(super) async fn put_tenant(
             phone_number_id: fields.phone_number_id.as_deref(),
         };
         if let Some(open) = table.open(id.as_str()) {
-            requester.admin.compare(&open, &token, &query).await?;
+            requester.compare(&open, &token, &query).await?;
         }
         let stored = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
         Ok(json_response(

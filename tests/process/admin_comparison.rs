@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use bytes::Bytes;
 use fake_graph::{Effect, EndpointKind, Fault, TokenChange, TokenType};
@@ -150,6 +150,39 @@ fn begin_to_put(sidecar: &Sidecar, token: &str) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_whose_client_leaves_while_it_is_compared_is_not_put() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let like = place.graph.sim.issue(None);
+    assert!(place.graph.sim.update_token(&like, targets("500")));
+    let config = settings(&place.graph, "file = \"token\"", APP);
+    let sidecar = Sidecar::start(place.dir.path(), &config).await;
+    sidecar.wait_until_uses(&place.graph, &place.token).await;
+    let held = Fault::once(Effect::Hold).times(u32::MAX);
+    place.graph.sim.inject_fault_on(EndpointKind::DebugToken, held);
+    let before = place.graph.sim.counts().faults_injected;
+    let mut client = begin_to_put(&sidecar, &like);
+    wait_until("Graph is asked about the token", async || {
+        place.graph.sim.counts().faults_injected > before
+    })
+    .await;
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "");
+    assert_eq!(send(sidecar.admin, "GET /livez", LOCAL, "").status, 200);
+    place.graph.sim.release_held(1_000_000);
+    wait_until("the events say so", async || {
+        let events = send(sidecar.admin, "GET /admin/events", LOCAL, "").text;
+        events.contains("the client left before the token had been compared")
+    })
+    .await;
+    assert_eq!(current(&place), place.token);
+    assert_eq!(put(&sidecar, "", &like).status, 200);
+    assert_eq!(current(&place), like);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_graph_does_not_answer_about_tokens_that_are_put_new_files_are_used_and_uploads_go_through() {
     /// More than there are threads.
     const CLIENTS: usize = 120;
@@ -173,7 +206,7 @@ async fn while_graph_does_not_answer_about_tokens_that_are_put_new_files_are_use
         place.graph.sim.counts().faults_injected >= before + 2
     })
     .await;
-    // What their clients have begun goes on.
+    // Each comparison goes on, though its client has left.
     drop(gone);
     let clients: Vec<_> = (0..CLIENTS).map(|_| begin_to_put(&sidecar, &like)).collect();
 
