@@ -21,18 +21,21 @@ function show(id, text) {
 let key = "";
 let keyEntered = Promise.resolve();
 
-/** Requests a path, relative to the page. Waits for the key if the listener wants one. */
-async function request(method, path, body) {
+/** Requests a path, relative to the page. Waits for the key if the listener wants one. A signal gives the request up. */
+async function request(method, path, body, signal) {
   await keyEntered;
   const used = key;
   const headers = method === "GET" ? {} : { "Graphward-Admin": "yes" };
   if (used) headers.Authorization = `Bearer ${used}`;
   if (body) headers["Content-Type"] = "application/json";
-  const init = { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(60_000) };
+  const signals = [AbortSignal.timeout(60_000), signal].filter(Boolean);
+  const init = { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.any(signals) };
   const response = await fetch(path, { ...init, cache: "no-store", credentials: "omit", redirect: "error" });
   if (response.status === 401) {
     if (used === key) askForKey();
-    return request(method, path, body);
+    // What the operator has not confirmed since is not sent with the next key.
+    signal?.throwIfAborted();
+    return request(method, path, body, signal);
   }
   const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
   const answer = isJson ? await response.json() : await response.text();
@@ -45,9 +48,10 @@ async function request(method, path, body) {
 
 const read = (path) => request("GET", path);
 
-/** Shows the form for the key, once for all requests that wait for it. */
+/** Shows the form for the key, once for all requests that wait for it. A dialog would lie above it. */
 function askForKey() {
   if (!find("key-form").hidden) return;
+  closeDialog();
   show("problem", key && "graphward does not accept this key.");
   Object.assign(find("stage"), { textContent: "needs the key", className: "badge warn" });
   find("content").hidden = true;
@@ -87,22 +91,30 @@ async function repeat(seconds, task) {
   }
 }
 
+const GIVEN_UP = "The change was given up before graphward answered. If it had been made by then, the events show it.";
+
 /** Makes a change that the operator asked for, says what came of it, and reads the state again. */
-async function change(button, doing, { method, path, body, done, refused = "refused" }) {
+async function change(button, doing, { method, path, body, signal, done, refused = "refused" }) {
   const before = button.textContent;
   Object.assign(button, { disabled: true, textContent: doing });
   ["done", "refused"].forEach((id) => show(id, ""));
+  let isDone = false;
   try {
-    await request(method, path, body);
+    await request(method, path, body, signal);
     show("done", done);
+    isDone = true;
   } catch (error) {
     const unlike = `The token was not changed, because it is not known to be like the current one: ${error.differences}.`;
-    show(refused, error.differences ? unlike : error.message);
-    find("token-force").hidden = !error.differences;
+    // The dialog may be that of another token by now.
+    if (signal?.aborted) show("refused", GIVEN_UP);
+    else {
+      show(refused, error.differences ? unlike : error.message);
+      find("token-force").hidden = !error.differences;
+    }
   }
   Object.assign(button, { disabled: false, textContent: before });
   await attempt(readTokens);
-  return !find("done").hidden;
+  return isDone;
 }
 
 // === the last hour, and Graph usage ===
@@ -246,7 +258,19 @@ function lookNow(button, tenant) {
   return change(button, "Looking …", { method: "POST", path, done });
 }
 
+/** Ends with the dialog, and ends the request that the dialog waits for. */
+let dialogLife = new AbortController();
+
+/** Closes the dialog. A token does not stay in the page. */
+function closeDialog() {
+  dialogLife.abort();
+  find("token-form").reset();
+  find("token-dialog").close();
+}
+
 function askForToken(tenant) {
+  dialogLife = new AbortController();
+  const { signal } = dialogLife;
   find("token-tenant").textContent = tenant;
   show("token-refused", "");
   find("token-form").onsubmit = async (event) => {
@@ -256,8 +280,8 @@ function askForToken(tenant) {
     const path = `admin/token?tenant=${encodeURIComponent(tenant)}${force}`;
     const body = { access_token: find("token").value.trim() };
     const done = `graphward uses the new token of ${tenant}.`;
-    const put = { method: "PUT", path, body, done, refused: "token-refused" };
-    if (await change(button, "Checking …", put)) find("token-dialog").close();
+    const put = { method: "PUT", path, body, signal, done, refused: "token-refused" };
+    if ((await change(button, "Checking …", put)) && !signal.aborted) closeDialog();
   };
   find("token-dialog").showModal();
 }
@@ -295,11 +319,11 @@ function turn(to) {
 }
 
 find("look").onclick = () => lookNow(find("look"), "");
-find("token-cancel").onclick = () => find("token-dialog").close();
+find("token-cancel").onclick = closeDialog;
 // Another token is compared, and not forced.
 find("token-form").onreset = find("token").oninput = () => (find("token-force").hidden = true);
-// A token does not stay in the page.
-find("token-dialog").onclose = () => find("token-form").reset();
+// Esc closes it, too. Another may be open by the time that the browser says so.
+find("token-dialog").onclose = () => find("token-dialog").open || closeDialog();
 find("filter").onsubmit = (event) => event.preventDefault();
 find("states").onchange = (event) => choose({ state: event.target.value });
 find("previous").onclick = () => turn(pages.slice(0, -1));
