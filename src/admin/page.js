@@ -48,11 +48,13 @@ async function request(method, path, body, signal) {
 
 const read = (path) => request("GET", path);
 
+const WRONG_KEY = "graphward does not accept this key.";
+
 /** Shows the form for the key, once for all requests that wait for it. A dialog would lie above it. */
 function askForKey() {
   if (!find("key-form").hidden) return;
   closeDialog();
-  show("problem", key && "graphward does not accept this key.");
+  show("problem", key && WRONG_KEY);
   Object.assign(find("stage"), { textContent: "needs the key", className: "badge warn" });
   find("content").hidden = true;
   find("key-form").hidden = false;
@@ -60,7 +62,10 @@ function askForKey() {
   keyEntered = new Promise((resolve) => {
     find("key-form").onsubmit = (event) => {
       event.preventDefault();
-      key = find("key").value.trim();
+      const entered = find("key").value.trim();
+      // No key has another character, and a header takes only some of them.
+      if (!/^[!-~]+$/.test(entered)) return show("problem", WRONG_KEY);
+      key = entered;
       find("key-form").reset();
       find("key-form").hidden = true;
       show("problem", "");

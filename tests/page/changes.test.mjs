@@ -104,4 +104,15 @@ describe("the status page whose key changes", () => {
     assert.equal(sent.length, 1);
     assert.equal(await status(NEXT_KEY), before);
   });
+
+  test("does not take what cannot be a key for silence of graphward", async () => {
+    await open();
+    for (const wrong of ["ключ-оператора-graphward", "a key of the operator"]) {
+      await enter(wrong);
+      await sees(text("#problem"), "graphward does not accept this key.");
+      assert.ok(await page.locator("#key").isVisible());
+    }
+    await enter(KEY);
+    await sees(text("#tenants li"), "usable");
+  });
 });
