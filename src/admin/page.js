@@ -133,18 +133,29 @@ async function readHour() {
 let usage = new Map();
 
 async function readUsage() {
+  const metrics = await read("metrics");
   const highest = new Map();
-  const line = /^graphward_graph_rate_limit_usage_ratio\{(.*)\} (\S+)$/gm;
-  for (const [, text, value] of (await read("metrics")).matchAll(line)) {
-    const labels = [...text.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, text]) => [name, unescape(text)]);
-    const [{ tenant, kind }, share] = [Object.fromEntries(labels), Number(value)];
+  for (const [{ tenant, kind }, share] of samples(metrics, "graph_rate_limit_usage_ratio")) {
     if (!(highest.get(tenant)?.share >= share)) highest.set(tenant, { kind, share });
   }
   usage = highest;
+  const tenants = samples(metrics, "tokens").reduce((sum, [, count]) => sum + count, 0);
+  const labelled = new Set(samples(metrics, "upstream_attempts_total").map(([{ tenant }]) => tenant));
+  ["", "other"].forEach((name) => labelled.delete(name));
+  find("unlabelled").hidden = labelled.size >= tenants;
   const most = [...usage].sort(([, one], [, other]) => other.share - one.share).slice(0, SHOWN_LIMITS);
   const items = most.map(([tenant, limit]) => create("li", {}, create("strong", {}, tenant), ...describeUsage(limit)));
   find("usage").replaceChildren(...items);
-  find("no-usage").hidden = most.length > 0;
+  find("no-usage").hidden = most.length > 0 || !find("unlabelled").hidden;
+}
+
+/** The labels and the value of each sample of a metric. */
+function samples(metrics, name) {
+  const lines = metrics.matchAll(new RegExp(`^graphward_${name}\\{(.*)\\} (\\S+)$`, "gm"));
+  return [...lines].map(([, text, value]) => {
+    const labels = text.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g);
+    return [Object.fromEntries([...labels].map(([, label, text]) => [label, unescape(text)])), Number(value)];
+  });
 }
 
 const unescape = (text) => text.replace(/\\(.)/g, (_, letter) => (letter === "n" ? "\n" : letter));

@@ -71,6 +71,7 @@ describe("the status page of one token", () => {
   test("follows the token, and what happens to it", async () => {
     await open();
     await sees(text("#tenants li"), "usable");
+    await sees(text("#no-usage"), "Graph has not reported a rate limit yet.");
     await sees(text("#events"), "loaded");
     await harness.expireAll();
     const held = call();
@@ -232,6 +233,21 @@ describe("the status page behind a key", () => {
     await page.reload();
     await page.locator("#key").waitFor();
     assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]), [0, 0, ""]);
+  });
+});
+
+describe("the status page of tenants without metrics of their own", () => {
+  before(() => startHarness({ more: "[metrics]\ntenant_label = false\n" }));
+  after(() => harness.close());
+  afterEach(closeWindow);
+
+  test("does not say that Graph has reported no rate limit", async () => {
+    await harness.control("/usage", { "x-app-usage": { call_count: 93 } });
+    await fetch(`${harness.proxy}/v25.0/me`).then((response) => response.text());
+    await open();
+    await sees(text("#unlabelled"), "not shown: metrics.tenant_label");
+    assert.equal(await page.locator("#no-usage").isVisible(), false);
+    await assertAccessible();
   });
 });
 
