@@ -148,7 +148,7 @@ impl Guard<'_> {
         if let Some(error) = refusal {
             return Err(error);
         }
-        if is_of_other_page(headers) {
+        if is_of_other_page(request) {
             return Err(AccessError::ForeignOrigin);
         }
         Ok(())
@@ -267,20 +267,15 @@ fn address_in(authority: &Authority) -> Option<IpAddr> {
 }
 
 /// Returns whether a browser says that another page than one of this listener sent the request.
-fn is_of_other_page(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+fn is_of_other_page<B>(request: &Request<B>) -> bool {
     let is_own = |origin: &HeaderValue| {
-        let origin = origin.to_str().ok();
-        let authority = origin.and_then(|origin| {
-            origin
-                .strip_prefix("http://")
-                .or_else(|| origin.strip_prefix("https://"))
-        });
-        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        origin.is_some_and(|(scheme, authority)| {
+            let is_same = |host: &Authority| host.as_str().eq_ignore_ascii_case(authority);
+            matches!(scheme, "http" | "https") && has_host(request, is_same)
+        })
     };
+    let headers = request.headers();
     !headers.get(ORIGIN).is_none_or(is_own)
         || !headers
             .get(FETCH_SITE)

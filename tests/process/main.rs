@@ -6,6 +6,7 @@ mod admin_access;
 mod admin_changes;
 mod admin_comparison;
 mod admin_exposed;
+mod admin_http2;
 mod admin_load;
 mod admin_sign_ups;
 mod admin_tenants;

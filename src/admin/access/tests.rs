@@ -9,7 +9,7 @@ fn guarded(policy: &AccessPolicy, exposed: Option<SocketAddr>, request: &[(&str,
 }
 
 /// The same with fields that are no text.
-fn guarded_bytes(policy: &AccessPolicy, exposed: Option<SocketAddr>, request: &[(&str, &[u8])]) -> [&'static str; 2] {
+fn guarded_bytes(policy: &AccessPolicy, exposed: Option<SocketAddr>, fields: &[(&str, &[u8])]) -> [&'static str; 2] {
     let address = AdminAddress {
         url: "http://127.0.0.1:9080".to_owned(),
         exposed,
@@ -23,22 +23,38 @@ fn guarded_bytes(policy: &AccessPolicy, exposed: Option<SocketAddr>, request: &[
         let Found::Route(route) = find(&method, path) else {
             panic!("{path}");
         };
-        let mut builder = Request::builder().method(method).uri(path);
-        for (name, value) in request {
-            builder = builder.header(*name, *value);
+        let request = |target: &str, is_sent: &dyn Fn(&str) -> bool| {
+            let mut builder = Request::builder().method(&method).uri(target);
+            for (name, value) in fields.iter().filter(|(name, _)| is_sent(name)) {
+                builder = builder.header(*name, *value);
+            }
+            builder.body(())
+        };
+        let result = named(guard.check(route, &request(path, &|_| true).unwrap()));
+        // Over HTTP/2, the target names the host.
+        let hosts: Vec<_> = fields.iter().filter(|(name, _)| *name == "host").collect();
+        if let [(_, host)] = hosts[..] {
+            let target = format!("http://{}{path}", str::from_utf8(host).unwrap());
+            if let Ok(request) = request(&target, &|name| name != "host") {
+                assert_eq!(named(guard.check(route, &request)), result, "{target}");
+            }
         }
-        match guard.check(route, &builder.body(()).unwrap()) {
-            Ok(()) => "yes",
-            Err(AccessError::Exposed(_)) => "exposed",
-            Err(AccessError::ReadOnly) => "read-only",
-            Err(AccessError::NoKey) => "key",
-            Err(AccessError::WrongKey) => "wrong key",
-            Err(AccessError::NoHeader) => "header",
-            Err(AccessError::ForeignHost | AccessError::UnknownHost) => "host",
-            Err(AccessError::ForeignOrigin) => "origin",
-            Err(AccessError::Repeated(_)) => "twice",
-        }
+        result
     })
+}
+
+fn named(checked: Result<(), AccessError>) -> &'static str {
+    match checked {
+        Ok(()) => "yes",
+        Err(AccessError::Exposed(_)) => "exposed",
+        Err(AccessError::ReadOnly) => "read-only",
+        Err(AccessError::NoKey) => "key",
+        Err(AccessError::WrongKey) => "wrong key",
+        Err(AccessError::NoHeader) => "header",
+        Err(AccessError::ForeignHost | AccessError::UnknownHost) => "host",
+        Err(AccessError::ForeignOrigin) => "origin",
+        Err(AccessError::Repeated(_)) => "twice",
+    }
 }
 
 const LOCAL: (&str, &str) = ("host", "localhost:9080");
