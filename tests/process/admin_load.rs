@@ -140,6 +140,26 @@ async fn a_head_or_a_body_without_an_end_is_refused_before_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_large_is_answered_with_431() {
+    /// The most that the listener keeps of a head. It reads all that is sent here, so that no reset overtakes its answer.
+    const MOST: usize = 72 * 1024;
+    let _turn = together().await;
+    let listener = Listener::start().await;
+    let start = format!("GET /admin/tenants HTTP/1.1\r\n{LOCAL}");
+    for head in [
+        format!("{start}X: {}", "x".repeat(MOST - start.len() - "X: ".len())),
+        format!("{start}{}\r\n", "X: x\r\n".repeat(100)),
+    ] {
+        let mut stream = connect(listener.address());
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{} bytes: {answer}", head.len());
+        assert_probes_are_answered(listener.address());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_wait_for_events_leave_connections_to_the_probes() {
     let _turn = together().await;
     let listener = Listener::start().await;
