@@ -65,4 +65,22 @@ mod tests {
             assert!(description.pointer(reference).is_some(), "{reference}");
         }
     }
+
+    #[test]
+    fn no_object_has_a_field_that_is_not_described() {
+        fn collect_open(schema: &Value, path: &str, open: &mut Vec<String>) {
+            if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+                open.push(path.to_owned());
+            }
+            for (name, member) in schema.as_object().into_iter().flatten() {
+                collect_open(member, &format!("{path}/{name}"), open);
+            }
+            for item in schema.as_array().into_iter().flatten() {
+                collect_open(item, path, open);
+            }
+        }
+        let mut open = Vec::new();
+        collect_open(&serde_json::from_str(DESCRIPTION).unwrap(), "", &mut open);
+        assert_eq!(open, Vec::<String>::new());
+    }
 }
