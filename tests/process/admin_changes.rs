@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
+use crate::admin_description::assert_described;
 use crate::replicas::SharedRow;
 use crate::support::{Graph, Sidecar, fingerprint, get, graphward_command, replace_file, settings, together};
 
@@ -349,15 +350,19 @@ pub(crate) fn document(token: &str) -> String {
     serde_json::json!({ "access_token": token }).to_string()
 }
 
+#[track_caller]
 pub(crate) fn put(address: SocketAddr, headers: &str, body: &str) -> Answer {
     send(address, "PUT /admin/token", headers, body)
 }
 
 /// Sends the bytes of a request, as any client on the machine can.
+#[track_caller]
 pub(crate) fn send(address: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
     exchange(TcpStream::connect(address).unwrap(), request, headers, body)
 }
 
+/// The same over a connection. The description has such an answer, or this fails.
+#[track_caller]
 pub(crate) fn exchange(mut stream: impl Read + Write, request: &str, headers: &str, body: &str) -> Answer {
     let length = body.len();
     let text = format!("{request} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
@@ -367,12 +372,14 @@ pub(crate) fn exchange(mut stream: impl Read + Write, request: &str, headers: &s
     drop(stream.read_to_end(&mut answer));
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    if let Some(status) = status {
+        let fields = head.lines().filter_map(|line| line.split_once(": "));
+        let mut types = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        assert_described(request, status, types.next().map_or("", |(_, value)| value), body);
+    }
     Answer {
-        status: head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or_default(),
+        status: status.unwrap_or_default(),
         head: head.to_owned(),
         text: body.to_owned(),
     }

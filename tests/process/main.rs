@@ -5,6 +5,7 @@
 mod admin_access;
 mod admin_changes;
 mod admin_comparison;
+mod admin_description;
 mod admin_exposed;
 mod admin_http2;
 mod admin_load;
