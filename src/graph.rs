@@ -70,7 +70,7 @@ pub use error::GraphError;
 pub use explain::{Explanation, explain, is_action_required, is_own_code};
 pub use hints::RequestHints;
 pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS};
-pub use inspection::{Expiry, Inspection, TokenKind, whatsapp_account_ids};
+pub use inspection::{Expiry, Inspection, TokenKind};
 pub use origin::{Origin, OriginError};
 pub use path::{EndpointId, PathTemplate};
 pub use phone_number::PhoneNumber;

@@ -148,14 +148,13 @@ impl BuildContext {
     ) -> Result<CodeExchange, TokenProviderError> {
         let app = config.app.id.clone().zip(app_secret);
         let (id, secret) = app.ok_or(TokenProviderError::NoAppCredentials)?;
-        Ok(CodeExchange {
-            api: GraphApi {
-                client: self.graph_client.clone(),
-                origin: origin_for(&self.destinations, TokenFamily::Facebook)?,
-                clock: self.clock,
-            },
-            app: AppCredentials { id, secret },
-        })
+        let api = GraphApi {
+            client: self.graph_client.clone(),
+            origin: origin_for(&self.destinations, TokenFamily::Facebook)?,
+            clock: self.clock,
+        };
+        let me = MeRequest::new(api.client.clone(), self.destinations.clone(), Some(secret.clone()));
+        Ok(CodeExchange::new(api, AppCredentials { id, secret }, me))
     }
 
     /// Builds one source of `[token] source`.

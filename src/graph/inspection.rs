@@ -190,21 +190,6 @@ fn as_id(value: &Value) -> Option<String> {
     is_graph_id(&text).then_some(text)
 }
 
-/// The ids of the WhatsApp Business Accounts that a token is for, by its granular permissions in a response to `debug_token`.
-#[must_use]
-pub fn whatsapp_account_ids(body: &[u8]) -> Vec<String> {
-    let document: Value = serde_json::from_slice(strip_jsonp(body)).unwrap_or_default();
-    let scopes = document.pointer("/data/granular_scopes").and_then(Value::as_array);
-    let is_of_whatsapp = |scope: &&Value| {
-        let name = scope.get("scope").and_then(Value::as_str);
-        name.is_some_and(|name| WHATSAPP_SCOPES.contains(&name))
-    };
-    let scopes = scopes.into_iter().flatten().filter(is_of_whatsapp);
-    let ids = scopes.filter_map(|scope| scope.get("target_ids")?.as_array()).flatten();
-    let ids = ids.filter_map(Value::as_str).filter(|id| is_graph_id(id));
-    ids.map(str::to_owned).collect()
-}
-
 /// The permissions of both lists: the granular one succeeds the plain one, and names the objects of some.
 fn merged_scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
     let list = |key: &str| data.get(key).and_then(Value::as_array);
