@@ -266,8 +266,8 @@ async fn no_rule_and_no_sign_refuses_a_request_and_the_record_says_which_would()
         let event = events.find(|event| event["tenant"] == *tenant).unwrap();
         event["rules"].as_str().unwrap().to_owned()
     };
-    assert_eq!(rules("default"), r#"allow = ["GET /me", "GET /me/accounts"]"#);
-    assert_eq!(rules("acme"), r#"allow = ["GET /{id}"]"#);
+    assert_eq!(rules("default"), "allow = ['GET /me', 'GET /me/accounts']");
+    assert_eq!(rules("acme"), "allow = ['GET /{id}']");
     // Pasted as they are, they allow these calls and no other.
     let proxy = proxy_of_two_tenants([&rules("default"), &rules("acme")], HealMode::Heal).await;
     for (target, tenant, is_allowed) in [
@@ -309,15 +309,15 @@ async fn the_admin_listener_has_by_rule_what_would_have_been_done() {
     let unknown = json!({"replace": 1, "refused_unknown_tenant": 1});
     let all = json!({"next": null, "tenants": [
         {
-            "tenant": null, "allow": r#"allow = ["GET /{id}"]"#, "others": none,
+            "tenant": null, "allow": "allow = ['GET /{id}']", "others": none,
             "rules": {"GET /{id}": counts(1, unknown)},
         },
         {
-            "tenant": "acme", "allow": r#"allow = ["GET /{id}"]"#, "others": counts(1, refused.clone()),
+            "tenant": "acme", "allow": "allow = ['GET /{id}']", "others": counts(1, refused.clone()),
             "rules": {"GET /{id}": counts(1, refused.clone())},
         },
         {
-            "tenant": "default", "allow": r#"allow = ["GET /me", "GET /me/accounts"]"#, "others": none,
+            "tenant": "default", "allow": "allow = ['GET /me', 'GET /me/accounts']", "others": none,
             "rules": {"GET /me": counts(2, json!({"replace": 2})), "GET /me/accounts": counts(1, refused)},
         },
     ]});

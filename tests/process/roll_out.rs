@@ -7,7 +7,10 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use rustix::process::Signal;
 
-use crate::support::{Client, Graph, Sidecar, fingerprint, replace_file, settings, together, wait_until};
+use crate::support::{
+    Client, Graph, ServeProcess, Sidecar, fingerprint, get, graphward_command, replace_file, settings, together,
+    wait_until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_goes_from_observe_to_inject_to_heal_on_one_connection() {
@@ -65,4 +68,64 @@ async fn a_reload_goes_from_observe_to_inject_to_heal_on_one_connection() {
     replace_file(&token, &third);
     assert_eq!(status_and_token().await, (200, fingerprint(&third)));
     assert_eq!(outcomes("healed").await, 1);
+}
+
+/// The setting `allow` as these lines show it, to paste as it is.
+fn allow_setting(lines: &str) -> &str {
+    let start = lines.find("allow = [").unwrap_or_else(|| panic!("{lines}"));
+    let end = lines[start..].find(']').unwrap_or_else(|| panic!("{lines}"));
+    &lines[start..=start + end]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rules_that_were_observed_are_settings_as_the_log_and_the_admin_listener_show_them() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    for format in ["json", "text"] {
+        let dir = tempfile::tempdir().unwrap();
+        replace_file(&dir.path().join("token"), &token);
+        let with = |more: &str| settings(&graph, "file = \"token\"", more);
+        let observe = with(&format!("[heal]\nmode = \"observe\"\n[log]\nformat = \"{format}\"\n"));
+        fs::write(dir.path().join("graphward.toml"), observe).unwrap();
+        let mut process = ServeProcess::spawn(&mut graphward_command(dir.path(), &["serve"]), dir.path());
+        // A text has no fields to read addresses from.
+        let address = async |name: &str| {
+            let start = format!("{name} listener started");
+            wait_until("it listens", async || process.stdout().contains(&start)).await;
+            let stdout = process.stdout();
+            let line = stdout.lines().find(|line| line.contains(&start)).unwrap();
+            let address = &line[line.find("http://").unwrap() + "http://".len()..];
+            let end = address.find(|byte: char| byte != '.' && byte != ':' && !byte.is_ascii_digit());
+            address[..end.unwrap_or(address.len())].parse().unwrap()
+        };
+        let (admin, proxy) = (address("admin").await, address("proxy").await);
+        let mut client = Client::connect(proxy).await;
+        for path in ["/v26.0/me", "/v26.0/me/it's", "/v26.0/106540352242922"] {
+            client.get(path).await;
+        }
+        let answer = get(admin, "/admin/observed").await;
+        process.signal(Signal::TERM);
+        wait_until("it stops", async || process.try_wait().is_some()).await;
+        let shown = String::from_utf8(answer.body.to_vec()).unwrap();
+        for raw in [&shown, &process.stdout()] {
+            let allow = allow_setting(raw);
+            fs::write(dir.path().join("graphward.toml"), with(allow)).unwrap();
+            let loaded = graphward_command(dir.path(), &["print-config"]).output().unwrap();
+            assert!(
+                loaded.status.success(),
+                "{format}: {}",
+                String::from_utf8_lossy(&loaded.stderr)
+            );
+            let sidecar = Sidecar::start(dir.path(), &with(allow)).await;
+            let mut client = Client::connect(sidecar.proxy).await;
+            for (path, status) in [
+                ("/v26.0/me", 200),
+                ("/v26.0/106540352242922", 200),
+                ("/v26.0/me/accounts", 403),
+            ] {
+                assert_eq!(client.get(path).await.status, status, "{path}: {allow}");
+            }
+        }
+    }
 }
