@@ -71,7 +71,7 @@ fn words_in_quotes(text: &str) -> BTreeSet<String> {
 }
 
 /// The texts between two of these marks, line by line.
-fn words_between(text: &str, mark: char) -> BTreeSet<String> {
+pub(super) fn words_between(text: &str, mark: char) -> BTreeSet<String> {
     let inside = |line: &str| {
         let texts = line.split(mark).skip(1).step_by(2);
         texts.map(str::to_owned).collect::<Vec<_>>()

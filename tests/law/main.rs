@@ -20,6 +20,7 @@ mod closed_lists;
 mod credentials;
 mod docs;
 mod image;
+mod label_values;
 mod ladder;
 mod locks;
 mod page_diff;
