@@ -71,10 +71,10 @@ async fn a_reload_goes_from_observe_to_inject_to_heal_on_one_connection() {
 }
 
 /// The setting `allow` as these lines show it, to paste as it is.
-fn allow_setting(lines: &str) -> &str {
-    let start = lines.find("allow = [").unwrap_or_else(|| panic!("{lines}"));
-    let end = lines[start..].find(']').unwrap_or_else(|| panic!("{lines}"));
-    &lines[start..=start + end]
+fn allow_setting(lines: &str) -> String {
+    let (_, rules) = lines.split_once("allow = [").unwrap_or_else(|| panic!("{lines}"));
+    let (rules, _) = rules.split_once(']').unwrap_or_else(|| panic!("{lines}"));
+    format!("allow = [{rules}]")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,9 +95,9 @@ async fn the_rules_that_were_observed_are_settings_as_the_log_and_the_admin_list
             wait_until("it listens", async || process.stdout().contains(&start)).await;
             let stdout = process.stdout();
             let line = stdout.lines().find(|line| line.contains(&start)).unwrap();
-            let address = &line[line.find("http://").unwrap() + "http://".len()..];
-            let end = address.find(|byte: char| byte != '.' && byte != ':' && !byte.is_ascii_digit());
-            address[..end.unwrap_or(address.len())].parse().unwrap()
+            let (_, address) = line.split_once("http://").unwrap();
+            let rest = |byte: char| byte != '.' && byte != ':' && !byte.is_ascii_digit();
+            address.split(rest).next().unwrap().parse().unwrap()
         };
         let (admin, proxy) = (address("admin").await, address("proxy").await);
         let mut client = Client::connect(proxy).await;
@@ -110,14 +110,14 @@ async fn the_rules_that_were_observed_are_settings_as_the_log_and_the_admin_list
         let shown = String::from_utf8(answer.body.to_vec()).unwrap();
         for raw in [&shown, &process.stdout()] {
             let allow = allow_setting(raw);
-            fs::write(dir.path().join("graphward.toml"), with(allow)).unwrap();
+            fs::write(dir.path().join("graphward.toml"), with(&allow)).unwrap();
             let loaded = graphward_command(dir.path(), &["print-config"]).output().unwrap();
             assert!(
                 loaded.status.success(),
                 "{format}: {}",
                 String::from_utf8_lossy(&loaded.stderr)
             );
-            let sidecar = Sidecar::start(dir.path(), &with(allow)).await;
+            let sidecar = Sidecar::start(dir.path(), &with(&allow)).await;
             let mut client = Client::connect(sidecar.proxy).await;
             for (path, status) in [
                 ("/v26.0/me", 200),
