@@ -34,23 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use output::OutputArgs;
-
-pub use ca::CaArgs;
-pub use check::CheckArgs;
-#[cfg(feature = "fake")]
-pub use demo::DemoArgs;
-pub use exec::ExecArgs;
-pub use exit::Exit;
-pub use explain::ExplainArgs;
-#[cfg(feature = "fake")]
-pub use fake_graph::FakeGraphArgs;
-pub use healthcheck::HealthcheckArgs;
-pub use manual::{CompletionsArgs, ManArgs};
-pub use print_config::PrintConfigArgs;
-pub use send_test::SendTestArgs;
-pub use serve::ServeArgs;
-pub use status::{RefreshArgs, StatusArgs};
-pub use token::TokenArgs;
+use serve::ServeArgs;
 
 /// Runs the command line.
 #[must_use]
@@ -99,6 +83,7 @@ fn run(cli: Cli) -> ExitCode {
     name = "graphward",
     version,
     args_conflicts_with_subcommands = true,
+    max_term_width = 100,
     after_help = help::SERVE
 )]
 struct Cli {
@@ -115,53 +100,53 @@ enum CliCommand {
     Serve(ServeArgs),
     /// Run a command with a sidecar beside it: `graphward exec -- npm run dev`
     #[command(after_help = help::EXEC)]
-    Exec(ExecArgs),
+    Exec(exec::ExecArgs),
     /// Run a demo: sidecar, fake Graph and load in one process; needs no network, account or file
     #[cfg(feature = "fake")]
     #[command(
         after_help = "Example:\n  graphward demo --for 10s\n\nExit codes: 0 no request failed, 1 one did, 2 usage."
     )]
-    Demo(DemoArgs),
+    Demo(demo::DemoArgs),
     /// Run only the fake Graph, for your own tests
     #[cfg(feature = "fake")]
     #[command(after_help = help::FAKE_GRAPH)]
-    FakeGraph(FakeGraphArgs),
+    FakeGraph(fake_graph::FakeGraphArgs),
     /// Create a certificate for Graph's host names, for clients that require https
     #[command(
-        after_help = "Examples:\n  graphward ca --out tls\n  graphward ca --out tls --name graphward.internal\n\nExit codes: 0 written, 1 not, 2 usage."
+        after_help = "Examples:\n  graphward ca --out tls\n  graphward ca --out tls --name graphward.internal\n\nExit codes: 0 written, 1 not, 2 usage, or a file exists and --force is not given."
     )]
-    Ca(CaArgs),
+    Ca(ca::CaArgs),
     /// Check the configuration: sources, tokens, app, phone numbers and the connection to Graph
     #[command(after_help = help::CHECK)]
-    Check(CheckArgs),
+    Check(check::CheckArgs),
     /// Check readiness: exit 0 if the sidecar is ready, 1 if not, within 2 seconds
     #[command(
         after_help = "Examples:\n  graphward healthcheck\n  graphward healthcheck --json\n\nExit codes: 0 ready, 1 not ready, or no answer, 2 usage."
     )]
-    Healthcheck(HealthcheckArgs),
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Show the tokens of a running sidecar: state, expiry, source, and what to do
     #[command(after_help = help::STATUS)]
-    Status(StatusArgs),
+    Status(status::StatusArgs),
     /// Make a running sidecar look at its token sources now, and renew what is due
     #[command(after_help = help::REFRESH)]
-    Refresh(RefreshArgs),
+    Refresh(status::RefreshArgs),
     /// Send a WhatsApp message through a running sidecar and print its id
     #[command(after_help = help::SEND_TEST)]
-    SendTest(SendTestArgs),
+    SendTest(send_test::SendTestArgs),
     /// Explain a Graph API error and how to fix it
     #[command(after_help = help::EXPLAIN)]
-    Explain(ExplainArgs),
+    Explain(explain::ExplainArgs),
     /// Set or show the token, roll back to the previous one, or encrypt one with Fernet
-    Token(TokenArgs),
+    Token(token::TokenArgs),
     /// Print the configuration that applies, and where each value comes from
     #[command(after_help = help::PRINT_CONFIG)]
-    PrintConfig(PrintConfigArgs),
+    PrintConfig(print_config::PrintConfigArgs),
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
-    Completions(CompletionsArgs),
+    Completions(manual::CompletionsArgs),
     /// Print the manual page, or write those of all commands
     #[command(after_help = help::MAN)]
-    Man(ManArgs),
+    Man(manual::ManArgs),
     /// Print the version
     #[command(after_help = "Example:\n  graphward version --json\n\nExit codes: 0 printed, 1 not, 2 usage.")]
     Version(OutputArgs),

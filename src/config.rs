@@ -29,7 +29,7 @@ pub use file::{
 };
 #[cfg(fuzzing)]
 pub use layers::of_text;
-pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
+pub use layers::{DEFAULT_CONFIG_PATHS, GraphOverrides, LoadedConfig, Overrides, no_config_file};
 pub use reload::ReloadedConfig;
 pub use schema::json_schema;
 pub use setting::Setting;

@@ -46,7 +46,7 @@ pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name, w
 pub use http_client::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
 pub use lazy_timer::{LazySleep, TimeLimit};
 pub use lifecycle::{Lifecycle, Stage};
-pub use listen::{InMemoryConnector, ListenConfig, Listener, TunnelScope};
+pub use listen::{InMemoryConnector, ListenConfig, Listener, TunnelScope, bind_advice};
 pub use listen_addr::{ListenAddr, ListenAddrError};
 pub use phase::Phase;
 pub use probe::ProbedAddress;

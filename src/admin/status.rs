@@ -63,7 +63,7 @@ struct TokenReport<'a> {
     data_access_expires_at: Option<String>,
     renew_at: Option<String>,
     scopes: Option<Vec<String>>,
-    missing_scopes: Option<Box<[&'static str]>>,
+    missing_scopes: Option<Vec<&'static str>>,
     last_refresh: Option<LastRefresh>,
     last_rejection: Option<LastRejection>,
 }

@@ -168,24 +168,27 @@ pub(super) async fn bind_listeners(
         });
         let addresses: Vec<_> = shared.chain(own).collect();
         for (address, tenant) in addresses {
-            let listener = bind(&address, listen.socket_mode).await?;
+            let own = tenant.as_ref().map(|id| id.setting("listen"));
+            let setting = own.unwrap_or_else(|| "listen.proxy, --listen".to_owned());
+            let listener = bind(&address, setting, listen.socket_mode).await?;
             proxy.push(ProxyListener { listener, tenant });
         }
     }
     let admin = match admin {
         Some(listener) => listener,
-        None => bind(&listen.admin, listen.socket_mode).await?,
+        None => bind(&listen.admin, "listen.admin, --admin".to_owned(), listen.socket_mode).await?,
     };
     Ok(Listeners { proxy, admin })
 }
 
-async fn bind(address: &ListenAddr, socket_mode: SocketMode) -> Result<Listener, StartError> {
+async fn bind(address: &ListenAddr, setting: String, socket_mode: SocketMode) -> Result<Listener, StartError> {
     let bound = match address {
         ListenAddr::Tcp(address) => Listener::tcp(*address).await,
         ListenAddr::Unix(path) => Listener::unix(path, socket_mode).await,
     };
     bound.map_err(|source| StartError::Bind {
         address: address.to_string(),
+        setting,
         source,
     })
 }

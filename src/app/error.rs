@@ -6,7 +6,7 @@ use super::context::UpstreamError;
 use super::secrets::SecretLoadError;
 use super::token_provider::TokenProviderError;
 use crate::alert::WebhookUrlError;
-use crate::net::ServerCertError;
+use crate::net::{ServerCertError, bind_advice};
 use crate::telemetry::AuditError;
 use crate::types::TenantId;
 
@@ -14,10 +14,12 @@ use crate::types::TenantId;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
-    #[error("cannot listen on {address}{}", advice(.source))]
+    #[error("cannot listen on {address} ({setting}){}", bind_advice(.source))]
     Bind {
         /// The configured address.
         address: String,
+        /// What sets it.
+        setting: String,
         /// The system's error.
         source: io::Error,
     },
@@ -48,15 +50,6 @@ pub enum StartError {
     /// TLS to the app cannot be configured.
     #[error("cannot use listen.tls")]
     ServerTls(#[from] ServerCertError),
-}
-
-/// What to do if a listener cannot be bound, as the end of the message.
-fn advice(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        ", where another process listens; stop it, or set another address"
-    } else {
-        ""
-    }
 }
 
 // === impl StartError ===

@@ -95,7 +95,7 @@ fn record_status(metrics: &TokenMetrics, status: &TokenStatus) {
         metrics.set_token_details(
             status.expires_at.map(unix_seconds),
             status.data_access_expires_at.map(unix_seconds),
-            status.missing_scopes.as_deref().map(<[_]>::len),
+            status.missing_scopes.as_ref().map(Vec::len),
         );
         metrics.set_inspected_at(unix_seconds(at));
     }

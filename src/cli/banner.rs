@@ -9,9 +9,10 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 
 use http::{HeaderValue, Method};
+use serde_json::json;
 
 use super::admin_client::{AdminClient, FIND_TIMEOUT};
 use super::status::Answer;
@@ -40,13 +41,13 @@ impl Banner {
     pub(super) fn new(config: &Config, flags: &Overrides, output: LogOutput) -> Option<Self> {
         let is_for_person = output.is_terminal() && config.log.output.format != LogFormat::Json;
         let proxy = config.listen.proxy.first()?.clone();
-        let paths = [
-            ("--config", flags.config.as_deref()),
-            ("--token-file", flags.token_file.as_deref().map(Path::new)),
-        ];
-        let shown = paths
-            .into_iter()
-            .filter_map(|(flag, path)| Some(format!(" {flag} {}", path?.display())));
+        let config_file = |path: &PathBuf| format!(" --config {}", path.display());
+        let graph = json!(flags.graph);
+        let graph = graph.as_object().into_iter().flatten().filter_map(|(flag, value)| {
+            let flag = flag.replace('_', "-");
+            Some(format!(" --{flag} {}", value.as_str()?))
+        });
+        let shown: String = flags.config.iter().map(config_file).chain(graph).collect();
         let tenant = if config.has_default_tenant {
             ""
         } else {
@@ -57,7 +58,7 @@ impl Banner {
             admin: config.listen.admin.clone(),
             authorization: admin_authorization(config).ok().flatten(),
             origin: config.upstream.origin.clone(),
-            replace: format!("graphward token set{}{tenant}", shown.collect::<String>()),
+            replace: format!("graphward token set{shown}{tenant}"),
             output,
         })
     }

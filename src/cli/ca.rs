@@ -31,7 +31,7 @@ use crate::types::Clock;
 /// Writes ca.pem (for clients to trust), cert.pem and key.pem (for `[listen] tls`), and bundle.pem (the system roots and
 /// ca.pem, for variables that replace the system roots).
 #[derive(Debug, clap::Args)]
-pub struct CaArgs {
+pub(super) struct CaArgs {
     /// Output directory; created if missing
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     out: PathBuf,
@@ -51,10 +51,10 @@ pub struct CaArgs {
 /// The reason why no certificate was created.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CaError {
-    #[error("`{}` already exists; use --force to replace it (clients then need the new ca.pem)", path.display())]
-    Exists { path: PathBuf },
-    #[error("cannot write `{}`", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    #[error("`{}` already exists; use --force to replace it (clients then need the new ca.pem)", .0.display())]
+    Exists(PathBuf),
+    #[error("cannot write `{}`", .0.display())]
+    Write(PathBuf, #[source] io::Error),
     #[error("cannot create a certificate")]
     Generate(#[from] CertificateError),
 }
@@ -79,7 +79,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn run(args: &CaArgs) -> Exit {
     match generate(args, &Clock::system()) {
         Ok(printed) => printed,
-        Err(error @ CaError::Exists { .. }) => print_error(&error, Exit::Usage),
+        Err(error @ CaError::Exists(_)) => print_error(&error, Exit::Usage),
         Err(error) => print_error(&error, Exit::Failed),
     }
 }
@@ -90,12 +90,9 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<Exit, CaError> {
     if let Some(path) = paths.into_iter().find(|path| path.exists())
         && !args.force
     {
-        return Err(CaError::Exists { path });
+        return Err(CaError::Exists(path));
     }
-    std::fs::create_dir_all(&args.out).map_err(|source| CaError::Write {
-        path: args.out.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&args.out).map_err(|source| CaError::Write(args.out.clone(), source))?;
     let ca = write_certificate(&args.out, &args.names, args.days, clock)?;
     let system_roots = system_roots();
     if let Some(roots) = &system_roots {
@@ -134,7 +131,7 @@ pub(super) fn write_certificate(out: &Path, names: &[String], days: u32, clock: 
 
 fn write(out: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
     let path = out.join(name);
-    write_file(&path, text, mode).map_err(|source| CaError::Write { path, source })
+    write_file(&path, text, mode).map_err(|source| CaError::Write(path, source))
 }
 
 /// Returns the system's roots in PEM, if they are in one of the known files.

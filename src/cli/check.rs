@@ -21,9 +21,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::exit::{Exit, print_error};
-use super::output::OutputArgs;
 use super::progress::Progress;
-use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
+use super::token_input::{InputError, TokenCommandArgs, TokenPlace, read_token, with_tenants};
 use crate::admin::ComparisonError::{self, Different};
 use crate::admin::{AdminTenant, COMPARED_LATE, COMPARISON_TIMEOUT, TokenComparison};
 use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, could_be_number_id};
@@ -38,27 +37,15 @@ use report::{Finding, Level, Report, Section};
 
 /// The arguments of `graphward check`.
 #[derive(Args, Debug)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     #[command(flatten)]
-    report: ReportArgs,
+    report: TokenCommandArgs,
     /// Phone number id to check [default: check.phone_number_id, else those of the token's accounts]
     #[arg(long, value_name = "ID", value_parser = parse_number_id)]
     phone_number_id: Option<String>,
     /// Compare a token, read from stdin or a hidden prompt, with the current one, before `token set` puts it in its place
     #[arg(long, conflicts_with = "offline")]
     diff: bool,
-}
-
-/// The arguments of a report about a token.
-#[derive(Args, Debug)]
-pub(super) struct ReportArgs {
-    #[command(flatten)]
-    place: TokenPlace,
-    /// Do not ask Graph
-    #[arg(long)]
-    offline: bool,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 /// The most tenants of a table that are asked about at the same time.
@@ -85,7 +72,7 @@ pub(super) fn run(args: &CheckArgs) -> Exit {
 }
 
 /// Runs `graphward token show`.
-pub(super) fn show(args: &ReportArgs) -> Exit {
+pub(super) fn show(args: &TokenCommandArgs) -> Exit {
     let report = args.place.load().and_then(|loaded| {
         with_tenants(loaded.config, async |tenants| {
             let tenant = tenants.find(args.place.tenant.as_ref()).await?;
@@ -134,9 +121,9 @@ fn parse_number_id(text: &str) -> Result<String, &'static str> {
         .ok_or("it is not the id of a phone number")
 }
 
-// === impl ReportArgs ===
+// === impl TokenCommandArgs ===
 
-impl ReportArgs {
+impl TokenCommandArgs {
     const fn depth(&self) -> Depth {
         if self.offline { Depth::Offline } else { Depth::All }
     }
@@ -157,7 +144,7 @@ impl ReportArgs {
 }
 
 /// Checks the tenant that is named, or all.
-fn check(args: &ReportArgs, number_id: Option<&str>) -> Result<Report, InputError> {
+fn check(args: &TokenCommandArgs, number_id: Option<&str>) -> Result<Report, InputError> {
     let LoadedConfig { config, file, .. } = args.place.load()?;
     with_tenants(config, async |mut tenants: ConfiguredTenants| {
         let mut report = Report::default();

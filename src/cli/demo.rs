@@ -38,10 +38,10 @@ use crate::types::parse_duration;
 
 /// The flags of `demo`.
 #[derive(Args, Clone, Debug, Eq, PartialEq)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// How long to run, from 1s to 30m
     #[arg(long = "for", value_name = "TIME", default_value = "30s", value_parser = length)]
-    pub length: Duration,
+    pub(super) length: Duration,
 }
 
 /// The reason why the demo failed.

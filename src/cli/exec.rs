@@ -48,7 +48,7 @@ use crate::types::{Clock, shown_path};
 
 /// The arguments of `graphward exec`.
 #[derive(Args, Clone, Debug)]
-pub struct ExecArgs {
+pub(super) struct ExecArgs {
     #[command(flatten)]
     serve: ServeArgs,
     /// Also set this variable to the base URL, followed by a path if there is one; repeatable

@@ -7,7 +7,7 @@ use crate::types::{AnyError, error_chain};
 
 /// The outcome of a command. The numbers are part of the interface for scripts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// Success, a requested stop included.
     Success = 0,
     /// Any failure without a number of its own.

@@ -21,11 +21,11 @@ use crate::graph::{Explanation, GraphError, Inspection, explain};
 
 /// The argument of `graphward explain`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// A code, a code and a subcode, or text containing Graph's error: its response in single quotes, a debug_token
     /// response, a log line, an exception of a client library [default: standard input]
     #[arg(value_name = "ERROR", allow_hyphen_values = true, trailing_var_arg = true)]
-    pub error: Vec<OsString>,
+    error: Vec<OsString>,
     #[command(flatten)]
     output: OutputArgs,
 }

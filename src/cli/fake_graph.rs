@@ -17,7 +17,7 @@ use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
-use crate::net::{HttpVersion, Tasks};
+use crate::net::{HttpVersion, Tasks, bind_advice};
 use crate::os::watch::read_text;
 use crate::types::{Clock, Secret, SecretError};
 
@@ -26,7 +26,7 @@ use crate::types::{Clock, Secret, SecretError};
 /// It speaks HTTP/1.1 and HTTP/2, over TLS with a CA of its own. Its control API issues tokens, expires them, injects
 /// faults and lists the accepted messages.
 #[derive(Debug, clap::Args)]
-pub struct FakeGraphArgs {
+pub(super) struct FakeGraphArgs {
     /// Address to listen on; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
@@ -76,8 +76,8 @@ pub struct FakeGraphArgs {
 /// The reason why the fake Graph did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FakeGraphError {
-    #[error("cannot listen on {0}")]
-    Bind(SocketAddr, #[source] io::Error),
+    #[error("cannot listen on {0} ({1}){advice}", advice = bind_advice(.2))]
+    Bind(SocketAddr, &'static str, #[source] io::Error),
     #[error("cannot read `{}`", .0.display())]
     Read(PathBuf, #[source] io::Error),
     #[error("`{}` contains no usable secret", .0.display())]
@@ -113,7 +113,8 @@ impl FakeGraphArgs {
         // From here on. A pipe that is not written to must not keep the signals from ending the process.
         let tasks = Tasks::default();
         let mut stops = app::stop_signals(&tasks, None)?;
-        let (listener, control) = (bind(self.listen).await?, bind(self.control).await?);
+        let listener = bind("--listen", self.listen).await?;
+        let control = bind("--control", self.control).await?;
         let acceptor = if self.plain {
             None
         } else {
@@ -205,9 +206,9 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, FakeGraphError> {
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, FakeGraphError> {
     let listener = TcpListener::bind(address).await;
-    listener.map_err(|source| FakeGraphError::Bind(address, source))
+    listener.map_err(|source| FakeGraphError::Bind(address, flag, source))
 }
 
 fn read_secret(path: &Path) -> Result<Secret, FakeGraphError> {
@@ -275,6 +276,12 @@ mod tests {
         assert!(line(&["--plain", "--ca-out", "ca.pem"]).is_err());
         assert!(line(&["--renew-every", "4s"]).is_err());
         assert!(line(&["--token-ttl", "4"]).is_err());
+        // A token that ends as it is issued would be a fake Graph that rejects everything.
+        for wrong in ["0s", "0ms", "0h", "-1s", ""] {
+            assert!(line(&[&format!("--token-ttl={wrong}")]).is_err(), "{wrong:?}");
+            let renewed = line(&["--token-out", "t", &format!("--renew-every={wrong}")]);
+            assert!(renewed.is_err(), "{wrong:?}");
+        }
     }
 
     #[tokio::test]
@@ -282,8 +289,8 @@ mod tests {
         let fake = line(&["--ca-out", "/tmp/ca.pem", "--token-out", "/tmp/token"]).unwrap();
         let server = FakeGraph::new(fake.config().unwrap());
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        let graph = server.start(bind(here).await.unwrap(), None).unwrap();
-        let control = server.start_control(bind(here).await.unwrap()).unwrap();
+        let graph = server.start(bind("--listen", here).await.unwrap(), None).unwrap();
+        let control = server.start_control(bind("--control", here).await.unwrap()).unwrap();
         let mut out = Vec::new();
         fake.print_addresses(&mut out, &graph, &control).unwrap();
         let mut json = Vec::new();

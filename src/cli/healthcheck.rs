@@ -16,7 +16,7 @@ use crate::types::error_chain;
 
 /// The flags of `graphward healthcheck`.
 #[derive(Args, Clone, Debug)]
-pub struct HealthcheckArgs {
+pub(super) struct HealthcheckArgs {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]

@@ -10,14 +10,14 @@ use super::exit::{Exit, exit_of};
 
 /// The argument of `graphward completions`.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct CompletionsArgs {
+pub(super) struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
 /// The flags of `graphward man`.
 #[derive(Args, Clone, Debug)]
-pub struct ManArgs {
+pub(super) struct ManArgs {
     /// Write the pages of all commands to this directory instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
-use crate::config::{Config, LoadedConfig, Overrides, Provenance, env_vars};
+use crate::config::{Config, LoadedConfig, Overrides, Provenance, env_vars, no_config_file};
 
 /// The flags of `graphward print-config`.
 #[derive(Args, Clone, Debug)]
-pub struct PrintConfigArgs {
+pub(super) struct PrintConfigArgs {
     #[command(flatten)]
     overrides: Overrides,
     #[command(flatten)]
@@ -49,7 +49,7 @@ fn as_json(loaded: &LoadedConfig) -> Value {
 
 fn as_toml(loaded: &LoadedConfig) -> String {
     let file = loaded.file.as_deref().map(Path::display);
-    let mut text = file.map_or_else(|| "# no configuration file".to_owned(), |file| format!("# {file}"));
+    let mut text = format!("# {}", file.map_or_else(no_config_file, |file| file.to_string()));
     let mut last_section = "";
     for setting in &loaded.settings {
         let (section, key) = setting.key.split_once('.').unwrap_or(("", &setting.key));

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::proxy::SpoolThreads;
@@ -23,6 +24,17 @@ pub(super) fn build_runtime() -> io::Result<Runtime> {
         .enable_all()
         .max_blocking_threads(SpoolThreads::MAX + OTHER_BLOCKING_THREADS)
         .build()
+}
+
+/// Allows no core dumps of this process and of its children.
+pub(super) fn forbid_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "cannot disable core dumps; a core dump would contain the token");
+    }
 }
 
 /// The blocking threads for everything but the spool: a file on a network filesystem that hangs holds one of them.

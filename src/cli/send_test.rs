@@ -32,7 +32,7 @@ use crate::types::{Clock, TenantId, error_chain, is_graph_id};
 
 /// The flags of `graphward send-test`.
 #[derive(Args, Clone, Debug)]
-pub struct SendTestArgs {
+pub(super) struct SendTestArgs {
     /// The recipient's number with its country code, such as +15550100
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     to: String,

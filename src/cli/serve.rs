@@ -10,21 +10,21 @@ use super::banner::Banner;
 use super::check::RunningComparison;
 use super::exit::{Exit, print_error};
 use super::exposure::warn_of_exposure;
-use super::runtime::{block_on_and_detach, build_runtime};
+use super::runtime::{block_on_and_detach, build_runtime, forbid_core_dumps};
 use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, ServiceManager, StartError};
-use crate::config::{Config, LoadedConfig, Overrides, env_vars};
+use crate::config::{Config, LoadedConfig, Overrides, env_vars, no_config_file};
 use crate::net::Tasks;
 use crate::telemetry::{LogOutput, install_logger};
 
 /// The flags of `graphward serve`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// The flags that set configuration keys.
     #[command(flatten)]
-    pub overrides: Overrides,
+    pub(super) overrides: Overrides,
     /// Exit with code 4 if there is no valid token at startup, instead of waiting for one
     #[arg(long)]
-    pub require_token: bool,
+    pub(super) require_token: bool,
 }
 
 /// A sidecar that is ready to be started.
@@ -100,6 +100,9 @@ impl PreparedSidecar {
             log,
         });
         deps.comparison = Some(Arc::new(RunningComparison(overrides)));
+        if file.is_none() {
+            tracing::info!("{}", no_config_file());
+        }
         let file = file.as_deref().map(Path::display);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -137,13 +140,7 @@ fn forbid_attaching() {
 /// descriptors, and the usual soft limit of 1024 exists only for programs that use `select`. Child processes inherit both.
 pub(super) fn set_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "cannot disable core dumps; a core dump would contain the token");
-    }
+    forbid_core_dumps();
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

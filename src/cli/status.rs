@@ -21,7 +21,7 @@ use crate::types::TenantId;
 
 /// The flags of `graphward status`.
 #[derive(Args, Clone, Debug)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     admin: AdminArgs,
     /// Show this tenant only
@@ -39,7 +39,7 @@ pub struct StatusArgs {
 
 /// The flags of `graphward refresh`.
 #[derive(Args, Clone, Debug)]
-pub struct RefreshArgs {
+pub(super) struct RefreshArgs {
     #[command(flatten)]
     admin: AdminArgs,
     /// Look at the sources of this tenant only

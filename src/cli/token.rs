@@ -17,10 +17,10 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::admin_client::{Obstacle, address_of_exec, find_sidecar, request_change};
-use super::check::{ReportArgs, compare_before_set, show};
+use super::check::{compare_before_set, show};
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
-use super::token_input::{InputError, TokenPlace, read_token, with_tenants};
+use super::token_input::{InputError, TokenCommandArgs, read_token, with_tenants};
 use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError, admin_authorization};
 use crate::config::Config;
 use crate::os::watch::read_file;
@@ -30,7 +30,7 @@ use crate::token::{OperatorCommand, TokenChange};
 
 /// The arguments of `graphward token`.
 #[derive(Args, Debug)]
-pub struct TokenArgs {
+pub(super) struct TokenArgs {
     #[command(subcommand)]
     command: Subcommands,
 }
@@ -52,7 +52,7 @@ enum Subcommands {
     ///
     /// Exit codes: 0 good, 1 warnings, 2 bad.
     #[command(after_help = "Examples:\n  graphward token show\n  graphward token show --tenant acme --json")]
-    Show(ReportArgs),
+    Show(TokenCommandArgs),
     /// Roll back to the token before the last change; a second rollback undoes it
     ///
     /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
@@ -61,7 +61,7 @@ enum Subcommands {
     #[command(
         after_help = "Example:\n  graphward token rollback --tenant acme\n\nExit codes: 0 rolled back, 1 not, 2 usage or configuration."
     )]
-    Rollback(ChangeArgs),
+    Rollback(TokenCommandArgs),
     /// Encrypt a token with Fernet, read from stdin or a hidden prompt
     #[command(
         after_help = "Example:\n  graphward token seal --key-file key < token > sealed\n\nExit codes: 0 printed, 1 not, 2 usage, or the key or the token cannot be used."
@@ -77,21 +77,10 @@ enum Subcommands {
 #[derive(Args, Debug)]
 struct SetArgs {
     #[command(flatten)]
-    change: ChangeArgs,
+    change: TokenCommandArgs,
     /// Put it in its place even if it is of another kind, app or account, or could not be compared
     #[arg(long)]
     force: bool,
-}
-
-#[derive(Args, Debug)]
-struct ChangeArgs {
-    #[command(flatten)]
-    place: TokenPlace,
-    /// Do not ask Graph about the token; a running sidecar asks as its configuration says
-    #[arg(long)]
-    offline: bool,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 #[derive(Args, Debug)]
@@ -181,7 +170,7 @@ fn set(args: &SetArgs) -> Result<Exit, TokenCommandError> {
 }
 
 /// Changes the token through a sidecar of this configuration, or in its source if none runs.
-fn change(args: &ChangeArgs, command: OperatorCommand) -> Result<Exit, TokenCommandError> {
+fn change(args: &TokenCommandArgs, command: OperatorCommand) -> Result<Exit, TokenCommandError> {
     let mut config = args.place.load()?.config;
     if args.offline {
         forget_graph(&mut config);

@@ -3,19 +3,37 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 
+use arc_swap::ArcSwapOption;
 use clap::Args;
-use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, print_message};
-use super::runtime::build_runtime;
+use super::output::OutputArgs;
+use super::runtime::{build_runtime, forbid_core_dumps};
 use crate::app::{ConfiguredTenantError, ConfiguredTenants};
-use crate::config::{Config, ConfigError, LoadedConfig, Overrides, env_vars};
+use crate::config::{Config, ConfigError, GraphOverrides, LoadedConfig, Overrides, env_vars};
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode_token};
 use crate::token::Token;
 use crate::types::{Clock, TenantId};
+
+/// The arguments of a command about a token, which may ask Graph about it.
+#[derive(Args, Debug)]
+pub(super) struct TokenCommandArgs {
+    #[command(flatten)]
+    pub(super) place: TokenPlace,
+    /// Do not ask Graph; a running sidecar that changes the token asks as its configuration says
+    #[arg(long)]
+    pub(super) offline: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
 
 /// Where the token is configured.
 #[derive(Args, Debug)]
@@ -23,9 +41,8 @@ pub(super) struct TokenPlace {
     /// The sidecar's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Token file, as configured for the sidecar [default: /run/graphward/token]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<String>,
+    #[command(flatten)]
+    graph: GraphOverrides,
     /// The tenant, if there are several
     #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
     pub(super) tenant: Option<TenantId>,
@@ -46,11 +63,14 @@ pub(super) enum InputError {
     Token(#[from] DecodeError),
 }
 
-/// What is typed at a terminal that does not show it. It is as it was before when this is dropped, or when the operator interrupts:
-/// rpassword, which reads the line from here, would end the process and leave it hidden.
-struct HiddenKeys {
-    terminal: File,
-    shown: Termios,
+/// What is typed at a terminal that does not show it. The terminal is as it was before when this is dropped, and when Ctrl-C or
+/// a signal ends the process: rpassword, which reads the line from here, would leave the keys hidden.
+struct HiddenKeys(Arc<Terminal>);
+
+struct Terminal {
+    file: File,
+    /// Its settings from before, until they apply again.
+    shown: ArcSwapOption<Termios>,
 }
 
 /// What Ctrl-C types.
@@ -70,7 +90,7 @@ impl TokenPlace {
     pub(super) fn load(&self) -> Result<LoadedConfig, InputError> {
         let flags = Overrides {
             config: self.config.clone(),
-            token_file: self.token_file.clone(),
+            graph: self.graph.clone(),
             ..Overrides::default()
         };
         Ok(Config::load(flags, &env_vars())?)
@@ -114,30 +134,50 @@ pub(super) fn read_token() -> Result<Token, InputError> {
 
 impl HiddenKeys {
     fn new() -> io::Result<Self> {
-        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-        let shown = tcgetattr(&terminal)?;
+        let file = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let shown = tcgetattr(&file)?;
         let mut hidden = shown.clone();
         // Key by key: a line that the terminal collects has 4,095 bytes at most.
         hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
         hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
         hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(&terminal, OptionalActions::Now, &hidden)?;
-        Ok(Self { terminal, shown })
+        let shown = ArcSwapOption::from_pointee(shown);
+        let keys = Self(Arc::new(Terminal { file, shown }));
+        // Before the keys are hidden.
+        let (terminal, mut signals) = (Arc::clone(&keys.0), Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?);
+        let end = move || signals.forever().try_for_each(|signal| terminal.end_process(signal));
+        thread::Builder::new().spawn(end)?;
+        tcsetattr(&keys.0.file, OptionalActions::Now, &hidden)?;
+        Ok(keys)
+    }
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// Ends the line, and shows what is typed again.
+    fn show(&self, actions: OptionalActions) {
+        if let Some(shown) = self.shown.swap(None)
+            && tcsetattr(&self.file, actions, &shown).is_ok()
+        {
+            // The terminal may be gone.
+            writeln!(&self.file).unwrap_or_default();
+        }
     }
 
-    /// Ends the line, and shows what is typed again.
-    fn show(&mut self) -> io::Result<()> {
-        tcsetattr(&self.terminal, OptionalActions::Now, &self.shown)?;
-        writeln!(self.terminal)
+    /// Ends the process as a signal does, and leaves what was typed neither to the shell nor in a core dump.
+    fn end_process(&self, signal: i32) -> io::Result<()> {
+        self.show(OptionalActions::Flush);
+        forbid_core_dumps();
+        emulate_default_handler(signal)
     }
 }
 
 impl Read for HiddenKeys {
     fn read(&mut self, keys: &mut [u8]) -> io::Result<usize> {
-        let length = self.terminal.read(keys)?;
+        let length = (&self.0.file).read(keys)?;
         if keys.iter().take(length).any(|key| *key == INTERRUPT) {
-            self.show()?;
-            kill_process(getpid(), Signal::INT)?;
+            self.0.end_process(SIGINT)?;
         }
         Ok(length)
     }
@@ -145,8 +185,7 @@ impl Read for HiddenKeys {
 
 impl Drop for HiddenKeys {
     fn drop(&mut self) {
-        // The terminal may be gone.
-        self.show().unwrap_or_default();
+        self.0.show(OptionalActions::Now);
     }
 }
 

@@ -45,12 +45,23 @@ pub struct Overrides {
     /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080, or for `exec` a free port]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// Graph's origin
-    #[arg(
-        long,
-        value_name = "URL",
-        help = "Graph's origin [default: https://graph.facebook.com]"
-    )]
+    /// The flags that commands that call Graph have, too.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub graph: GraphOverrides,
+    /// Log level: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Logged requests: none, problems or all [default: problems]
+    #[arg(long, value_name = "REQUESTS")]
+    pub log_requests: Option<String>,
+}
+
+/// The flags of each command that calls Graph: where Graph is, and with which token and app it is called.
+#[derive(clap::Args, Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct GraphOverrides {
+    /// Graph's origin [default: `https://graph.facebook.com`]
+    #[arg(long, value_name = "URL")]
     pub origin: Option<String>,
     /// Additional CA certificates (PEM) to trust
     #[arg(long, value_name = "FILE")]
@@ -64,12 +75,6 @@ pub struct Overrides {
     /// App secret file, for renewals and `appsecret_proof`
     #[arg(long, value_name = "FILE")]
     pub app_secret_file: Option<String>,
-    /// Log level: error, warn, info, debug or trace [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    pub log: Option<String>,
-    /// Logged requests: none, problems or all [default: problems]
-    #[arg(long, value_name = "REQUESTS")]
-    pub log_requests: Option<String>,
 }
 
 /// A configuration and where it comes from.
@@ -239,12 +244,27 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
             Ok(text) => return Ok(Some((path, text))),
             Err(error) if provenance == Provenance::Default && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let message = format!("cannot read the configuration file `{}`: {error}", shown_path(&path));
+                let advice = if error.kind() == io::ErrorKind::IsADirectory {
+                    "; name the file in it, such as graphward.toml"
+                } else if error.kind() == io::ErrorKind::NotFound {
+                    "; create it, or name another one"
+                } else {
+                    ""
+                };
+                let path = shown_path(&path);
+                let message = format!("cannot read the configuration file `{path}`: {error}{advice}");
                 return Err(Diagnostic::new(&provenance, "", message));
             }
         }
     }
     Ok(None)
+}
+
+/// Says where a configuration file was looked for and not found.
+#[must_use]
+pub fn no_config_file() -> String {
+    let paths = DEFAULT_CONFIG_PATHS.map(|path| shown_path(&Provenance::Default.resolve(Path::new(path))));
+    format!("no configuration file: {} do not exist", paths.join(" and "))
 }
 
 /// The flags that are set, by the names of their variables.

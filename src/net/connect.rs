@@ -147,16 +147,17 @@ impl ConnectorConfig {
         let host = without_brackets(authority.host());
         let port = authority.port_u16().unwrap_or(443);
         match self.dialer.dial(host, port).await? {
-            Dialed::Direct(tcp) => self.start_tls(tcp, host, deadline).await,
-            Dialed::Tunneled(tunnel) => self.start_tls(tunnel, host, deadline).await,
+            Dialed::Direct(tcp) => self.start_tls(tcp, host, port, deadline).await,
+            Dialed::Tunneled(tunnel) => self.start_tls(tunnel, host, port, deadline).await,
         }
     }
 
-    async fn start_tls<I>(&self, io: I, host: &str, deadline: Instant) -> Result<BoxedIo, ConnectFailure>
+    async fn start_tls<I>(&self, io: I, host: &str, port: u16, deadline: Instant) -> Result<BoxedIo, ConnectFailure>
     where
         I: Transport + 'static,
     {
-        let handshake = timeout_at(deadline, start_tls(io, host, &self.tls)).await;
+        let address = self.dialer.address_of(host, port);
+        let handshake = timeout_at(deadline, start_tls(io, host, &address, &self.tls)).await;
         let tls = handshake.map_err(|_elapsed| ConnectFailure::timed_out(host, "the TLS handshake did not end"))??;
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok(boxed_io(tls, alpn.as_deref()))

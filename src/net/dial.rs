@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::resolve::resolve;
+use super::tls::{handshake_advice, handshake_error};
 use crate::types::error_chain;
 
 /// A connection that failed, as it is reported to people and programs.
@@ -64,11 +65,8 @@ impl ConnectFailure {
     /// Describes a connection that took longer than the limit; `state` says what had been done until then.
     #[must_use]
     pub fn timed_out(host: &str, state: &str) -> Self {
-        Self {
-            host: host.to_owned(),
-            kind: ConnectFailureKind::TimedOut,
-            cause: format!("longer than upstream.connect_timeout ({state})"),
-        }
+        let cause = format!("longer than upstream.connect_timeout ({state})");
+        Self::new(host, ConnectFailureKind::TimedOut, cause)
     }
 
     /// Describes a failure of TCP.
@@ -82,26 +80,24 @@ impl ConnectFailure {
         } else {
             ConnectFailureKind::Refused
         };
-        Self::new(host, kind, error)
+        Self::new(host, kind, error_chain(error))
     }
 
-    /// Describes a failure of a TLS handshake.
+    /// Describes a failure of a TLS handshake with a host, which was reached at this address.
     #[must_use]
-    pub fn tls(host: &str, error: &io::Error) -> Self {
-        let kind = match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+    pub fn tls(host: &str, address: &str, error: &io::Error) -> Self {
+        let kind = match handshake_error(error) {
             Some(rustls::Error::InvalidCertificate(_)) => ConnectFailureKind::Certificate,
             Some(rustls::Error::AlertReceived(_)) => ConnectFailureKind::TlsAlert,
             _ => ConnectFailureKind::Tls,
         };
-        Self::new(host, kind, error)
+        let cause = format!("{address}: {}{}", error_chain(error), handshake_advice(error));
+        Self::new(host, kind, cause)
     }
 
-    fn new(host: &str, kind: ConnectFailureKind, error: &io::Error) -> Self {
-        Self {
-            host: host.to_owned(),
-            kind,
-            cause: error_chain(error),
-        }
+    fn new(host: &str, kind: ConnectFailureKind, cause: String) -> Self {
+        let host = host.to_owned();
+        Self { host, kind, cause }
     }
 }
 
@@ -136,12 +132,12 @@ pub async fn connect_tcp(host: &str, address: &str, limit: Duration) -> Result<T
             // The resolver needs descriptors, too, and reports a lack of them as a failure of the name server.
             return Err(match File::open("/dev/null") {
                 Err(error) if is_exhaustion(&error) => ConnectFailure::tcp(host, &error),
-                Ok(_) | Err(_) => ConnectFailure::new(host, ConnectFailureKind::Name, &error),
+                Ok(_) | Err(_) => ConnectFailure::new(host, ConnectFailureKind::Name, error_chain(&error)),
             });
         }
         Err(_elapsed) => {
-            let error = io::Error::other("the name server does not answer");
-            return Err(ConnectFailure::new(host, ConnectFailureKind::Name, &error));
+            let cause = "the name server does not answer".to_owned();
+            return Err(ConnectFailure::new(host, ConnectFailureKind::Name, cause));
         }
     };
     let mut attempts = Attempts::default();

@@ -93,16 +93,19 @@ impl Dialer {
         self.egress.for_host(host).filter(|_| !is_direct)
     }
 
+    /// Returns the `host:port` to connect to for a host, which has no brackets if it is an IPv6 address.
+    pub(super) fn address_of(&self, host: &str, port: u16) -> String {
+        let own = || format!("{}:{port}", bracketed(host));
+        self.connect_to.get(host).cloned().unwrap_or_else(own)
+    }
+
     /// Opens a connection to a host, which has no brackets if it is an IPv6 address.
     ///
     /// # Errors
     ///
     /// [`ConnectFailure`] with the host that could not be reached: that of the egress proxy, if it is at fault.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Dialed, ConnectFailure> {
-        let address = match self.connect_to.get(host) {
-            Some(address) => address.clone(),
-            None => format!("{}:{port}", bracketed(host)),
-        };
+        let address = self.address_of(host, port);
         match self.proxy_for(host) {
             Some(proxy) => {
                 let tunnel = Box::pin(open_tunnel(proxy, &address, self.timeout));
@@ -120,7 +123,7 @@ async fn open_tunnel(proxy: &ProxyServer, target: &str, limit: Duration) -> Resu
         let tcp = connect_tcp(&address, &address, limit).await?;
         let requested = if proxy.is_https() {
             let host = proxy.uri().host().unwrap_or_default();
-            let tls = start_tls(tcp, without_brackets(host), &proxy.tls).await?;
+            let tls = start_tls(tcp, without_brackets(host), &address, &proxy.tls).await?;
             request_tunnel(tls, target, proxy.authorization()).await
         } else {
             request_tunnel(tcp, target, proxy.authorization()).await
@@ -141,12 +144,17 @@ async fn open_tunnel(proxy: &ProxyServer, target: &str, limit: Duration) -> Resu
     })
 }
 
-/// Performs a TLS handshake with a host.
-pub(super) async fn start_tls<I>(io: I, host: &str, tls: &Arc<ClientConfig>) -> Result<TlsStream<I>, ConnectFailure>
+/// Performs a TLS handshake with a host, which was reached at this address.
+pub(super) async fn start_tls<I>(
+    io: I,
+    host: &str,
+    address: &str,
+    tls: &Arc<ClientConfig>,
+) -> Result<TlsStream<I>, ConnectFailure>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let failure = |error| ConnectFailure::tls(host, &error);
+    let failure = |error| ConnectFailure::tls(host, address, &error);
     let name = ServerName::try_from(host.to_owned()).map_err(|error| failure(io::Error::other(error)))?;
     let handshake = TlsConnector::from(Arc::clone(tls)).connect(name, io);
     handshake.await.map_err(failure)

@@ -52,7 +52,7 @@ pub struct HttpClient {
 type Exchange = dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, HttpClientError>> + Send + Sync;
 
 /// The settings of an [`HttpClient`]: the way to servers, and the trust in them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HttpClientConfig {
     /// The way to hosts. SNI, `Host` and the certificate's name stay the host's.
     pub dialer: Dialer,
@@ -85,7 +85,7 @@ pub enum HttpClientError {
     /// There is no connection.
     #[error("cannot connect to {address}")]
     Connect {
-        /// The URL's host, and its port if it names one.
+        /// The URL's host, its port if it names one, and the address to dial instead if there is one.
         address: String,
         /// The cause: DNS, TCP or TLS.
         source: BoxError,
@@ -110,18 +110,6 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 struct ConnectToResolver(HashMap<String, String>);
 
 // === impl HttpClientConfig ===
-
-impl Default for HttpClientConfig {
-    fn default() -> Self {
-        Self {
-            dialer: Dialer::default(),
-            ca_file: None,
-            schemes: AllowedSchemes::Https,
-            unix_socket: None,
-            max_idle: 0,
-        }
-    }
-}
 
 impl HttpClientConfig {
     /// Builds a client that keeps so many connections open.
@@ -230,7 +218,7 @@ async fn execute(
     dialer: Arc<Dialer>,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, HttpClientError> {
-    let (address, uri) = (host_and_port(request.uri()), request.uri().clone());
+    let (address, uri) = (shown_address(request.uri(), &dialer), request.uri().clone());
     let is_https = uri.scheme() == Some(&Scheme::HTTPS);
     let host = uri.host().filter(|_| is_https).map(without_brackets);
     let proxy = host.and_then(|host| dialer.proxy_for(host));
@@ -266,13 +254,14 @@ async fn execute(
     Ok(Response::from_parts(head, body.to_bytes()))
 }
 
-/// The part of a URI that an error may show: no user, no password, no path, no query.
-fn host_and_port(uri: &Uri) -> String {
+/// The part of a URI that an error may show (no user, no password, no path, no query), and the address to dial instead if there
+/// is one.
+fn shown_address(uri: &Uri, dialer: &Dialer) -> String {
     let host = uri.host().unwrap_or_default();
-    match uri.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
+    let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+    let dialed = dialer.connect_to.get(without_brackets(host));
+    let dialed = dialed.map_or_else(String::new, |address| format!(" at {address}"));
+    format!("{host}{port}{dialed}")
 }
 
 /// The causes of an error on one line, without the URL, and without the outer layers, whose words ("error sending request",
@@ -285,7 +274,7 @@ fn root_cause(error: reqwest::Error) -> BoxError {
     {
         cause = inner;
     }
-    error_chain(cause).into()
+    format!("{}{}", error_chain(cause), tls::handshake_advice(cause)).into()
 }
 
 impl Resolve for ConnectToResolver {

@@ -87,6 +87,24 @@ const BACKLOG: u32 = 1024;
 #[derive(Clone, Debug)]
 pub struct InMemoryConnector(mpsc::Sender<DuplexStream>);
 
+/// Returns why an address cannot be bound, and what to do, as the end of a message that names it.
+#[must_use]
+pub fn bind_advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, AlreadyExists, NotFound, PermissionDenied};
+    const ADVICE: [(io::ErrorKind, &str); 5] = [
+        (
+            AddrInUse,
+            ", where another process listens; stop it, if it is an earlier graphward, or set another address",
+        ),
+        (AlreadyExists, ", which is a file; remove it, or set another path"),
+        (AddrNotAvailable, ", which is not an address of this machine"),
+        (NotFound, ", in a directory that does not exist; create it"),
+        (PermissionDenied, "; ports below 1024 need CAP_NET_BIND_SERVICE"),
+    ];
+    let known = ADVICE.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or("", |(_, advice)| advice)
+}
+
 // === impl Listener ===
 
 impl Listener {
@@ -103,7 +121,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The system's error; [`io::ErrorKind::AddrInUse`] if a process listens there, or the file is not a socket.
+    /// The system's error; [`io::ErrorKind::AddrInUse`] if a process listens there, [`io::ErrorKind::AlreadyExists`] if the
+    /// file is not a socket.
     pub async fn unix(path: &Path, mode: SocketMode) -> io::Result<Self> {
         use std::os::unix::fs::FileTypeExt as _;
         let stale = match tokio::fs::symlink_metadata(path).await {
@@ -112,7 +131,8 @@ impl Listener {
                 let connected = tokio::net::UnixStream::connect(path).await;
                 connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
             }
-            Ok(_) | Err(_) => false,
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => false,
         };
         if stale {
             tokio::fs::remove_file(path).await?;

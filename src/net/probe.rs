@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::dial::ConnectFailure;
 use super::dialer::{Dialed, Dialer, start_tls};
-use super::host_name::{bracketed, without_brackets};
+use super::host_name::without_brackets;
 use super::resolve::resolve;
 
 /// A way to a host, as a probe found it.
@@ -33,8 +33,7 @@ impl Dialer {
             let address = format!("through {proxy}");
             return vec![self.probe_way(address, host, port, tls).await];
         }
-        let own = || format!("{}:{port}", bracketed(host));
-        let address = self.connect_to.get(host).cloned().unwrap_or_else(own);
+        let address = self.address_of(host, port);
         let addresses = match timeout(self.timeout, resolve(&address)).await {
             Ok(Ok(addresses)) => addresses.iter().map(ToString::to_string).collect(),
             Ok(Err(_)) | Err(_) => vec![address],
@@ -53,17 +52,17 @@ impl Dialer {
         let started = Instant::now();
         let handshake = timeout(self.timeout * 2, async {
             let version = match self.dial(host, port).await? {
-                Dialed::Direct(io) => start_tls(io, host, tls).await?.get_ref().1.protocol_version(),
-                Dialed::Tunneled(io) => start_tls(io, host, tls).await?.get_ref().1.protocol_version(),
+                Dialed::Direct(io) => start_tls(io, host, &address, tls).await?.get_ref().1.protocol_version(),
+                Dialed::Tunneled(io) => start_tls(io, host, &address, tls).await?.get_ref().1.protocol_version(),
             };
             let is_newest = version == Some(ProtocolVersion::TLSv1_3);
             Ok(if is_newest { "TLS 1.3" } else { "TLS 1.2" })
         });
         let late = |_elapsed| Err(ConnectFailure::timed_out(host, "in the TLS handshake"));
         ProbedAddress {
-            address,
             result: handshake.await.unwrap_or_else(late),
             took: started.elapsed(),
+            address,
         }
     }
 }

@@ -1,16 +1,18 @@
 //! TLS settings: trusted CAs, certificates and protocol versions.
 
 use std::io;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 
 use super::error::BoxError;
 use crate::os::watch::{open_regular, read_whole};
+use crate::types::AnyError;
 
 /// The reason why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,35 @@ pub(super) fn server(
         .with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
+}
+
+/// Finds the error of a handshake among the causes of another one: an I/O error has it inside, and its source is that of the inner
+/// one.
+pub fn handshake_error<'a>(error: &'a AnyError) -> Option<&'a rustls::Error> {
+    let inner = |&cause: &&'a AnyError| match cause.downcast_ref().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner as &AnyError),
+        None => cause.source(),
+    };
+    successors(Some(error), inner).find_map(<AnyError>::downcast_ref)
+}
+
+/// What to do about a connection that failed, as the end of a message; empty unless the handshake was at fault.
+pub(super) fn handshake_advice(error: &AnyError) -> &'static str {
+    use CertificateError as C;
+    match handshake_error(error) {
+        Some(rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature)) => {
+            "; if you trust the CA that issued it, set upstream.ca_file (--ca-file) to a PEM file with that CA (a fake Graph \
+             makes a new one at each start)"
+        }
+        Some(rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })) => {
+            "; use a host name that it has"
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => "; check the server's certificate, and the clock of this machine",
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "; what answers there does not speak TLS: check the port (that of a fake Graph, not of its control API)"
+        }
+        _ => "",
+    }
 }
 
 /// Parses PEM certificates; [`pem::Error::NoItemsFound`] if the file has no certificate.

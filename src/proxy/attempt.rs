@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::classify::{ClassifiedResponse, classify_response};
 use super::credential;
-use super::forward::{ForwardError, forward};
+use super::forward::forward;
 use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
@@ -72,16 +72,4 @@ pub(crate) async fn attempt(
         (_, _) => {}
     }
     Ok(classified)
-}
-
-impl From<ForwardError> for Refusal {
-    fn from(error: ForwardError) -> Self {
-        match error {
-            ForwardError::Body(failure) => failure.into(),
-            ForwardError::Connect(failure) => Self::Connect(failure),
-            ForwardError::ResponseTimeout => Self::ResponseTimeout,
-            ForwardError::ConnectionClosed => Self::ConnectionTerminated,
-            ForwardError::NotProcessed => Self::NotProcessed,
-        }
-    }
 }

@@ -13,39 +13,24 @@ use http::{Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::body_error::BodyFailure;
 use super::outbound::OutboundRequest;
+use super::refusal::Refusal;
 use super::tenant::{Authorization, Tenant};
 use super::upload_progress::UploadProgress;
-use crate::net::{ConnectFailure, TimeLimit};
+use crate::net::TimeLimit;
 use crate::types::error_chain;
 use crate::upstream::{Fate, Lease, ResponseBody, SendError};
-
-/// The reason why a request got no response.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ForwardError {
-    #[error("the request body ended early: {0:?}")]
-    Body(BodyFailure),
-    #[error("no connection: {0}")]
-    Connect(ConnectFailure),
-    #[error("timed out waiting for the response")]
-    ResponseTimeout,
-    #[error("the connection closed before the response")]
-    ConnectionClosed,
-    #[error("the request was not processed")]
-    NotProcessed,
-}
 
 /// Sends a request, and waits for the head of its response.
 ///
 /// # Errors
 ///
-/// [`ForwardError`]
+/// The [`Refusal`] that says why there is no response.
 pub(crate) async fn forward(
     authorization: &Authorization<'_>,
     outbound: &OutboundRequest,
     body: Body,
-) -> Result<Response<ResponseBody<Body>>, ForwardError> {
+) -> Result<Response<ResponseBody<Body>>, Refusal> {
     let tenant = authorization.tenant();
     let lease = match tenant.settings.upstream.take_open(outbound.origin()).await {
         Some(lease) => lease,
@@ -76,16 +61,16 @@ pub(crate) async fn forward(
 }
 
 /// Waits for a connection that has not been idle.
-async fn new_connection(tenant: &Tenant, outbound: &OutboundRequest) -> Result<Lease<Body>, ForwardError> {
+async fn new_connection(tenant: &Tenant, outbound: &OutboundRequest) -> Result<Lease<Body>, Refusal> {
     let connected = timeout(
         tenant.settings.head_timeout.length,
         tenant.settings.upstream.wait(outbound.origin()),
     )
     .await;
-    let connected = connected.map_err(|_elapsed| ForwardError::ResponseTimeout)?;
+    let connected = connected.map_err(|_elapsed| Refusal::ResponseTimeout)?;
     connected.map_err(|failure| {
         tracing::debug!(error = %failure, fate = "not_sent", "upstream attempt failed");
-        ForwardError::Connect(failure)
+        Refusal::Connect(failure)
     })
 }
 
@@ -95,7 +80,7 @@ async fn send_again(
     outbound: &OutboundRequest,
     request: Request<Body>,
     progress: Option<Arc<UploadProgress>>,
-) -> Result<Response<ResponseBody<Body>>, ForwardError> {
+) -> Result<Response<ResponseBody<Body>>, Refusal> {
     let lease = new_connection(tenant, outbound).await?;
     let sent = {
         let sent = pin!(lease.send(request));
@@ -127,18 +112,18 @@ fn log_failure(error: &SendError<Body>) {
 }
 
 /// The error of a request that is not sent again: what broke off its body counts first.
-fn no_response(fate: Fate, progress: Option<&UploadProgress>) -> ForwardError {
+fn no_response(fate: Fate, progress: Option<&UploadProgress>) -> Refusal {
     match (progress.and_then(UploadProgress::failure), fate) {
-        (Some(failure), _) => ForwardError::Body(failure),
-        (None, Fate::NotSent | Fate::NotProcessed) => ForwardError::NotProcessed,
-        (None, Fate::Unanswered | Fate::Unknown) => ForwardError::ConnectionClosed,
+        (Some(failure), _) => failure.into(),
+        (None, Fate::NotSent | Fate::NotProcessed) => Refusal::NotProcessed,
+        (None, Fate::Unanswered | Fate::Unknown) => Refusal::ConnectionTerminated,
     }
 }
 
 /// 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
-fn checked(response: Response<ResponseBody<Body>>) -> Result<Response<ResponseBody<Body>>, ForwardError> {
+fn checked(response: Response<ResponseBody<Body>>) -> Result<Response<ResponseBody<Body>>, Refusal> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ForwardError::ConnectionClosed);
+        return Err(Refusal::ConnectionTerminated);
     }
     Ok(response)
 }
@@ -149,7 +134,7 @@ async fn with_head_timeout<F: Future>(
     mut response: Pin<&mut F>,
     limit: &TimeLimit,
     progress: Option<&UploadProgress>,
-) -> Result<F::Output, ForwardError> {
+) -> Result<F::Output, Refusal> {
     let mut expired = limit.start();
     loop {
         tokio::select! {
@@ -159,7 +144,7 @@ async fn with_head_timeout<F: Future>(
         }
         match progress.map(|progress| progress.last_progress() + limit.length) {
             Some(later_deadline) if later_deadline > expired.deadline() => expired.extend(later_deadline),
-            Some(_) | None => return Err(ForwardError::ResponseTimeout),
+            Some(_) | None => return Err(Refusal::ResponseTimeout),
         }
     }
 }

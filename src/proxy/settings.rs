@@ -40,7 +40,7 @@ pub struct Settings {
 
 /// The links in responses that are rewritten to point at graphward (`[links]`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct LinkRewriteConfig {
     /// Links to WhatsApp media.
     pub media: bool,
@@ -48,14 +48,4 @@ pub struct LinkRewriteConfig {
     pub uploads: bool,
     /// Links to the next and the previous page.
     pub paging: bool,
-}
-
-impl Default for LinkRewriteConfig {
-    fn default() -> Self {
-        Self {
-            media: true,
-            uploads: true,
-            paging: false,
-        }
-    }
 }

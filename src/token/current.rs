@@ -24,7 +24,7 @@ pub(super) struct CurrentToken {
     pub(super) inspection: Option<Box<Inspection>>,
     pub(super) inspected_at: Option<SystemTime>,
     /// The permissions that it lacks; `None` while WhatsApp is not called.
-    missing_scopes: Option<Box<[&'static str]>>,
+    missing_scopes: Option<Vec<&'static str>>,
     /// The time of the next inspection.
     pub(super) inspect_at: Option<Instant>,
     /// Whether the first inspection was hastened.
@@ -61,7 +61,7 @@ pub struct TokenStatus {
     /// Its permissions, if Graph has listed them.
     pub scopes: Option<Vec<String>>,
     /// The permissions that it lacks and WhatsApp requires; `None` while WhatsApp is not called.
-    pub missing_scopes: Option<Box<[&'static str]>>,
+    pub missing_scopes: Option<Vec<&'static str>>,
 }
 
 /// The time until the next inspection if one failed.
@@ -161,9 +161,8 @@ impl CurrentToken {
     pub(super) fn take_newly_missing_scopes(&mut self) -> Vec<&'static str> {
         let missing = self.inspection.as_deref().map(Inspection::missing_scopes);
         let missing = missing.unwrap_or_default();
-        let known = self.missing_scopes.replace(missing.as_slice().into());
-        let known = known.unwrap_or_default();
-        if *known == *missing { Vec::new() } else { missing }
+        let known = self.missing_scopes.replace(missing.clone()).unwrap_or_default();
+        if known == missing { Vec::new() } else { missing }
     }
 
     /// Returns its dates on the monotonic clock, by the current relation of the two clocks.

@@ -187,6 +187,13 @@ impl ObtainError {
         self.reason == "encrypted" || self.reason.starts_with("fernet_")
     }
 
+    /// Returns whether the token was looked for at a place where the content has none, so that another token changes nothing.
+    #[must_use]
+    pub fn is_about_place(&self) -> bool {
+        let reasons = "invalid_json key_not_found missing_key missing_pointer not_string pointer_not_found";
+        reasons.split(' ').any(|reason| reason == self.reason)
+    }
+
     /// Returns whether a source has a token that may not be used, or content that is no token.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

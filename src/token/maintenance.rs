@@ -107,7 +107,7 @@ impl Refresher {
     /// Does what the operator requests, unless the request was given up. A stop waits for it as for a renewal.
     pub(super) async fn on_operator_request(&mut self, request: OperatorRequest) -> PlannerEvent {
         let (command, reply) = match request {
-            OperatorRequest::Change(change) => *change,
+            OperatorRequest::Change(command, reply) => (*command, reply),
             OperatorRequest::Reconfigure(new) => return self.reconfigure(*new),
             OperatorRequest::Refresh(reply) => {
                 (self.visitor, self.reporter.is_requested) = (Some(reply), true);

@@ -45,7 +45,7 @@ pub struct OperatorHandle(UnboundedSender<OperatorRequest>);
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
     /// Change the token, and send the result.
-    Change(Box<(OperatorCommand, oneshot::Sender<Result<TokenChange, ObtainError>>)>),
+    Change(Box<OperatorCommand>, oneshot::Sender<Result<TokenChange, ObtainError>>),
     /// Continue with what this has.
     Reconfigure(Box<Reconfiguration>),
     /// Do what is due, and send when the token has to be renewed next.
@@ -106,9 +106,8 @@ impl OperatorHandle {
     /// [`ObtainError`] if nothing has changed; after a timeout it is unknown whether something has.
     pub async fn request(&self, command: OperatorCommand) -> Result<TokenChange, ObtainError> {
         let (reply, changed) = oneshot::channel();
-        let request = OperatorRequest::Change(Box::new((command, reply)));
         // If the refresher has ended, the send fails and drops the reply.
-        drop(self.0.unbounded_send(request));
+        drop(self.0.unbounded_send(OperatorRequest::Change(Box::new(command), reply)));
         match timeout(CHANGE_TIMEOUT, changed).await {
             Ok(Ok(changed)) => changed,
             Ok(Err(_)) | Err(_) => {

@@ -301,12 +301,13 @@ impl Reporter {
         let suffix = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         if error.is_refusal() {
             let summary = format!("{message}{suffix}.");
-            self.send_alert(
-                AlertCause::SourceTokenRejected,
-                &error.alert_reason(),
-                &summary,
-                &self.replace_token_hint(),
-            );
+            let remediation = if error.is_about_place() {
+                format!("Another token does not help: {message}.")
+            } else {
+                self.replace_token_hint()
+            };
+            let reason = error.alert_reason();
+            self.send_alert(AlertCause::SourceTokenRejected, &reason, &summary, &remediation);
         } else if operation == Operation::Refresh && self.renewer.is_some() {
             let advice = if error.is_transient() {
                 "graphward retries automatically; if the error persists, fix its cause"

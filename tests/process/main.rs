@@ -25,12 +25,15 @@ mod documentation;
 mod documented_settings;
 mod durability;
 mod exec;
+mod exit_codes;
 mod expiry;
 mod failed_connections;
 #[cfg(feature = "fake")]
 mod fake_graph;
+mod first_hour;
 mod first_notices;
 mod golden;
+mod help;
 mod hidden_errors;
 mod hidden_prompt;
 mod https;

@@ -6,6 +6,7 @@ use super::facts::{FoundObject, TokenFacts};
 use super::report::{Finding, Level};
 use crate::graph::{TokenKind, explain};
 use crate::token::{ErrorKind, ObtainError};
+use crate::types::error_chain;
 
 /// What tokens are compared by: the topic, the code and the level of the finding that a candidate lacks something of it, and the
 /// code of the finding that it is unknown of the candidate alone.
@@ -60,12 +61,8 @@ pub(super) const NOT_COMPARED: &str = "not_compared";
 pub(super) fn compare(current: &TokenFacts, candidate: &TokenFacts) -> Vec<Finding> {
     let [old, new] = [current, candidate].map(|facts| facts.token.secret.fingerprint());
     if old == new {
-        return vec![Finding::new(
-            Level::Note,
-            "token",
-            "same_token",
-            "it is the current token",
-        )];
+        let message = "it is the current token";
+        return vec![Finding::new(Level::Note, "token", "same_token", message)];
     }
     let mut findings = vec![Finding::good("token", format!("{new} (current: {old})"))];
     let invalid = candidate.inspection().and_then(|inspection| inspection.error.as_ref());
@@ -73,7 +70,10 @@ pub(super) fn compare(current: &TokenFacts, candidate: &TokenFacts) -> Vec<Findi
         findings.push(Finding::bad("token", CANDIDATE_INVALID, explain(error).summary));
     }
     if current.inspection().is_none() || candidate.inspection().is_none() {
-        let message = "Graph could not be asked about both tokens, so they were not compared";
+        let failure =
+            |facts: &TokenFacts| Some(format!(": {}", error_chain(facts.inspection.as_ref()?.as_ref().err()?)));
+        let reason = failure(current).or_else(|| failure(candidate)).unwrap_or_default();
+        let message = format!("Graph could not be asked about both tokens, so they were not compared{reason}");
         findings.push(Finding::new(Level::Warning, "token", NOT_COMPARED, message));
         return findings;
     }

@@ -99,12 +99,8 @@ fn token_findings(facts: &Facts, token: &TokenFacts, config: &Config, now: Syste
             .push(finding.advise("Set app.id and app.secret to those of its app, or generate a token for this app."));
     }
     if is_near(token.end()) && config.token.renew.is_none() {
-        let finding = Finding::new(
-            Level::Warning,
-            "token",
-            "expires_soon",
-            "it expires soon, and nothing renews it",
-        );
+        let message = "it expires soon, and nothing renews it";
+        let finding = Finding::new(Level::Warning, "token", "expires_soon", message);
         findings.push(finding.advise("Set token.renew, or put a new token into its source in time."));
     }
     if is_near(inspection.data_access_expires_at) {
@@ -194,11 +190,9 @@ fn proof_finding(token: &TokenFacts, config: &Config) -> Option<Finding> {
             let finding = Finding::bad("proof", "proof_refused", message);
             finding.advise("Set app.secret to the secret of the app that the token belongs to.")
         }
-        ProofAnswer::Unknown => Finding::new(
-            Level::Note,
-            "proof",
-            "not_asked",
-            "Graph did not say whether it accepts the appsecret_proof",
-        ),
+        ProofAnswer::Unknown => {
+            let message = "Graph did not say whether it accepts the appsecret_proof";
+            Finding::new(Level::Note, "proof", "not_asked", message)
+        }
     })
 }

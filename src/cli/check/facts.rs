@@ -172,16 +172,9 @@ impl TokenFacts {
             numbers: reader.phone_numbers(token, id).await,
         });
         facts.accounts = join_all(accounts).await;
-        let named: Vec<_> = match ids.number_id {
-            Some(id) => vec![id],
-            None => ids
-                .tenant
-                .object_ids
-                .iter()
-                .map(String::as_str)
-                .filter(|id| could_be_number_id(id))
-                .collect(),
-        };
+        let own = ids.tenant.object_ids.iter().map(String::as_str);
+        let own = own.filter(|id| could_be_number_id(id));
+        let named = ids.number_id.map_or_else(|| own.collect(), |id| vec![id]);
         let numbers = named.into_iter().take(MAX_ASKED).map(async |id| NumberFacts {
             id: id.to_owned(),
             is_named: ids.number_id.is_some(),

@@ -13,12 +13,9 @@ const MAX_LISTED: usize = 5;
 
 /// The findings about the phone numbers of a token.
 pub(super) fn number_findings(token: &TokenFacts) -> Vec<Finding> {
-    let unreadable = token.accounts.iter().filter_map(|account| {
-        let error = error_chain(account.numbers.as_ref().err()?);
-        let message = format!(
-            "the phone numbers of the account {} cannot be read: {error}",
-            account.id
-        );
+    let unreadable = token.accounts.iter().filter_map(|AccountFacts { id, numbers }| {
+        let error = error_chain(numbers.as_ref().err()?);
+        let message = format!("the phone numbers of the account {id} cannot be read: {error}");
         Some(Finding::new(Level::Warning, "number", "account_unreadable", message))
     });
     let mut findings: Vec<_> = unreadable.collect();
@@ -100,10 +97,8 @@ fn id_finding(NumberFacts { id, is_named, found }: &NumberFacts, accounts: &[Acc
         let message = format!("Graph could not be asked about {id}: {}", error_chain(error));
         return Finding::new(Level::Warning, "number", "not_asked", message);
     } else if error.reason() == NO_ID || (all.is_empty() && id.len() <= LONGEST_NUMBER) {
-        mistake(
-            "number_in_place_of_id",
-            format!("{id} seems to be the phone number itself, not its id"),
-        )
+        let message = format!("{id} seems to be the phone number itself, not its id");
+        mistake("number_in_place_of_id", message)
     } else if all.is_empty() {
         let message = format!("the token may not use the phone number id {id}, or it does not exist: {error}");
         mistake("number_unreadable", message)

@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::super::exposure::exposed_files;
 use super::report::{Finding, Level};
-use crate::config::{Config, DEFAULT_CONFIG_PATHS};
+use crate::config::{Config, no_config_file};
 use crate::renew::RenewerConfig;
 use crate::source::{TenantsFrom, TokenSource};
 use crate::types::{MaybeSecret, TenantId, might_be_secret, shown_path};
@@ -46,8 +46,7 @@ fn file_finding(file: Option<&Path>) -> Finding {
     if let Some(file) = file {
         return Finding::good("file", shown_path(file));
     }
-    let searched = DEFAULT_CONFIG_PATHS.join(" and ");
-    let message = format!("no file: {searched} do not exist, so defaults, variables and flags apply");
+    let message = format!("{}, so defaults, variables and flags apply", no_config_file());
     Finding::new(Level::Note, "file", "no_file", message)
 }
 

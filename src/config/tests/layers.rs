@@ -91,11 +91,13 @@ fn the_common_variables_and_every_flag_reach_their_keys() {
         config: None,
         listen: vec!["127.0.0.1:3".to_owned()],
         admin: said("127.0.0.1:4"),
-        origin: said("https://flag"),
-        ca_file: said("flag.pem"),
-        token_file: said("flag.token"),
-        app_id: said("2"),
-        app_secret_file: said("flag.secret"),
+        graph: GraphOverrides {
+            origin: said("https://flag"),
+            ca_file: said("flag.pem"),
+            token_file: said("flag.token"),
+            app_id: said("2"),
+            app_secret_file: said("flag.secret"),
+        },
         log: said("error"),
         log_requests: said("all"),
     };
@@ -131,7 +133,7 @@ fn two_variables_for_one_token_contradict_each_other_unless_a_flag_settles_it() 
     assert!(error.contains("GRAPHWARD_TOKEN: token.source: `env` is set together with `file` (GRAPHWARD_TOKEN_FILE)"));
     assert!(!error.contains("hunter2"));
     let mut flags = flags();
-    flags.token_file = Some("/b".to_owned());
+    flags.graph.token_file = Some("/b".to_owned());
     assert_eq!(setup.load(flags).unwrap().config.token.sources, [file("/b")]);
 }
 
@@ -152,7 +154,7 @@ fn errors_name_the_variable_or_the_flag_and_a_hidden_value_is_checked_too() {
         .env("GRAPHWARD_LISTEN", "127.0.0.1:1,")
         .env("GRAPHWARD_LOG", "info");
     let mut flags = flags();
-    flags.origin = Some("http://a".to_owned());
+    flags.graph.origin = Some("http://a".to_owned());
     let error = setup.load(flags).unwrap_err();
     let shown: Vec<_> = error.diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 3, "{shown:#?}");

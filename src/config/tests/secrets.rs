@@ -237,16 +237,20 @@ fn a_secret_in_a_flag_is_not_said_to_be_in_the_file() {
         ..Overrides::default()
     };
     for (flags, start, key) in [
-        (flag(|flags| &mut flags.app_id), "--app-id: app.id", "TOKEN_SOURCE"),
+        (
+            flag(|flags| &mut flags.graph.app_id),
+            "--app-id: app.id",
+            "TOKEN_SOURCE",
+        ),
         (flag(|flags| &mut flags.log), "--log: log.level", "TOKEN_SOURCE"),
         (flag(|flags| &mut flags.admin), "--admin: listen.admin", "TOKEN_SOURCE"),
         (
-            flag(|flags| &mut flags.token_file),
+            flag(|flags| &mut flags.graph.token_file),
             "--token-file: token.source.file",
             "TOKEN_SOURCE",
         ),
         (
-            flag(|flags| &mut flags.app_secret_file),
+            flag(|flags| &mut flags.graph.app_secret_file),
             "--app-secret-file: app.secret.file",
             "APP_SECRET",
         ),

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::error::DecodeError;
 use super::plain_text::QUOTES;
+use crate::types::closest;
 
 /// An assignment: `KEY=value`, `export KEY=value` or `KEY: value`.
 #[derive(Clone, Copy)]
@@ -31,15 +32,38 @@ pub(super) fn value_of_key(file: &[u8], key: &str) -> Result<Zeroizing<String>, 
         open: Vec::new(),
         text: Zeroizing::new(Vec::with_capacity(2 * file.len())),
     };
-    expansion.append(last_of(&assignments, key.as_bytes()).ok_or(DecodeError::KeyNotFound)?);
+    expansion.append(last_of_key(&assignments, key)?);
     let text = std::str::from_utf8(&expansion.text).map_err(|_encoding| DecodeError::InvalidCharacter)?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Returns the last value that is assigned to `key`, as it stands in the file.
 pub(super) fn written_value<'a>(file: &'a [u8], key: &str) -> Result<&'a str, DecodeError> {
-    let found = last_of(&assignments(file), key.as_bytes()).ok_or(DecodeError::KeyNotFound)?;
+    let found = last_of_key(&assignments(file), key)?;
     std::str::from_utf8(found.value).map_err(|_encoding| DecodeError::InvalidCharacter)
+}
+
+fn last_of_key<'a>(assignments: &[Assignment<'a>], key: &str) -> Result<Assignment<'a>, DecodeError> {
+    last_of(assignments, key.as_bytes()).ok_or_else(|| {
+        let names = assignments.iter().flat_map(|other| std::str::from_utf8(other.name));
+        let similar = names.filter(|name| resembles(name, key)).take(MAX_NAMED);
+        let hint = match Vec::from_iter(similar.map(|name| format!("`{name}`"))).join(", ") {
+            none if none.is_empty() => none,
+            names => format!(", but others assign {names}"),
+        };
+        let (key, hint) = (key.into(), hint.into());
+        DecodeError::KeyNotFound { key, hint }
+    })
+}
+
+/// Whether a key is probably meant by another one: it is similar, or ends with the same word. The text before a `=` may be a piece
+/// of a secret, such as the last line of a key in base64, which is not.
+fn resembles(name: &str, key: &str) -> bool {
+    let [name, key] = [name, key].map(str::to_lowercase);
+    let words = name.split(['_', '-', '.']);
+    let is_word = |word: &str| word.len() < 20 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_similar = closest(&name, [key.as_str()].into_iter(), 0.6).is_some();
+    (is_similar || words.clone().next_back() == key.rsplit('_').next()) && words.clone().all(is_word)
 }
 
 fn last_of<'a>(assignments: &[Assignment<'a>], name: &[u8]) -> Option<Assignment<'a>> {
@@ -118,6 +142,8 @@ fn until_comment(value: &[u8]) -> &[u8] {
         .trim_ascii()
 }
 
+/// The most keys that an error names.
+const MAX_NAMED: usize = 5;
 /// The most variables that one value may refer to, directly or not: a file must not be able to make this take long.
 const MAX_EXPANSIONS: u32 = 64;
 

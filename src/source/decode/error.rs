@@ -1,6 +1,7 @@
 //! The reasons why bytes contain no token.
 
-/// The reason why bytes contain no token. The messages say what to do, and repeat nothing of the content.
+/// The reason why bytes contain no token. The messages say what to do, and repeat nothing of the content but the names of keys
+/// that resemble the configured one.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DecodeError {
     /// Nothing, white space, a scheme alone, or a placeholder such as `null`.
@@ -65,8 +66,13 @@ pub enum DecodeError {
     )]
     MissingKey,
     /// No such key.
-    #[error("no line assigns the configured `key`; add KEY=value, or fix `key` (case matters)")]
-    KeyNotFound,
+    #[error("no line assigns `{key}`, the configured `key`{hint}; add {key}=VALUE, or fix `key` (case matters)")]
+    KeyNotFound {
+        /// The configured key.
+        key: Box<str>,
+        /// The keys of the file that resemble it, as a part of the message.
+        hint: Box<str>,
+    },
     /// Not JSON.
     #[error("invalid JSON (line {line}, column {column}); fix it, or remove `pointer` if it is a bare value")]
     InvalidJson {
@@ -119,7 +125,7 @@ impl DecodeError {
             Self::MultipleLines => "multiple_lines",
             Self::MissingPointer => "missing_pointer",
             Self::MissingKey => "missing_key",
-            Self::KeyNotFound => "key_not_found",
+            Self::KeyNotFound { .. } => "key_not_found",
             Self::InvalidJson { .. } | Self::NotJsonInString { .. } => "invalid_json",
             Self::PointerNotFound => "pointer_not_found",
             Self::Null => "null",

@@ -15,6 +15,11 @@ fn key() -> Format {
     Format::Key("WHATSAPP_TOKEN".to_owned())
 }
 
+fn key_not_found(hint: &str) -> DecodeError {
+    let (key, hint) = ("WHATSAPP_TOKEN".into(), hint.into());
+    DecodeError::KeyNotFound { key, hint }
+}
+
 fn pointer(pointer: &str) -> Format {
     Format::Pointer(pointer.to_owned())
 }
@@ -125,9 +130,9 @@ fn a_key_is_found_in_all_variants_of_env_files() {
 #[test]
 fn a_key_without_a_token_is_rejected_with_the_reason() {
     for (bytes, expected) in [
-        ("OTHER=EAAG", DecodeError::KeyNotFound),
-        ("# WHATSAPP_TOKEN=EAAG", DecodeError::KeyNotFound),
-        ("EAAG", DecodeError::KeyNotFound),
+        ("OTHER=EAAG", key_not_found("")),
+        ("# WHATSAPP_TOKEN=EAAG", key_not_found("")),
+        ("EAAG", key_not_found("")),
         ("WHATSAPP_TOKEN=", DecodeError::Empty),
         ("WHATSAPP_TOKEN=EAAG\nWHATSAPP_TOKEN=\n", DecodeError::Empty),
         ("WHATSAPP_TOKEN=\"\"", DecodeError::Empty),
@@ -320,7 +325,7 @@ fn in_a_line_only_the_token_is_replaced() {
     ] {
         assert_eq!(replace(before, &key(), Some(1)).as_deref(), Ok(after));
     }
-    assert_eq!(replace("A=1", &key(), None), Err(DecodeError::KeyNotFound));
+    assert_eq!(replace("A=1", &key(), None), Err(key_not_found("")));
     let none = replace("WHATSAPP_TOKEN=", &key(), None);
     assert_eq!(none, Err(DecodeError::Empty));
 }

@@ -15,6 +15,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Error, Row};
 
 use super::endpoint::PgEndpoint;
+use crate::net::tls::handshake_error;
 
 /// One connection. Dropping it closes it, which ends its transaction and releases its locks.
 #[derive(derive_more::Debug)]
@@ -220,16 +221,8 @@ impl QueryError {
 
 /// Returns whether the network failed.
 pub(super) fn is_io(error: &Error) -> bool {
-    io_source(error).is_some() && tls_error(error).is_none()
-}
-
-/// The TLS library's error, if the handshake failed. It is wrapped in an I/O error.
-pub(super) fn tls_error(error: &Error) -> Option<&rustls::Error> {
-    io_source(error)?.get_ref()?.downcast_ref()
-}
-
-fn io_source(error: &Error) -> Option<&io::Error> {
-    std::error::Error::source(error)?.downcast_ref()
+    let is_caused_by_io = std::error::Error::source(error).is_some_and(|cause| cause.is::<io::Error>());
+    is_caused_by_io && handshake_error(error).is_none()
 }
 
 /// A parameter that is sent as text. It may be a token.

@@ -7,7 +7,8 @@
 
 use tokio_postgres::error::{DbError, ErrorPosition};
 
-use super::connection::{QueryError, is_io, tls_error};
+use super::connection::{QueryError, is_io};
+use crate::net::tls::handshake_error;
 use crate::token::ObtainError;
 
 /// Explains why `query` failed at `source`. It runs in a transaction that may only read, so "read-only" is not about the database.
@@ -44,7 +45,7 @@ pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) 
         Some(server_error) => return from_server_error(source, action, server_error),
         None => {}
     }
-    if let Some(rustls::Error::InvalidCertificate(_)) = tls_error(&error) {
+    if let Some(rustls::Error::InvalidCertificate(_)) = handshake_error(&error) {
         let what = format!(
             "the TLS certificate of {source} is not trusted; set `ca_file` to its certificate authority and use the host \
              name in its certificate, or set sslmode=disable on a trusted network"

@@ -195,7 +195,7 @@ impl Graph {
             Some(ConnectOutcome::UntrustedCert) => {
                 let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
                 let error = io::Error::new(io::ErrorKind::InvalidData, untrusted);
-                return Err(ConnectFailure::tls(&host, &error));
+                return Err(ConnectFailure::tls(&host, authority.as_str(), &error));
             }
             Some(ConnectOutcome::Raw(_)) | None => {}
         }

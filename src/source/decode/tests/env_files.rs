@@ -100,3 +100,33 @@ fn a_value_that_refers_to_itself_stays_as_it_is_written() {
         DecodeError::UnresolvedVariable
     );
 }
+
+#[test]
+fn a_key_that_no_line_assigns_is_named_with_those_that_resemble_it_and_no_secret() {
+    for (file, hint) in [
+        ("OTHER=1\nDATABASE_URL=2", ""),
+        (
+            "WHATSAPP_ACCESS_TOKEN=EAAG",
+            ", but others assign `WHATSAPP_ACCESS_TOKEN`",
+        ),
+        (
+            "TOKEN=1\nexport META_TOKEN=2\nwhatsapp_token: 3\nX=4",
+            ", but others assign `TOKEN`, `META_TOKEN`, `whatsapp_token`",
+        ),
+        (
+            "A_TOKEN=\nB_TOKEN=\nC_TOKEN=\nD_TOKEN=\nE_TOKEN=\nF_TOKEN=",
+            ", but others assign `A_TOKEN`, `B_TOKEN`, `C_TOKEN`, `D_TOKEN`, `E_TOKEN`",
+        ),
+        // What stands before a `=` may be the end of a secret.
+        ("hunter2hunter2hunter2_TOKEN=", ""),
+        ("EAAGm0PX4ZCpsBAKZAhunter2==", ""),
+        ("WHATSAPP/TOKEN=1\nWHATSAPP+TOKEN==", ""),
+        ("WHATSAPP_T\u{f6}KEN=1", ""),
+    ] {
+        assert_eq!(decode_text(file.as_bytes(), &key()), Err(key_not_found(hint)), "{file}");
+    }
+    let message = key_not_found(", but others assign `TOKEN`").to_string();
+    let expected = "no line assigns `WHATSAPP_TOKEN`, the configured `key`, but others assign `TOKEN`; add WHATSAPP_TOKEN=VALUE, \
+                    or fix `key` (case matters)";
+    assert_eq!(message, expected);
+}
