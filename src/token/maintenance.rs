@@ -144,8 +144,10 @@ impl Refresher {
         event
     }
 
-    /// Continues with other sources, another renewer and other proofs. The current credential stays.
-    fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
+    /// Continues with other sources, another renewer and other proofs. The current credential stays, and requests wait for what these
+    /// sources have.
+    pub(super) fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
+        self.publisher.end_backoff();
         let old = std::mem::replace(&mut self.provider, new.provider);
         reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
         self.liveness_check.put(self.provider.liveness_check.take());

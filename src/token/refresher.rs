@@ -181,7 +181,11 @@ impl Refresher {
         let context = self.refresh_context(current.as_deref());
         let Some(check) = self.read_sources(operation, context).await else {
             self.publisher.finish_unchanged();
-            return PlannerEvent::Unchanged;
+            // Before a backoff, in which requests that wait would get the failure of the sources that a reload replaces.
+            return match self.operator_requests.next().now_or_never().flatten() {
+                Some(request) => self.on_operator_request(request).await,
+                None => PlannerEvent::Unchanged,
+            };
         };
         let found = match operation {
             Operation::Check => check.found,

@@ -82,6 +82,7 @@ async fn while_there_is_no_token_a_source_that_hangs_does_not_delay_the_one_that
         for renewers in 0..=1 {
             let (hanging, working) = (FakeStore::named("command"), FakeStore::named("file"));
             hanging.with_state(|state| state.is_hanging = true);
+            working.with_state(|state| state.delay = Duration::from_secs(1));
             working.put(token("new"));
             let provider = |source: &FakeStore| {
                 let provider = TokenProvider::from_source(source.clone());
@@ -100,6 +101,18 @@ async fn while_there_is_no_token_a_source_that_hangs_does_not_delay_the_one_that
             assert_eq!(in_use(&tokens).unwrap(), "new");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_after_a_reload_waits_for_the_new_sources_and_does_not_get_the_last_failure_of_the_old_ones() {
+    let (failing, working) = (FakeStore::named("command"), FakeStore::named("file"));
+    working.with_state(|state| state.delay = Duration::from_secs(4));
+    working.put(token("new"));
+    let (tokens, operator) = start(TokenProvider::from_source(failing)).await;
+    assert!(tokens.current_or_wait(in_five_seconds()).await.is_err());
+    reconfigure(&operator, TokenProvider::from_source(working), &[None], None).await;
+    assert!(tokens.current().is_none());
+    assert!(tokens.current_or_wait(in_five_seconds()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
