@@ -212,13 +212,17 @@ impl RefreshPlanner {
         let is_look_due = self.next_look.is_some_and(|at| at <= now);
         if self.source_changed || is_look_due {
             self.source_changed = false;
-            self.looks = self.looks.saturating_add(is_look_due.into());
+            // One that is to confirm what the source of a valid token has said is none of these.
+            self.looks = self
+                .looks
+                .saturating_add((is_look_due && urgency == Some(Urgency::Dead)).into());
             self.next_look = None;
             return Action::Check;
         }
         let deadlines = self.current.map(|current| current.deadlines).unwrap_or_default();
         let Some(urgency) = urgency else {
-            return Action::Wait(earliest(deadlines.renew_at.or(deadlines.expires_at), self.next_look));
+            let deadline = deadlines.renew_at.or(deadlines.expires_at);
+            return Action::Wait(deadline.into_iter().chain(self.next_look).min());
         };
         let backoff_until = self
             .backoff
@@ -326,10 +330,6 @@ impl RefreshPlanner {
             urgency,
         });
     }
-}
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }
 
 fn doubled(base: Duration, times: u32) -> Duration {

@@ -370,10 +370,8 @@ impl TrackedSource {
     /// Returns whether the source has not been read for about its look interval (the planner's is a little shorter or longer),
     /// or has to repeat its statement.
     fn is_look_due(&self) -> bool {
-        let is_over = |at: Instant| {
-            let interval = self.source.look_interval();
-            interval.is_some_and(|interval| at.elapsed() >= interval.first.mul_f64(0.85))
-        };
+        let interval = self.source.look_interval();
+        let is_over = |at: Instant| interval.is_some_and(|interval| at.elapsed() >= interval.first.mul_f64(0.85));
         matches!(self.absence, Absence::Suspected(_)) || self.loaded_at.is_none_or(is_over)
     }
 }

@@ -345,6 +345,19 @@ fn a_look_that_is_to_confirm_an_absence_is_not_moved_to_an_earlier_one() {
 }
 
 #[test]
+fn looks_for_a_valid_token_move_none_that_is_to_confirm_an_absence() {
+    let mut now = Instant::now();
+    let mut planner = planner_with_token(now);
+    planner.look_interval = Some(LookInterval::fixed(LOOK.mul_f64(0.9)));
+    for _ in 0..3 {
+        planner.next_look = Some(now + LOOK);
+        assert_eq!(planner.on_event(PlannerEvent::Unchanged, now), wait_until(now + LOOK));
+        now += LOOK;
+        assert_eq!(planner.on_event(TIMER_FIRED, now), Action::Check);
+    }
+}
+
+#[test]
 fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
     let now = Instant::now();
     let mut planner = planner_with_token(now);

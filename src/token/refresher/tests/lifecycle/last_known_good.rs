@@ -200,6 +200,23 @@ async fn a_token_from_the_cache_is_not_renewed_and_can_be_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_from_the_cache_is_withdrawn_by_the_second_statement_two_seconds_after_the_first() {
+    // Each refresher has a look interval of its own.
+    for _ in 0..20 {
+        let row = source_named("row");
+        let tokens = start_with(&FakeCache::holding(token("cached")), &[&row]).await;
+        tokio::time::sleep(MINUTE).await;
+        row.with_state(|state| state.is_absent = true);
+        let looked_at = row.with_state(|state| state.loads);
+        while row.with_state(|state| state.loads) == looked_at {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        assert_eq!(in_use(&tokens), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_at_a_start_delays_the_cached_token_by_a_second_only() {
     let (cache, row, file) = (
         FakeCache::holding(token("cached")),
