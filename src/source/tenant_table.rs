@@ -11,6 +11,8 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::SemaphorePermit;
+
 use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome, Token};
 use crate::types::{Fingerprint, TenantId};
 
@@ -74,10 +76,10 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     /// Reads the row of a tenant; `None` if it does not exist, which is a statement and no failure. Bounded in time.
     fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>>;
 
-    /// Reads the row of a tenant in use, whose token is dead or to be renewed. Many tenants may need that at the same moment, so it
-    /// may wait for its turn, and does not keep names from being looked up. Default: as for a look-up.
-    fn read_again<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
-        self.read_row(tenant)
+    /// Waits until the row of a tenant in use may be read, whose token is dead or to be renewed. Many tenants may need that at the same
+    /// moment, and must not keep names from being looked up. Default: it may be read at once.
+    fn take_turn(&self) -> BoxFuture<'_, Option<SemaphorePermit<'_>>> {
+        Box::pin(ready(None))
     }
 
     /// Returns how long after a token has died its row is read again. Default: 2 s.

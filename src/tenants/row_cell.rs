@@ -237,8 +237,9 @@ impl RowSource {
         // The same token, or a row that was gone, is read from its place again.
         let has_reason = |before: &Arc<Option<TenantRow>>| before.is_none() || has_same_token(before, &row);
         if self.returned.as_ref().is_some_and(has_reason) {
-            let read_at = Instant::now();
-            let read = match (self.rows.read_again(&self.cell.id).await, &*row) {
+            // What is read in its turn is newer than what was read while it waited.
+            let (_turn, read_at) = (self.rows.take_turn().await, Instant::now());
+            let read = match (self.rows.read_row(&self.cell.id).await, &*row) {
                 // A failed read says nothing, so the row still has its fault. It withdraws no token that is in use. Only a read of the
                 // table, or a reload, finds an app that is configured by now, and opens the tenant with its secret.
                 (read, Some(TenantRow { token: Err(fault), .. }))

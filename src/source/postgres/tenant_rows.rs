@@ -3,7 +3,7 @@
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::super::absent::AbsentPolicy;
@@ -47,8 +47,8 @@ pub(super) struct PostgresRows {
     next_read: Mutex<()>,
     /// Those who wait for the reader, and the one that uses it.
     reads: Semaphore,
-    /// Those among them that are for tenants in use. Others wait for these places.
-    reads_again: Semaphore,
+    /// The turns of those among them that are for tenants in use.
+    turns: Semaphore,
     /// Renewals at the same time.
     renewals: Arc<Semaphore>,
 }
@@ -63,7 +63,7 @@ struct HeldLock {
 const MAX_READS: usize = 256;
 /// The most of them for tenants in use: if all tokens die at once, as many names as are looked up at a time still find a place, and
 /// do not wait long.
-const MAX_READS_AGAIN: usize = 64;
+const MAX_TURNS: usize = 64;
 
 // === impl PostgresRows ===
 
@@ -78,7 +78,7 @@ impl PostgresRows {
             reader: Mutex::new(KeptConnection::new(endpoint.clone(), None)),
             next_read: Mutex::default(),
             reads: Semaphore::new(MAX_READS),
-            reads_again: Semaphore::new(MAX_READS_AGAIN),
+            turns: Semaphore::new(MAX_TURNS),
             renewals: Arc::new(Semaphore::new(renewals.get().into())),
             endpoint,
             encoding,
@@ -162,11 +162,8 @@ impl TenantRows for PostgresRows {
         Box::pin(self.read(tenant))
     }
 
-    fn read_again<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>> {
-        Box::pin(async {
-            let _place = self.reads_again.acquire().await;
-            self.read(tenant).await
-        })
+    fn take_turn(&self) -> BoxFuture<'_, Option<SemaphorePermit<'_>>> {
+        Box::pin(async { self.turns.acquire().await.ok() })
     }
 
     fn check_writable(&self, tenant: &TenantId) -> Result<(), String> {

@@ -1,15 +1,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::*;
 use crate::token::ErrorKind;
 use crate::types::Secret;
 
-/// A row that a test sets, and whether it cannot be read. A read of it takes a second.
+/// A row that a test sets, and whether it cannot be read. A read of it takes a second, once it is its turn.
 #[derive(Debug)]
-struct OneRow(Mutex<Option<TenantRow>>, AtomicBool);
+struct OneRow(Mutex<Option<TenantRow>>, AtomicBool, Semaphore);
 
 fn token(text: &str) -> Token {
     Token::without_expiry(Secret::new(text).unwrap())
@@ -21,7 +22,11 @@ fn row(text: &str) -> TenantRow {
 
 /// A cell with the row of a token, and its source, which has loaded that.
 async fn cell_with(text: &str) -> (Arc<RowCell>, Arc<OneRow>, RowSource) {
-    let rows = Arc::new(OneRow(Mutex::new(Some(row(text))), AtomicBool::new(false)));
+    let rows = Arc::new(OneRow(
+        Mutex::new(Some(row(text))),
+        AtomicBool::new(false),
+        Semaphore::new(1),
+    ));
     let cell = Arc::new(RowCell::new(row(text), Instant::now()));
     let mut source = RowSource::new(Arc::clone(&cell), Arc::<OneRow>::clone(&rows));
     assert_eq!(load(&mut source).await, text);
@@ -46,6 +51,10 @@ impl TenantRows for OneRow {
             }
             Ok(row)
         })
+    }
+
+    fn take_turn(&self) -> BoxFuture<'_, Option<SemaphorePermit<'_>>> {
+        Box::pin(async { self.2.acquire().await.ok() })
     }
 
     fn look_interval(&self) -> Duration {
@@ -91,6 +100,21 @@ async fn a_slow_read_of_one_row_does_not_undo_a_later_read_of_the_table() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_waits_for_its_turn_is_newer_than_a_read_of_the_table_meanwhile() {
+    let (cell, rows, mut source) = cell_with("EAAGold").await;
+    let others = rows.2.acquire().await.unwrap();
+    let table_read = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(cell.update(Some(row("EAAGold")), Instant::now()), RowChange::Same);
+        *rows.0.lock().unwrap() = Some(row("EAAGnew"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(others);
+    };
+    let (loaded, ()) = tokio::join!(load(&mut source), table_read);
+    assert_eq!(loaded, "EAAGnew");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_that_is_gone_is_gone_at_each_load_until_it_is_there_again() {
     let (_cell, rows, mut source) = cell_with("EAAGold").await;
     *rows.0.lock().unwrap() = None;
@@ -126,7 +150,7 @@ async fn a_row_that_cannot_be_read_has_the_fault_that_it_had_which_takes_no_toke
         )
     };
     for kind in [ErrorKind::Absent, ErrorKind::Permanent] {
-        let rows = Arc::new(OneRow(Mutex::new(None), AtomicBool::new(true)));
+        let rows = Arc::new(OneRow(Mutex::new(None), AtomicBool::new(true), Semaphore::new(1)));
         let cell = Arc::new(RowCell::new(fault(kind), Instant::now()));
         let mut at_rest = RowSource::new(Arc::clone(&cell), rows);
         for _ in 0..3 {

@@ -62,7 +62,11 @@ async fn reads_for_tenants_in_use_wait_for_their_turn_and_leave_places_for_names
     let database = Database::with(TABLE);
     let rows = open(&database, settings(QUERY)).rows();
     let (acme, shop) = (id("acme"), id("shop"));
-    let again = join_all((0..400).map(|_| rows.read_again(&acme)));
+    let in_turn = async || {
+        let _turn = rows.take_turn().await;
+        rows.read_row(&acme).await
+    };
+    let again = join_all((0..400).map(|_| in_turn()));
     let looked_up = join_all((0..192).map(|_| rows.read_row(&shop)));
     let (again, looked_up) = tokio::join!(again, looked_up);
     for read in again.into_iter().chain(looked_up) {
