@@ -3,9 +3,13 @@
 //! # Why
 //!
 //! Graph grants the token of a code once, so a request with a code is sent once, and what is asked afterwards may fail: the token is
-//! worth more than the ids that it is for.
+//! worth more than the ids that it is for. But it is stored once as well, and nothing asks for the ids later. So a failure that may
+//! pass is not the last word on them.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::token::{ObtainError, Token};
 use crate::types::{Secret, error_chain};
@@ -46,6 +50,10 @@ pub struct SignedUp {
     pub phone_number_ids: Vec<String>,
 }
 
+/// The time in which Graph is asked again for ids that it did not tell.
+const RETRY_WINDOW: Duration = Duration::from_secs(10);
+/// The time between two attempts.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const REMEDIATIONS: Remediations = Remediations {
     token_dead: "Operator action: check app.id, app.secret and redirect_uri.",
     refused: "Operator action: check app.id, app.secret and redirect_uri.",
@@ -79,28 +87,37 @@ impl CodeExchange {
         };
         let lifetime = TokenLifetime::Default;
         let token = self.api.request_token(request, lifetime, REMEDIATIONS).await?;
-        let waba_id = self.account_of(&token).await.unwrap_or_else(|error| {
-            let error = error_chain(&error);
-            tracing::warn!(
-                error,
-                "Graph did not say which WhatsApp Business Account the token of a code is for"
-            );
-            None
-        });
-        let numbers = match &waba_id {
-            Some(account) => self.accounts.phone_numbers(&token, account).await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        Ok(SignedUp {
+        let mut signed_up = SignedUp {
             token,
-            waba_id,
-            phone_number_ids: numbers.into_iter().map(|number| number.id).collect(),
-        })
+            waba_id: None,
+            phone_number_ids: Vec::new(),
+        };
+        let deadline = Instant::now() + RETRY_WINDOW;
+        while let Err(error) = self.read_ids(&mut signed_up).await {
+            if !error.is_transient() || Instant::now() + RETRY_PAUSE >= deadline {
+                let error = error_chain(&error);
+                tracing::warn!(
+                    error,
+                    "Graph did not say which WhatsApp Business Account, or which phone numbers, the token of a code is for"
+                );
+                break;
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+        Ok(signed_up)
     }
 
-    /// Asks for the account that a token is for.
-    async fn account_of(&mut self, token: &Token) -> Result<Option<String>, ObtainError> {
-        let inspection = self.inspector.inspect_as_app(token).await.transpose()?;
-        Ok(inspection.and_then(|inspection| inspection.whatsapp_accounts.into_iter().next()))
+    /// Asks for the account that a token is for, unless Graph has told it, and for the account's phone numbers.
+    async fn read_ids(&mut self, signed_up: &mut SignedUp) -> Result<(), ObtainError> {
+        let token = &signed_up.token;
+        if signed_up.waba_id.is_none() {
+            let inspection = self.inspector.inspect_as_app(token).await.transpose()?;
+            signed_up.waba_id = inspection.and_then(|inspection| inspection.whatsapp_accounts.into_iter().next());
+        }
+        if let Some(account) = &signed_up.waba_id {
+            let numbers = self.accounts.phone_numbers(token, account).await?;
+            signed_up.phone_number_ids = numbers.into_iter().map(|number| number.id).collect();
+        }
+        Ok(())
     }
 }

@@ -8,4 +8,5 @@ mod log;
 mod mint;
 mod refresh;
 mod secrets;
+mod sign_up;
 mod support;
