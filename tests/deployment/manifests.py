@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 TENANTS = 10_000
 BUDGETS = dict(re.findall(r"^(\w+) += (\d+)", (ROOT / "benches/budgets").read_text(), re.MULTILINE))
 TENANT_BYTES = int(BUDGETS["tenant_closed"]) + int(BUDGETS["tenant_open"])
+# The workload of each overlay.
+KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet", "job": "Job", "gateway": "Deployment"}
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 
 
@@ -19,8 +21,14 @@ def manifests(path):
     return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(path.read_text())}
 
 
-def pod(workload):
-    return workload["spec"]["template"]
+def workload(items):
+    """The only workload, whatever its kind."""
+    (found,) = [item for item in items.values() if "template" in item.get("spec", {})]
+    return found
+
+
+def pod(items):
+    return workload(items)["spec"]["template"]
 
 
 def selects(selector, labels):
@@ -30,9 +38,8 @@ def selects(selector, labels):
 
 
 def check(name, items):
-    workloads = [item for item in items.values() if item["kind"] in ("Deployment", "Job")]
-    assert len(workloads) == 1, workloads
-    spec, labels = pod(workloads[0])["spec"], pod(workloads[0])["metadata"]["labels"]
+    assert workload(items)["kind"] == KINDS[name], workload(items)
+    spec, labels = pod(items)["spec"], pod(items)["metadata"]["labels"]
     place = "containers" if name == "gateway" else "initContainers"
     (container,) = [container for container in spec[place] if container["name"] == "graphward"]
     assert len(spec["containers"]) == 1 and len(spec.get("initContainers", [])) == (name != "gateway")
@@ -72,8 +79,7 @@ def check_monitored(plain, items):
     """Checks that the component adds a monitor of the pod's port, and nothing else."""
     monitor = items.pop(("PodMonitor", "graphward"))["spec"]
     assert items == plain
-    (workload,) = [item for item in items.values() if item["kind"] in ("Deployment", "Job")]
-    template = pod(workload)
+    template = pod(items)
     assert selects(monitor["selector"], template["metadata"]["labels"])
     containers = template["spec"]["containers"] + template["spec"].get("initContainers", [])
     ports = {port["name"] for container in containers for port in container.get("ports", [])}
@@ -82,7 +88,7 @@ def check_monitored(plain, items):
 
 named = re.findall(r"\?ref=v(\S+)", (ROOT / "config/kubernetes/base/kustomization.yaml").read_text())
 assert named == [VERSION], named
-for overlay in ("deployment", "job", "gateway"):
+for overlay in KINDS:
     items = manifests(Path(sys.argv[1]) / f"{overlay}.yaml")
     check(overlay, items)
     foreign = [item["apiVersion"] for item in items.values() if re.search(r"\..*/", item["apiVersion"]) and "k8s.io/" not in item["apiVersion"]]
