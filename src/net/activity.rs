@@ -185,9 +185,10 @@ impl Activity {
         self.requests.load(Ordering::Relaxed) == 0 && !self.is_writing.load(Ordering::Relaxed)
     }
 
-    /// Whether the head of a request has begun, and has not ended yet.
+    /// Whether the head of a request has begun, and has not ended yet, and nothing else is on its way: the client may be reading the
+    /// response before it.
     pub(super) fn is_receiving_head(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0 && self.has_input.load(Ordering::Relaxed)
+        self.has_no_request() && self.has_input.load(Ordering::Relaxed)
     }
 
     /// The turn at which it fell idle last: smaller for those that have been idle for longer.

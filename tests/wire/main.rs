@@ -29,6 +29,7 @@ mod listener_tls;
 mod listeners;
 mod orphan_reaping;
 mod outgoing_calls;
+mod pipelined_heads;
 mod process;
 mod request_bodies;
 mod request_heads;
