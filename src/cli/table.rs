@@ -49,11 +49,7 @@ impl Cell {
 
 /// Returns a text in one line that cannot change the terminal.
 pub(super) fn printable(text: &str) -> String {
-    let text: String = text
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect();
-    text.trim().to_owned()
+    text.replace(char::is_control, " ").trim().to_owned()
 }
 
 // === impl Table ===

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::types::has_token;
+
 /// An error envelope: `{"error":{"message":…,"type":…,"code":…,"error_subcode":…,"fbtrace_id":…}}`.
 ///
 /// Every field may be missing; [documented] shapes and recorded ones differ. A field of an unexpected JSON type counts
@@ -134,9 +136,10 @@ fn log_safe_string(error: &Map<String, Value>, key: &str) -> Option<String> {
     is_log_safe(text).then(|| text.to_owned())
 }
 
-/// Returns whether a text may be logged: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes.
+/// Returns whether a text may be logged: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes, and no token.
 pub(super) fn is_log_safe(text: &str) -> bool {
-    (1..=MAX_LOG_SAFE_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    let is_short = (1..=MAX_LOG_SAFE_BYTES).contains(&text.len());
+    is_short && text.bytes().all(|byte| byte.is_ascii_graphic()) && !has_token(text)
 }
 
 const MAX_LOG_SAFE_BYTES: usize = 64;
@@ -241,9 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_could_break_a_log_line_is_dropped() {
-        let body = br#"{"error":{"code":1,"type":"a\nb","fbtrace_id":"a b"}}"#;
-        let error = GraphError::parse(body).unwrap();
-        assert_eq!((error.kind, error.fbtrace_id), (None, None));
+    fn a_word_that_could_break_a_log_line_or_is_a_token_is_dropped() {
+        for body in [
+            br#"{"error":{"code":1,"type":"a\nb","fbtrace_id":"a b"}}"#.as_slice(),
+            br#"{"error":{"code":1,"type":"EAAGm0PX4ZCpsBAKZAtoken0123","fbtrace_id":"1234|secret"}}"#,
+        ] {
+            let error = GraphError::parse(body).unwrap();
+            assert_eq!((error.kind, error.fbtrace_id), (None, None));
+        }
     }
 }

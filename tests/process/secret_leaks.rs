@@ -1,11 +1,13 @@
 //! No token in any output, whatever happens.
 
+use std::fs;
 use std::slice::SliceIndex;
 use std::time::Duration;
 
 use fake_graph::{Effect, Fault, InvalidationReason};
 use http::{Request, header};
 
+use crate::postgres::server::Database;
 use crate::support::{Body, Client, Graph, Sidecar, TestResponse, get, replace_file, settings, together, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,4 +167,40 @@ fn base64(bytes: &[u8]) -> String {
         })
     });
     letters.collect()
+}
+
+/// Spellings of the password `mouse`, and of `correct horse`.
+const SPELLINGS: [&str; 7] = [
+    "password: mouse",
+    "db_password: correct horse",
+    "{\"password\": \"correct horse\", \"code\": 7}",
+    "Authorization: Bearer mouse",
+    "cannot reach postgres://app:mo/use@db/shop",
+    "PGPASSWORD=\"correct horse\" psql",
+    "refused: api_key = mouse",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_commands_and_databases_say_is_shown_without_the_passwords_in_it() {
+    let _turn = together().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let quoted: Vec<_> = SPELLINGS.iter().map(|spelling| format!("'{spelling}'")).collect();
+    let database = Database::with(&format!(
+        "CREATE FUNCTION refuse(number text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+            RAISE insufficient_privilege USING MESSAGE = 'the database says ' || (ARRAY[{}])[number::int];
+        END $$",
+        quoted.join(", ")
+    ));
+    fs::write(dir.path().join("url"), database.url()).unwrap();
+    for (number, spelling) in (1..).zip(SPELLINGS) {
+        fs::write(dir.path().join("said"), format!("the vault says {spelling}\n")).unwrap();
+        let command = "exec = [\"/bin/sh\", \"-c\", \"cat said >&2; exit 1\"]";
+        let row = format!("postgres = {{ file = \"url\" }}, query = \"SELECT refuse($1)\", params = [\"{number}\"]");
+        for (source, told) in [(command, "the vault says"), (&row, "the database says")] {
+            let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, "")).await;
+            wait_until("it has failed", async || sidecar.stdout().contains(told)).await;
+            let parts = ["mouse", "mo/use", "correct", "horse"];
+            sidecar.assert_reveals_none_of(&parts).await;
+        }
+    }
 }

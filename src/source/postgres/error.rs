@@ -3,13 +3,15 @@
 //! # Why
 //!
 //! A server's messages quote values: `invalid input syntax for type integer: "EAAG…"`, `Failing row contains (…)`. So
-//! graphward shows the code and the position in the statement, and the message only where it can name nothing but objects.
+//! graphward shows the code and the position in the statement, and the message only where it should name nothing but objects. A
+//! trigger or a pooler may write what it likes, so what may be a secret in that is hidden.
 
 use tokio_postgres::error::{DbError, ErrorPosition};
 
 use super::connection::{QueryError, is_io};
 use crate::net::tls::handshake_error;
 use crate::token::ObtainError;
+use crate::types::redact_line;
 
 /// Explains why `query` failed at `source`. It runs in a transaction that may only read, so "read-only" is not about the database.
 pub(super) fn into_read_error(source: &str, failed: QueryError) -> ObtainError {
@@ -63,7 +65,7 @@ pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) 
 /// Explains why the server, or a pooler before it, refused the connection. No value of a statement has been sent yet, so its
 /// message can be shown. Poolers have one code for nearly everything.
 fn from_refused_connection(source: &str, error: &DbError) -> ObtainError {
-    let (code, message) = (error.code().code(), error.message());
+    let (code, message) = (error.code().code(), &redact_line(error.message(), &[]));
     let class = code.get(..2).unwrap_or_default();
     let is_about_url = ["parameter", "no such", "not exist", "config"]
         .iter()
@@ -92,7 +94,7 @@ fn from_server_error(source: &str, action: &str, error: &DbError) -> ObtainError
     let message = |why: &str| format!("cannot {action} {source}: {why} (SQLSTATE {code})");
     let permanent = |reason, why: &str| ObtainError::permanent(reason, message(why));
     let transient = |reason, why: &str| ObtainError::transient(reason, message(why));
-    let quoted = |advice: &str| format!("{}; {advice}", error.message());
+    let quoted = |advice: &str| format!("{}; {advice}", redact_line(error.message(), &[]));
     match (code, class) {
         (_, "28") => permanent(
             "login",
