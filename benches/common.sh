@@ -126,5 +126,10 @@ most_memory() {
   echo "$total"
 }
 
-# Prints a budget of benches/budgets.
-budget() { sed -n "s/^$1 *= *\([0-9.]*\).*/\1/p" benches/budgets; }
+# Prints a budget of benches/budgets: its own one of the program that BUILD names, if it has one.
+budget() {
+  local name
+  for name in ${BUILD:+"${BUILD}_$1"} "$1"; do
+    sed -n "s/^$name *= *\([0-9.]*\).*/\1/p" benches/budgets
+  done | head -1
+}

@@ -29,6 +29,8 @@ exceeded = []
 
 
 def check(name, value, text):
+    own = f"{os.environ.get('BUILD')}_{name}"
+    name = own if own in BUDGETS else name
     print(f"{text}, budget {BUDGETS[name]}", flush=True)
     if value > float(BUDGETS[name]):
         exceeded.append(name)

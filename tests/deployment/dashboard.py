@@ -1,4 +1,7 @@
-"""Checks the Grafana dashboard: each query has an answer in a real Prometheus that scrapes graphward beside the fake Graph."""
+"""Checks the Grafana dashboard: each query has an answer in a real Prometheus that scrapes graphward beside the fake Graph.
+
+What the panels show happens here: a token expires, requests are lost, the app sends a token, and a body that is not searched.
+"""
 
 import json
 import re
@@ -35,6 +38,13 @@ def expanded(query):
     """The query with the dashboard's variables as Grafana fills them in for `All`."""
     variables = {variable["name"]: variable.get("allValue") for variable in DASHBOARD["templating"]["list"]} | BUILTIN
     return re.sub(r"\$(\w+)", lambda name: variables[name.group(1)], query)
+
+
+def with_series(query):
+    """The query, at each second of the last minutes, without the 0 that it has in place of series that are not there."""
+    query = expanded(query).removesuffix(" or vector(0)")
+    assert "vector" not in query, query
+    return f"last_over_time(({query})[5m:1s])"
 
 
 class Prometheus:
@@ -81,24 +91,32 @@ class Prometheus:
         return float(result[0]["value"][1]) if result else 0
 
 
-def send(harness):
-    with urllib.request.urlopen(harness.url + PATH) as answer:
-        answer.read()
+def send(harness, **request):
+    """Sends a request, and returns the status of the answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(harness.url + PATH, **request)) as answer:
+            return answer.read() and answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def check(harness, prometheus):
     for _ in range(3):
         scrapes = prometheus.scrapes()
-        send(harness)
+        assert send(harness, headers={"Authorization": f"Bearer {harness.tokens[0]}"}) == 200
         wait_until(lambda: prometheus.scrapes() > scrapes, "a scrape")
-    harness.across_an_expiry(lambda _: send(harness))
+    assert set(harness.across_an_expiry(lambda _: send(harness))) == {200}
+    # Longer than what is searched.
+    send(harness, data=json.dumps({"text": "a" * 2**23}).encode(), headers={"Content-Type": "application/json"})
+    harness.graph.expire(harness.tokens[-1])
+    assert send(harness) == 401, "there is no newer token"
     scrapes = prometheus.scrapes()
     wait_until(lambda: prometheus.scrapes() > scrapes + 1, "a scrape")
     count = 0
     for title, query in queries():
-        result = prometheus.query(expanded(query))
-        # The annotation has no event unless a token is new in the last minute.
-        assert result or title == "New tokens", f"{title} is empty: {query}"
+        # As it is, and then with what it is about.
+        prometheus.query(expanded(query))
+        assert prometheus.query(with_series(query)), f"{title} is empty: {query}"
         count += 1
     assert count > 25, count
     healed = prometheus.query('graphward_requests_total{outcome="healed"}')

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # The gateway's limit is for this many open tenants.
 TENANTS = 10_000
 BUDGETS = dict(re.findall(r"^(\w+) += (\d+)", (ROOT / "benches/budgets").read_text(), re.MULTILINE))
-TENANT_BYTES = int(BUDGETS["tenant_closed"]) + int(BUDGETS["tenant_open"])
+TENANT_BYTES = int(BUDGETS["shipped_tenant_closed"]) + int(BUDGETS["shipped_tenant_open"])
 # The workload of each overlay.
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet", "job": "Job", "gateway": "Deployment"}
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
@@ -86,6 +86,14 @@ def check_monitored(plain, items):
     assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
 
 
+def stated(path, pattern):
+    """The number in a comment of a manifest."""
+    return int(re.search(pattern, (ROOT / "config/kubernetes" / path).read_text()).group(1))
+
+
+# What the comments say of memory is what the benches hold.
+assert stated("base/sidecar.yaml", r"At rest up to (\d+) MiB") * 1024 == int(BUDGETS["shipped_idle_rss"])
+assert stated("overlays/gateway/container.yaml", r"(\d+) KiB for each of 10,000 open tenants") * 1024 == TENANT_BYTES
 named = re.findall(r"\?ref=v(\S+)", (ROOT / "config/kubernetes/base/kustomization.yaml").read_text())
 assert named == [VERSION], named
 for overlay in KINDS:

@@ -21,7 +21,7 @@ const NOT_RUN: [(&str, &str); 6] = [
     ("README.md#See it sh 2", "it is what runs the tests"),
     (
         "README.md#Install sh",
-        "GitHub and Docker are needed; `packaging/check` tries the program, the image's files and the package instead",
+        "GitHub and Docker are needed; a workflow runs them, and `packaging/check` tries the image's files and the package",
     ),
     ("docs/deploy.md#Verifying a release sh", "a release is needed"),
     (
@@ -63,6 +63,24 @@ fn every_command_and_every_configuration_in_the_docs_is_run_by_a_test() {
     assert!(stale.is_empty(), "the docs have no such block: {stale:?}");
     let needless: Vec<_> = excused.intersection(&taken).collect();
     assert!(needless.is_empty(), "a test runs it: {needless:?}");
+}
+
+/// A minute of CPU time for each change, on each architecture: the only build of a clone of the repository without its target folder.
+#[test]
+fn a_workflow_installs_from_a_repository_as_the_readme_says() {
+    let (readme, workflow) = (read("README.md"), read(".github/workflows/test.yml"));
+    let line = |text: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.trim_start().starts_with("cargo install "));
+        line.unwrap().split(" # ").next().unwrap().trim().to_owned()
+    };
+    let url = "https://github.com/graphward/graphward";
+    let shown = line(&readme).replace(url, "\"file://$PWD\"");
+    let run = line(&workflow)
+        .replace(" --debug", "")
+        .replace(" --root \"$RUNNER_TEMP/installed\"", "");
+    assert_eq!(run, shown, "test.yml on the left, README.md on the right");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn shipped_at_rest() -> u64 {
     let budgets = include_str!("../../benches/budgets").lines();
     let mut fields = budgets
         .filter_map(|line| line.split_once('='))
-        .filter(|(name, _)| name.trim() == "idle_rss");
+        .filter(|(name, _)| name.trim() == "shipped_idle_rss");
     let value = fields.next().unwrap().1.trim_start().split(' ').next().unwrap();
     value.parse().unwrap()
 }
