@@ -180,7 +180,6 @@ async fn an_address_that_cannot_be_bound_is_named_with_what_sets_it_and_what_to_
     let unix = |name: &str| format!("unix:{}", dir.path().join(name).display());
     let in_use = "where another process listens; stop it";
     fs::write(dir.path().join("graphward.toml"), network_settings(&graph)).unwrap();
-    let free = "127.0.0.1:0";
     for (args, setting, words) in [
         (&["serve", "--listen", &taken][..], "listen.proxy, --listen", in_use),
         (&["serve", "--admin", &taken], "listen.admin, --admin", in_use),
@@ -206,13 +205,13 @@ async fn an_address_that_cannot_be_bound_is_named_with_what_sets_it_and_what_to_
         ),
         #[cfg(feature = "fake")]
         (
-            &["fake-graph", "--listen", &taken, "--control", free],
+            &["fake-graph", "--listen", &taken, "--control", "127.0.0.1:0"],
             "--listen",
             in_use,
         ),
         #[cfg(feature = "fake")]
         (
-            &["fake-graph", "--listen", free, "--control", &taken],
+            &["fake-graph", "--listen", "127.0.0.1:0", "--control", &taken],
             "--control",
             in_use,
         ),

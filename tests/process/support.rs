@@ -24,7 +24,6 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use client::{Body, Client, TestResponse, get, text_message};
 pub(crate) use graph::{Graph, fingerprint};
-#[cfg(feature = "fake")]
 pub(crate) use serve_process::ServeProcess;
 pub(crate) use shell::{Shell, block};
 pub(crate) use sidecar::{
