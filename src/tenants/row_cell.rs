@@ -65,7 +65,7 @@ pub struct RowSource {
     next_poll: Option<Instant>,
 }
 
-/// The longest time between two reads of a row while its token is dead. If an app is disabled, the tokens of all its tenants are
+/// The longest time between two reads of a row while its token is dead and no request needs it. If an app is disabled, the tokens of all its tenants are
 /// dead at once, while a change in the place is announced, or found by its poll.
 const LONGEST_LOOK_INTERVAL: Duration = Duration::from_secs(30);
 

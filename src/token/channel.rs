@@ -17,7 +17,7 @@ use super::error::ObtainError;
 use super::observations::Observations;
 use super::progress::RefreshProgress;
 use super::rejection::{RejectedRequest, RejectionReport, TokenHealth};
-use super::rejections::{AttemptStart, Rejections};
+use super::rejections::{AttemptStart, Rejections, WaiterGuard};
 use super::watched::Watched;
 use crate::graph::{EndpointId, GraphError};
 use crate::types::TokenFamily;
@@ -194,6 +194,12 @@ impl TokenHandle {
     /// The progress of the refresher, to be waited for.
     pub(super) fn watched_progress(&self) -> &Watched<RefreshProgress> {
         &self.0.progress
+    }
+
+    /// Counts a request that waits for a token, until the guard is dropped.
+    pub(super) fn begin_wait(&self) -> WaiterGuard<'_> {
+        self.observations().add_wait();
+        WaiterGuard::new(self.rejections())
     }
 
     pub(super) fn rejections(&self) -> &Rejections {

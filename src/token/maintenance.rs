@@ -76,8 +76,19 @@ impl Refresher {
         }
     }
 
+    /// Before a wait: answers a visitor if nothing is due now, and lets requests hasten a look that is far away.
+    pub(super) fn prepare_to_wait(&mut self, until: Instant) {
+        let now = Instant::now();
+        if until > now {
+            self.answer_visitor();
+        }
+        if self.planner.earlier_look(now).is_some() {
+            self.publisher.handle.observations().await_wait();
+        }
+    }
+
     /// Tells the visitor, if there is one, that nothing is due any more, or that another replica does it.
-    pub(super) fn answer_visitor(&mut self) {
+    fn answer_visitor(&mut self) {
         if let Some(visitor) = self.visitor.take() {
             let status = self.current.status();
             let report = VisitReport {
@@ -239,6 +250,8 @@ impl Refresher {
         if self.publisher.handle.observations().take_proof_rejection() {
             self.on_proof_rejected().await;
         }
+        // A request made it, which may need a token.
+        self.planner.hasten_look(Instant::now());
         self.update_status();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
     }

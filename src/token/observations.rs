@@ -18,6 +18,8 @@ pub struct Observations {
     whatsapp_called: AtomicBool,
     /// Never locked across an await.
     rejections: Mutex<ObservedRejections>,
+    /// Whether the next request that waits for a token matters.
+    awaits_wait: AtomicBool,
     changed: Notify,
 }
 
@@ -88,6 +90,18 @@ impl Observations {
     pub(super) fn forget_proof_rejection(&self) {
         let mut rejections = lock(&self.rejections);
         (rejections.proof_at, rejections.is_proof_unhandled) = (None, false);
+    }
+
+    /// Records that a request waits for a token. The common case costs one atomic load.
+    pub(super) fn add_wait(&self) {
+        if self.awaits_wait.load(Ordering::Relaxed) && self.awaits_wait.swap(false, Ordering::Relaxed) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Lets the next request that waits for a token be an observation.
+    pub(super) fn await_wait(&self) {
+        self.awaits_wait.store(true, Ordering::Relaxed);
     }
 
     /// Completes after a new observation. Cancel-safe.

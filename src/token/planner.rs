@@ -8,7 +8,7 @@
 //!
 //! Looks and renewals have separate clocks. A look is cheap, so a dead token's sources are read every few seconds; a renewal
 //! has a cost, so its backoff grows, and no look shortens it. Where thousands of tenants share a source, their looks become less
-//! frequent, too: the tokens of an app that was disabled are all dead at the same time.
+//! frequent, too, while no request needs the token: those of an app that was disabled are all dead at the same time.
 //!
 //! A token that is due for renewal is not dead. Its renewal is not urgent: failures are followed by ever longer backoffs, up
 //! to an hour, while it stays in use. A dead token is urgent, and ends such a backoff.
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::credential::Generation;
 use super::policy::RefreshPolicy;
+use super::sources::WITHDRAWAL_INTERVAL;
 use super::traits::LookInterval;
 
 /// An event that may change what to do.
@@ -199,10 +200,8 @@ impl RefreshPlanner {
         let urgency = self.urgency(now);
         if urgency != Some(Urgency::Dead) {
             // A look that waits after many others is not for the token that dies next.
-            if std::mem::take(&mut self.looks) > 0
-                && let Some(LookInterval { first, .. }) = self.look_interval
-            {
-                self.next_look = self.next_look.map(|at| at.min(now + first));
+            if std::mem::take(&mut self.looks) > 0 {
+                self.hasten_look(now);
             }
         } else if let Some(interval) = self.look_interval {
             // One that confirms what a source has said stays where it is: a little earlier, it would confirm nothing.
@@ -248,6 +247,18 @@ impl RefreshPlanner {
         self.next_look = None;
         self.refreshing_for = Some(urgency);
         Action::Refresh
+    }
+
+    /// Brings a look that is far away nearer: a request waits for a token.
+    pub(super) fn hasten_look(&mut self, now: Instant) {
+        self.next_look = self.earlier_look(now).or(self.next_look);
+    }
+
+    /// The time to which a request that waits brings the next look; `None` for one that is near, or is to confirm what a source has
+    /// just said.
+    pub(super) fn earlier_look(&self, now: Instant) -> Option<Instant> {
+        let soon = now + self.look_interval?.first.max(WITHDRAWAL_INTERVAL);
+        self.next_look.filter(|at| *at > soon).and(Some(soon))
     }
 
     /// Returns whether another replica renews the token, by the last attempt.

@@ -233,9 +233,7 @@ impl Refresher {
             Some((at, task)) if at <= until => (at, Some(task)),
             _ => (until, None),
         };
-        if wake > Instant::now() {
-            self.answer_visitor();
-        }
+        self.prepare_to_wait(wake);
         tokio::select! {
             state = self.publisher.handle.rejections().wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
             () = self.publisher.handle.rejections().wait_until_accepted(self.provider.last_known_good.candidate()) => {

@@ -110,7 +110,7 @@ pub trait Source: Send + 'static {
 pub struct LookInterval {
     /// The time until the first look.
     pub first: Duration,
-    /// Each look that finds no valid token doubles the time until the next one, up to this.
+    /// Each look that finds no valid token doubles the time until the next one, up to this; a request that waits shortens it.
     pub longest: Duration,
 }
 

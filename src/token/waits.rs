@@ -9,7 +9,6 @@ use super::channel::TokenHandle;
 use super::credential::{Credential, Generation};
 use super::progress::{RefreshError, RefreshProgress};
 use super::rejection::{Decision, RejectedRequest};
-use super::rejections::WaiterGuard;
 
 /// The most requests that are held: each of them keeps its body.
 const MAX_HELD_REQUESTS: usize = 4096;
@@ -54,7 +53,7 @@ impl TokenHandle {
         deadline: Instant,
     ) -> Result<Arc<Credential>, RefreshError> {
         let than = than.into();
-        let _waiter = WaiterGuard::new(self.rejections());
+        let _waiter = self.begin_wait();
         let attempts_at_start = self.watched_progress().get().attempts_started;
         let outcome = |progress: &RefreshProgress| {
             if progress.generation > than || progress.has_failed_since(attempts_at_start) {
@@ -76,7 +75,7 @@ impl TokenHandle {
     /// Waits for the first credential while the source's token may not be used, until `hold_timeout` after that was found,
     /// since the operator may be about to provide a new one. Too many requests are not held.
     pub async fn wait_for_usable(&self, hold_timeout: Duration) -> Option<Arc<Credential>> {
-        let _waiter = WaiterGuard::new(self.rejections());
+        let _waiter = self.begin_wait();
         let unusable_since = self.watched_progress().get().unusable_since;
         if let Some(since) = unusable_since.filter(|_| self.waiters() <= MAX_HELD_REQUESTS) {
             let has_token = self.wait_until(|progress| progress.generation.is_some());
@@ -99,7 +98,7 @@ impl TokenHandle {
         deadline: Instant,
     ) -> Result<Arc<Credential>, RefreshError> {
         let (progress, suspicion) = (&self.watched_progress(), &self.rejections().suspicion);
-        let _waiter = WaiterGuard::new(self.rejections());
+        let _waiter = self.begin_wait();
         let hold_end = if self.waiters() > MAX_HELD_REQUESTS {
             request.held_since
         } else {

@@ -255,6 +255,10 @@ fn a_token_that_graph_accepts_again_needs_no_refresh() {
 }
 
 const LOOK: Duration = Duration::from_secs(2);
+const EVER_RARER: LookInterval = LookInterval {
+    first: LOOK,
+    longest: LOOK.saturating_mul(15),
+};
 
 #[test]
 fn a_dead_tokens_sources_are_looked_at_on_a_clock_that_no_backoff_delays() {
@@ -317,16 +321,33 @@ fn looks_that_find_no_valid_token_become_less_frequent_until_there_is_one() {
     let mut planner = planner_with_token(now);
     // After the first refresh, only looks are due.
     planner.policy.min_interval = 10_000 * MINUTE;
-    planner.look_interval = Some(LookInterval {
-        first: LOOK,
-        longest: 15 * LOOK,
-    });
+    planner.look_interval = Some(EVER_RARER);
     for number in 1..4 {
         planner.on_event(PlannerEvent::Rejected(generation(number)), now);
         let pauses = pauses_between_looks(&mut planner, &mut now, 7);
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30]);
         planner.on_event(event_found(number + 1), now);
     }
+}
+
+#[test]
+fn a_request_that_waits_hastens_a_look_that_has_become_rare_and_none_that_is_near() {
+    let mut now = Instant::now();
+    let mut planner = planner_with_token(now);
+    planner.policy.min_interval = 10_000 * MINUTE;
+    planner.look_interval = Some(EVER_RARER);
+    planner.on_event(PlannerEvent::Rejected(generation(1)), now);
+    pauses_between_looks(&mut planner, &mut now, 5);
+    let action = planner.on_event(PlannerEvent::Unchanged, now);
+    assert_eq!(action, Action::BackOff(now + 15 * LOOK));
+    assert_eq!(planner.earlier_look(now), Some(now + LOOK));
+    planner.hasten_look(now);
+    let action = planner.on_event(TIMER_FIRED, now);
+    assert_eq!(action, Action::BackOff(now + LOOK));
+    let later = now + LOOK / 2;
+    assert_eq!(planner.earlier_look(later), None);
+    planner.hasten_look(later);
+    assert_eq!(planner.on_event(TIMER_FIRED, later), action);
 }
 
 #[test]

@@ -34,6 +34,41 @@ async fn a_dead_tokens_sources_are_read_every_few_seconds_and_a_living_tokens_ar
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_whose_looks_have_become_rare_is_read_within_seconds_of_a_request() {
+    let row = with_looks("row", Duration::ZERO);
+    let (first, longest) = (Duration::from_secs(2), Duration::from_secs(30));
+    row.with_state(|state| state.look_interval = Some(LookInterval { first, longest }));
+    let (tokens, _) = start(TokenProvider::from_source(row.clone())).await;
+    let rejected = tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
+    let loads = loads_meanwhile(&row).await;
+    // Some are those of refreshes, with random pauses.
+    assert!(loads <= 40, "{loads} loads in five minutes");
+    // As many requests as come in a storm.
+    for _ in 0..5 {
+        for _ in 0..1000 {
+            let wait = tokens.wait_for_successor(&rejected, Duration::ZERO, Instant::now());
+            assert!(wait.await.is_err());
+        }
+        let before = row.with_state(|state| state.loads);
+        tokio::time::sleep(Duration::from_millis(2300)).await;
+        let loads = row.with_state(|state| state.loads) - before;
+        assert!(
+            (1..=3).contains(&loads),
+            "{loads} loads within seconds of a thousand requests"
+        );
+    }
+    row.with_state(|state| state.current = Some(token("new")));
+    assert!(
+        tokens
+            .wait_for_successor(&rejected, Duration::ZERO, Instant::now())
+            .await
+            .is_err()
+    );
+    tokio::time::sleep(Duration::from_millis(2300)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_source_is_read_at_its_own_interval() {
     let row = with_looks("row", Duration::from_secs(2));
     let command = with_looks("command", Duration::from_secs(10));
