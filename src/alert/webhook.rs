@@ -257,13 +257,14 @@ impl Webhook {
         );
         let cause = batch.topic.cause;
         let (interval, cause, days) = (cause.repeat_interval(), cause.label(), cause.days());
+        let _about = tracing::error_span!("alert", webhook, tenant, alerts, cause, days).entered();
         match result {
             Ok(()) => {
                 self.metrics.delivered.inc_by(count);
                 self.overflow.reset();
                 self.queue.settle_all(&batch, now + interval);
                 self.queue.collect(batch.topic);
-                tracing::info!(webhook, tenant, alerts, cause, days, "alert delivered");
+                tracing::info!("alert delivered");
             }
             Err(failure) if failure.advice.is_none() && attempts < MAX_ATTEMPTS && !self.is_stopping() => {
                 let longest = Duration::from_secs(4_u64.pow(attempts - 1).min(40 * 60));
@@ -273,43 +274,16 @@ impl Webhook {
                 (batch.attempts, batch.due) = (attempts, now + after);
                 self.queue.put_back(batch);
                 if attempts == 1 {
-                    tracing::warn!(
-                        webhook,
-                        tenant,
-                        alerts,
-                        cause,
-                        days,
-                        error,
-                        ?after,
-                        "alert delivery failed; retrying for an hour"
-                    );
+                    tracing::warn!(error, ?after, "alert delivery failed; retrying for an hour");
+                } else {
+                    tracing::debug!(error, ?after, attempts, "alert delivery failed again; will retry");
                 }
-                tracing::debug!(
-                    webhook,
-                    tenant,
-                    alerts,
-                    cause,
-                    days,
-                    error,
-                    ?after,
-                    attempts,
-                    "alert delivery failed; will retry"
-                );
             }
             Err(Failure { error, advice, .. }) => {
                 self.metrics.failed.inc_by(count);
                 self.queue.settle_all(&batch, now + COOLDOWN);
                 let advice = advice.unwrap_or("check that the webhook is reachable");
-                tracing::warn!(
-                    webhook,
-                    tenant,
-                    alerts,
-                    cause,
-                    days,
-                    error,
-                    attempts,
-                    "alert delivery failed, not retrying: {advice}"
-                );
+                tracing::warn!(error, attempts, "alert delivery failed, not retrying: {advice}");
             }
         }
     }
