@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""What a neighbor of benches/isolation does on core 1: neighbors.py service PORT | neighbors.py upload PORT TENANT COUNT
+"""What a neighbor of benches/isolation does on core 1:
+neighbors.py service PORT | neighbors.py ask PORT COUNT | neighbors.py upload PORT TENANT COUNT
 
-`service` is the credential service of the tenants: it answers at once for `well`, and fails after a second for every other one.
+`service` is the credential service of the tenants: it answers at once for `well`, and with a dead token for those whose name begins
+with `dead`; it fails after a second for every other one. `ask` sends a request for each of COUNT such tenants at the same time, and
+waits for all answers.
 `upload` sends COUNT multipart forms with a file of 64 MiB at the same time, 16 KiB of each every 50 ms, until it is interrupted;
 then it prints how many pieces it sent in a second.
 """
@@ -13,13 +16,16 @@ import time
 
 PIECE = bytes(16 * 1024)
 PIECES = 4096
-TOKEN = os.environ.get("TOKEN", "")
+TOKEN, DEAD_TOKEN = os.environ.get("TOKEN", ""), os.environ.get("DEAD_TOKEN", "")
 
 
 async def answer(reader, writer):
     head = await reader.readuntil(b"\r\n\r\n")
+    tenant = head.split(b" ")[1].decode().removeprefix("/")
     status, body = "200 OK", f'{{"access_token": "{TOKEN}"}}'
-    if head.split(b" ")[1] != b"/well":
+    if tenant.startswith("dead"):
+        body = f'{{"access_token": "{DEAD_TOKEN}{tenant}"}}'
+    elif tenant != "well":
         await asyncio.sleep(1)
         status, body = "500 Out Of Order", "{}"
     writer.write(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
@@ -30,6 +36,23 @@ async def answer(reader, writer):
 async def serve(port):
     server = await asyncio.start_server(answer, "127.0.0.1", port)
     await server.serve_forever()
+
+
+async def ask(port, tenant):
+    status = b" 503 "
+    # So many names are not looked up at the same time.
+    while b" 503 " in status:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /v23.0/me HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Tenant-Id: {tenant}\r\nConnection: close\r\n\r\n".encode())
+        status = await reader.readline()
+        await reader.read()
+        writer.close()
+        await asyncio.sleep(0.1)
+    assert b" 401 " in status, (tenant, status)
+
+
+async def ask_all(port, count):
+    await asyncio.gather(*(ask(port, f"dead{number}") for number in range(count)))
 
 
 async def upload(port, tenant, sent):
@@ -66,5 +89,7 @@ async def upload_all(port, tenant, count):
 
 if sys.argv[1] == "service":
     asyncio.run(serve(int(sys.argv[2])))
+elif sys.argv[1] == "ask":
+    asyncio.run(ask_all(int(sys.argv[2]), int(sys.argv[3])))
 else:
     asyncio.run(upload_all(int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
