@@ -123,12 +123,7 @@ impl ConfiguredTenants {
     pub fn named(&self) -> Vec<ConfiguredTenant> {
         let tenants = self.config.of_tenants().into_iter();
         let tenants = tenants.map(|(id, config)| ConfiguredTenant {
-            object_ids: self
-                .config
-                .tenants
-                .get(&id)
-                .map(|own| own.ids.clone())
-                .unwrap_or_default(),
+            object_ids: self.config.ids_of(&id).to_vec(),
             id,
             config: Arc::new(config),
             row: None,

@@ -39,7 +39,7 @@ pub(super) fn build_tenants(
         let before = before.and_then(|entry| entry.tenant.if_open());
         // Another tenant may have the name now.
         let before = before.filter(|before| before.tokens.is_same(&running.tokens));
-        let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
+        let object_ids = config.ids_of(id).iter();
         let entry = Entry {
             id: id.clone(),
             object_ids: object_ids.map(|object_id| object_id.as_str().into()).collect(),

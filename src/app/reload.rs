@@ -294,16 +294,6 @@ fn load(running: &Config, overrides: Overrides) -> Result<ReloadedConfig, Config
     Ok(running.reloaded(loaded.config))
 }
 
-/// Returns whether a tenant has all ids that it had before.
-fn keeps_ids(id: &TenantId, before: &Config, now: &Config) -> bool {
-    let ids = |config: &Config| {
-        let section = config.tenants.get(id);
-        section.map_or_else(Vec::new, |tenant| tenant.ids.clone())
-    };
-    let now = ids(now);
-    ids(before).iter().all(|id| now.contains(id))
-}
-
 // === impl BuildContext ===
 
 impl BuildContext {
@@ -324,7 +314,8 @@ impl BuildContext {
         let replacement = |(id, own): (TenantId, Config)| {
             let before = running_tenants.iter().find(|(before, _)| *before == id);
             // A request that was routed by an id keeps the token that belongs to it: a tenant that has lost one is another one.
-            let before = before.filter(|_| keeps_ids(&id, running, config));
+            let keeps_ids = || running.ids_of(&id).iter().all(|own| config.ids_of(&id).contains(own));
+            let before = before.filter(|_| keeps_ids());
             Ok::<_, StartError>(match before {
                 Some((_, before)) => {
                     let reconfiguration = self.token_side(&own, before).map_err(|error| error.of_tenant(&id))?;

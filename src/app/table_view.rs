@@ -58,7 +58,7 @@ impl TenantRegistry for RowTenants {
         Box::pin(async move {
             let rows = self.rows();
             rows.check_ids(tenant, &new)?;
-            let inspection = self.check_token(tenant, new.token).await?;
+            let inspection = self.check_token(new.token).await?;
             let reported = inspection.as_ref().and_then(|it| it.expires_at.as_system_time());
             let token = &Token {
                 expires_at: reported.or(new.token.expires_at),
@@ -94,15 +94,13 @@ impl TenantRegistry for RowTenants {
                 waba_id: signed_up.waba_id.as_deref(),
                 phone_number_id: signed_up.phone_number_ids.first().map(String::as_str),
             };
-            let mut stored = rows.put(tenant, new).await;
-            for _ in 0..STORE_RETRIES {
-                if !stored.as_ref().is_err_and(ObtainError::is_transient) {
-                    break;
+            let mut retries = 0..STORE_RETRIES;
+            while let Err(error) = rows.put(tenant, new).await {
+                if !error.is_transient() || retries.next().is_none() {
+                    return Err(error);
                 }
                 sleep(STORE_RETRY_PAUSE).await;
-                stored = rows.put(tenant, new).await;
             }
-            stored?;
             // Graph names the account of a valid token alone.
             Ok(StoredAt {
                 inspected: signed_up.waba_id.is_some(),

@@ -10,7 +10,7 @@ use super::context::BuildContext;
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_meta_secret, resolve_text};
 use super::state::state_dir;
 use crate::config::{Config, TokenConfig};
-use crate::graph::{Destinations, Origin};
+use crate::graph::Destinations;
 use crate::net::tls::TlsError;
 use crate::net::{HttpEndpoint, Tasks};
 use crate::renew::{
@@ -45,9 +45,9 @@ pub enum TokenProviderError {
     /// The client of the tenants' service cannot be set up.
     #[error("cannot use tenants_from.http")]
     Client(#[source] TlsError),
-    /// The renewer needs the app's credentials.
-    #[error("token.renew needs app.id and app.secret")]
-    NoAppCredentials,
+    /// This needs the app's credentials.
+    #[error("{0} needs app.id and app.secret")]
+    NoAppCredentials(&'static str),
     /// The app could be locked out of its own file by a renewal.
     #[error("{0}")]
     FileAccess(String),
@@ -111,7 +111,7 @@ impl BuildContext {
     }
 
     /// Adds the renewer, the inspector and the question whether Graph accepts a token.
-    fn complete_provider(
+    pub(super) fn complete_provider(
         &self,
         mut provider: TokenProvider,
         config: &Config,
@@ -147,14 +147,25 @@ impl BuildContext {
         app_secret: Option<Secret>,
     ) -> Result<CodeExchange, TokenProviderError> {
         let app = config.app.id.clone().zip(app_secret);
-        let (id, secret) = app.ok_or(TokenProviderError::NoAppCredentials)?;
-        let api = GraphApi {
-            client: self.graph_client.clone(),
-            origin: origin_for(&self.destinations, TokenFamily::Facebook)?,
-            clock: self.clock,
-        };
+        let (id, secret) = app.ok_or(TokenProviderError::NoAppCredentials("the exchange of a code"))?;
+        let api = self.graph_api(&self.destinations, TokenFamily::Facebook)?;
         let me = MeRequest::new(api.client.clone(), self.destinations.clone(), Some(secret.clone()));
         Ok(CodeExchange::new(api, AppCredentials { id, secret }, me))
+    }
+
+    /// Returns the API of the host that renews tokens of a family.
+    fn graph_api(&self, destinations: &Destinations, family: TokenFamily) -> Result<GraphApi, TokenProviderError> {
+        let host = match family {
+            TokenFamily::Facebook => "graph.facebook.com",
+            TokenFamily::Instagram => "graph.instagram.com",
+            TokenFamily::Threads => "graph.threads.net",
+        };
+        let origin = destinations.graph_origin(family);
+        Ok(GraphApi {
+            client: self.graph_client.clone(),
+            origin: origin.cloned().ok_or(TokenProviderError::NoHost(host))?,
+            clock: self.clock,
+        })
     }
 
     /// Builds one source of `[token] source`.
@@ -182,14 +193,8 @@ impl BuildContext {
         destinations: &Destinations,
         app: Option<AppCredentials>,
     ) -> Result<TokenProvider, TokenProviderError> {
-        let api = |family| {
-            Ok::<_, TokenProviderError>(GraphApi {
-                client: self.graph_client.clone(),
-                origin: origin_for(destinations, family)?,
-                clock: self.clock,
-            })
-        };
-        let app = app.ok_or(TokenProviderError::NoAppCredentials);
+        let api = |family| self.graph_api(destinations, family);
+        let app = app.ok_or(TokenProviderError::NoAppCredentials("token.renew"));
         Ok(match renewal {
             RenewerConfig::Exchange(settings) => {
                 provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app?, *settings))
@@ -291,15 +296,4 @@ pub(super) fn with_store(
     }
     let stored = RenewedTokenStore::new(source, path.into(), clock);
     Ok(stored.encrypted_with(load_fernet("token.store", &store.fernet_keys)?))
-}
-
-/// Returns the origin that renews tokens of a family.
-fn origin_for(destinations: &Destinations, family: TokenFamily) -> Result<Origin, TokenProviderError> {
-    let host = match family {
-        TokenFamily::Facebook => "graph.facebook.com",
-        TokenFamily::Instagram => "graph.instagram.com",
-        TokenFamily::Threads => "graph.threads.net",
-    };
-    let origin = destinations.graph_origin(family);
-    origin.cloned().ok_or(TokenProviderError::NoHost(host))
 }

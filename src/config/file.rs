@@ -245,6 +245,12 @@ impl Config {
         default.into_iter().chain(others).collect()
     }
 
+    /// The ids of the objects that belong to a tenant, if the configuration says so.
+    #[must_use]
+    pub fn ids_of(&self, tenant: &TenantId) -> &[String] {
+        self.tenants.get(tenant).map_or(&[], |tenant| &tenant.ids)
+    }
+
     /// The names of the tenants, for a message.
     #[must_use]
     pub fn tenant_names(&self) -> String {

@@ -77,7 +77,8 @@ pub async fn serve(mut listener: Listener, http_server: HttpServer, config: Serv
                 continue;
             }
             accepted = accept_next(&mut listener) => (accepted, tunnels.clone()),
-            tunnel = next_tunnel(&mut tunnel_rx) => match tunnel {
+            // None comes where tunnels are not allowed.
+            Some(tunnel) = async { tunnel_rx.as_mut()?.recv().await } => match tunnel {
                 // Tunnels are not nested.
                 AcceptedTunnel::Terminated(accepted) => (accepted, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
@@ -143,18 +144,6 @@ async fn refuse(mut accepted: Accepted, advice: &str) {
     let write = accepted.transport.write_all(response.as_bytes());
     // Whether the client is there to read it makes no difference.
     drop(timeout(Duration::from_secs(1), write).await);
-}
-
-/// Receives the next tunnel; waits forever where tunnels are not allowed. Cancel-safe.
-async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> AcceptedTunnel {
-    let tunnel = match tunnel_rx {
-        Some(tunnel_rx) => tunnel_rx.recv().await,
-        None => None,
-    };
-    match tunnel {
-        Some(tunnel) => tunnel,
-        None => std::future::pending().await,
-    }
 }
 
 /// The response to a connection that is one too many, in Graph's format.
