@@ -381,3 +381,6 @@ impl TenantOpener for RowOpener {
         self.tenants.open_tenant(&self.cell)
     }
 }
+
+#[cfg(test)]
+mod tests;
