@@ -82,8 +82,9 @@ impl Admin {
         })
     }
 
-    /// Answers a request. A change goes on when its client leaves: what it has begun is stored and recorded, and a code that is used
-    /// up is not lost.
+    /// Answers a request. A change goes on when its client leaves, and a stop waits for it: what it has begun is stored and recorded,
+    /// and a code that is used up is not lost. A look at the sources changes nothing that a stop would lose: a renewal is waited for
+    /// in any case.
     async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: String) -> AdminResponse {
         let route = match find(request.method(), request.uri().path()) {
             Found::Route(route) => route,
@@ -105,6 +106,8 @@ impl Admin {
             return guard.refuse(error, route, request.uri());
         }
         let (is_change, tasks) = (route.access == Access::Write, self.tasks.clone());
+        let is_awaited = is_change && route.endpoint != Endpoint::Refresh;
+        let in_progress = is_awaited.then(|| self.changes.subscribe());
         let (reply, answered) = oneshot::channel();
         let answer = async move {
             let requester = Requester {
@@ -113,7 +116,7 @@ impl Admin {
                 reply: &reply,
             };
             let answer = self.answer(route, request, requester).await;
-            drop(reply.send(answer));
+            drop((reply.send(answer), in_progress));
         };
         if is_change {
             drop(tasks.spawn(answer));

@@ -18,6 +18,7 @@ use super::query::ChangeQuery;
 use super::response::{AdminResponse, error_response, json_response};
 use super::state::Admin;
 use super::tenant::AdminTenant;
+use crate::net::Stage;
 use crate::source::decode::{DecodeError, Format, decode_token};
 use crate::telemetry::{AuditAction, AuditRecord, InLog};
 use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
@@ -69,6 +70,10 @@ pub(super) enum ChangeError {
     UsedUp(Box<Self>),
     #[error("too many codes are being noted at the moment; try again: this one was not sent to Graph")]
     Busy,
+    #[error("graphward is stopping, so the code was not sent to Graph; send it again when graphward runs")]
+    Stopping,
+    #[error("graphward stopped before the change was done; look at the status before another attempt")]
+    Stopped,
     #[error("the place of [tenants_from] has no such tenant")]
     NotInPlace,
     #[error("the body is larger than 16 KiB")]
@@ -159,7 +164,7 @@ pub(super) async fn change_token(
         requester.record(&target.id, action, Some(token), stored_in, &what);
         Ok(json_response(StatusCode::OK, &change))
     };
-    let changed: Result<_, ChangeError> = changed.await;
+    let changed = requester.until_stopped(changed).await;
     changed.unwrap_or_else(|error| requester.refuse(&error, name.as_deref()))
 }
 
@@ -217,6 +222,18 @@ impl Requester<'_> {
         Ok(())
     }
 
+    /// Makes a change unless graphward has stopped before it is done: a stop waits for it, but not for ever.
+    pub(super) async fn until_stopped<T>(
+        &self,
+        change: impl Future<Output = Result<T, ChangeError>>,
+    ) -> Result<T, ChangeError> {
+        tokio::select! {
+            biased;
+            changed = change => changed,
+            () = self.admin.lifecycle.wait_for(Stage::Stopped) => Err(ChangeError::Stopped),
+        }
+    }
+
     /// Records a change.
     pub(super) fn record(&self, tenant: &TenantId, action: AuditAction, token: Option<&str>, place: &str, what: &str) {
         let Admin { audit, events, .. } = self.admin;
@@ -238,10 +255,17 @@ impl Requester<'_> {
     /// and few of them in a second are logged.
     pub(super) fn refuse(&self, error: &ChangeError, tenant: Option<&str>) -> AdminResponse {
         let (peer, status) = (self.peer, error.status());
+        let cause = if let ChangeError::UsedUp(cause) = error {
+            cause
+        } else {
+            error
+        };
         let tenant = tenant.filter(|name| !has_token(name));
         let is_event = matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) && !error.is_busy();
         let not_logged = if is_event { Some(0) } else { self.admin.refusals.admit() };
-        if let Some(not_logged) = not_logged {
+        if matches!(cause, ChangeError::Stopped) {
+            tracing::error!(tenant, reason = %error, peer, "a change of the operator was cut");
+        } else if let Some(not_logged) = not_logged {
             tracing::warn!(tenant, reason = %error, peer, not_logged, "refused a request of the operator");
         }
         if is_event {
@@ -250,11 +274,6 @@ impl Requester<'_> {
             let reason = format!("A request of the operator ({peer}) was refused: {error}.");
             self.admin.events.add(&tenant, "change_refused", reason);
         }
-        let cause = if let ChangeError::UsedUp(cause) = error {
-            cause
-        } else {
-            error
-        };
         let ChangeError::Comparison(ComparisonError::Different(differences)) = cause else {
             return error_response(status, error);
         };
@@ -327,7 +346,9 @@ impl ChangeError {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
             Self::UsedUp(cause) => cause.status(),
-            Self::Comparison(ComparisonError::Busy) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Comparison(ComparisonError::Busy) | Self::Busy | Self::Stopping | Self::Stopped => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) => StatusCode::CONFLICT,
             Self::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LateBody => StatusCode::REQUEST_TIMEOUT,

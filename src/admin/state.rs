@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::access::{AccessPolicy, AdminAddress};
 use super::comparison::TokenComparison;
@@ -72,6 +72,8 @@ pub struct Admin {
     pub event_waits: Semaphore,
     /// The OAuth codes that are not sent again.
     pub used_codes: Arc<UsedCodes>,
+    /// Each change in progress has a receiver: a stop waits until there is none.
+    pub changes: watch::Sender<()>,
     /// All metrics.
     pub metrics: Metrics,
     /// The tasks whose panics are counted.

@@ -17,6 +17,7 @@ use super::routes::tenant_in;
 use super::state::Admin;
 use super::table::{StoredAt, TenantRegistry};
 use super::used_codes::CodeUse;
+use crate::net::Stage;
 use crate::renew::SignUpCode;
 use crate::source::{NewTenant, Removal};
 use crate::telemetry::AuditAction;
@@ -64,7 +65,7 @@ pub(super) async fn put_tenant(
             &requester.finish_put(table, &id, &token, stored).await,
         ))
     };
-    let put: Result<_, ChangeError> = put.await;
+    let put = requester.until_stopped(put).await;
     put.unwrap_or_else(|error| requester.refuse(&error, Some(name)))
 }
 
@@ -89,6 +90,9 @@ pub(super) async fn sign_up(query: ChangeQuery, body: Incoming, requester: Reque
         let (id, table) = find_place(requester.admin, name.insert(fields.tenant))?;
         table.check_sign_up(&id).map_err(ChangeError::Tenant)?;
         let (used, now) = (&requester.admin.used_codes, requester.admin.clock.now());
+        if requester.admin.lifecycle.current() >= Stage::Draining {
+            return Err(ChangeError::Stopping);
+        }
         match used.add(code.fingerprint(), now).await {
             CodeUse::First => {}
             CodeUse::Again => return Err(ChangeError::UsedCode),
@@ -108,7 +112,7 @@ pub(super) async fn sign_up(query: ChangeQuery, body: Incoming, requester: Reque
             let stored = table.put_signed_up(&id, &signed_up).await;
             Ok((stored.map_err(ChangeError::Tenant)?, signed_up))
         };
-        let stored: Result<_, ChangeError> = stored.await;
+        let stored = requester.until_stopped(stored).await;
         let (stored, signed_up) = stored.map_err(|error| ChangeError::UsedUp(Box::new(error)))?;
         let mut answer = requester.finish_put(table, &id, &signed_up.token, stored).await;
         if let Value::Object(answer) = &mut answer {
@@ -117,7 +121,7 @@ pub(super) async fn sign_up(query: ChangeQuery, body: Incoming, requester: Reque
         }
         Ok(json_response(StatusCode::OK, &answer))
     };
-    let signed_up: Result<_, ChangeError> = signed_up.await;
+    let signed_up = requester.until_stopped(signed_up).await;
     signed_up.unwrap_or_else(|error| requester.refuse(&error, name.as_deref()))
 }
 
@@ -138,7 +142,7 @@ pub(super) async fn withdraw_tenant(path: &str, requester: Requester<'_>) -> Adm
             Removal::NotFound => Err(ChangeError::NotInPlace),
         }
     };
-    let withdrawn: Result<_, ChangeError> = withdrawn.await;
+    let withdrawn = requester.until_stopped(withdrawn).await;
     withdrawn.unwrap_or_else(|error| requester.refuse(&error, Some(&name)))
 }
 
@@ -164,11 +168,8 @@ impl TenantFields {
 // === impl Requester ===
 
 impl Requester<'_> {
-    /// Lets the refresher of a tenant that was put use its token and ask Graph about it, records that, and returns the answer.
+    /// Records that a tenant was put, lets its refresher use its token and ask Graph about it, and returns the answer.
     async fn finish_put(&self, table: &dyn TenantRegistry, id: &TenantId, token: &Token, stored: StoredAt) -> Value {
-        if let Some(open) = table.open(id.as_str()) {
-            open.operator.refresh().await;
-        }
         let StoredAt {
             place,
             inspected,
@@ -177,6 +178,9 @@ impl Requester<'_> {
         let token = token.secret.fingerprint().to_string();
         let what = format!("put the tenant with the token {token} into {place}");
         self.record(id, AuditAction::TenantPut, Some(&token), &place, &what);
+        if let Some(open) = table.open(id.as_str()) {
+            open.operator.refresh().await;
+        }
         let unread = unread.map(|error| error.to_string());
         json!({ "tenant": id.as_str(), "token": token, "stored_in": place, "inspected": inspected, "unread": unread })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::admin::{
     AccessPolicy, Admin, AdminAddress, AdminTenant, MAX_EVENT_WAITS, TenantRegistry, TokenComparison, UsedCodes,
@@ -260,6 +260,7 @@ pub(super) fn build_admin(
         refusals: LineLimit::default(),
         event_waits: Semaphore::new(MAX_EVENT_WAITS),
         used_codes: Arc::new(UsedCodes::new(state_dir(&config.state))),
+        changes: watch::Sender::default(),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
     }))

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::tenants::RunningTenant;
 use crate::proxy::TenantShare;
 use crate::tenants::RowCell;
+use crate::token::TokenHandle;
 use crate::types::TenantId;
 
 /// The tenants that are open.
@@ -99,6 +100,11 @@ impl OpenRows {
     /// Adds a tenant that the directory does not have any more, for a request that began before.
     pub(super) fn insert_closing(&mut self, row: OpenRow) {
         self.closing.push(row);
+    }
+
+    /// The tokens of the tenants that close, and may be renewing theirs.
+    pub(super) fn closing_tokens(&self) -> Vec<TokenHandle> {
+        self.closing.iter().map(|row| row.running.tokens.clone()).collect()
     }
 
     /// Closes tenants. They end when no request can use them any more.

@@ -47,7 +47,7 @@ pub(super) struct RowTenants {
     limits: OpenLimits,
     /// Bounds the visits, and the inspections of other tenants, at the same time.
     pub(super) inspections: Arc<Semaphore>,
-    open: Mutex<OpenRows>,
+    pub(super) open: Mutex<OpenRows>,
     table_state: ArcSwap<TableState>,
     /// The cells of all rows, as the newest directory has them: for the operator, and to recognize a replaced cell.
     pub(super) cells: ArcSwap<Vec<Arc<RowCell>>>,

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -15,6 +15,7 @@ use super::build::{self, Dependencies, ProxyDeps, ProxyListener};
 use super::context::BuildContext;
 use super::error::StartError;
 use super::reload::Reloader;
+use super::row_tenants::RowTenants;
 use super::secret_files::SecretFiles;
 use super::serve_config::{admin_serve_config, proxy_serve_config};
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
@@ -27,7 +28,7 @@ use crate::config::Config;
 use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, ShutdownPhase, Stage, Tasks, http_server, serve};
 use crate::proxy::{FirstRead, Proxy};
 use crate::token::TokenHandle;
-use crate::types::TenantId;
+use crate::types::{TenantId, lock};
 
 /// The reaction if no valid token is found at startup.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -74,9 +75,10 @@ pub struct ServerHandle {
     pub lifecycle: Lifecycle,
 }
 
-/// The longest wait for connections to end before they are closed. With the three limits below, a stop takes 30.5 s at most.
+/// The longest wait for connections, and for changes of the operator, to end before they are closed. With the three limits below, a
+/// stop takes 30.5 s at most.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
-/// The longest wait for a renewal in progress when the process stops.
+/// The longest wait for a renewal or a change in progress when the process stops.
 const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait for the connections of the admin endpoint when the process stops.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -140,6 +142,7 @@ pub async fn run(
         &lifecycle,
         deps.comparison,
     )?;
+    let changes = admin.changes.clone();
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     let admin_config = admin_serve_config(&context, &admin_shutdown);
@@ -161,11 +164,11 @@ pub async fn run(
         alert_sender: Arc::clone(&alert_sender),
         service_manager: deps.service_manager.clone(),
         tenants: mem::take(&mut tenants),
-        row_tenants,
+        row_tenants: row_tenants.clone(),
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
-    let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
+    let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config, changes.clone()));
     on_start(ServerHandle {
         proxy: proxy_addresses,
         admin: admin_address,
@@ -177,20 +180,19 @@ pub async fn run(
 
     // Serve, then drain. Stop signals are received from the start: a source that hangs must not keep the process from stopping.
     let outcome = tokio::select! {
-        stop = stop_requested(&mut stops) => {
+        // If the sender of the signals is gone, only the end of the process stops it.
+        Some(stop) = stops.recv() => {
             lifecycle.advance_to(Stage::Draining);
-            let requests = proxy.concurrency_limit.inflight();
-            tracing::info!(%stop, requests, "draining: waiting for requests in flight");
+            let (requests, changes) = (proxy.concurrency_limit.inflight(), changes.receiver_count());
+            tracing::info!(%stop, requests, changes, "draining: waiting for requests and changes in flight");
             drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
         () = serve_unless_token_missing(tokens_of(&proxy), first_read, missing_token, &lifecycle) => RunOutcome::NoToken,
         never = accept(serving.as_mut()) => match never {},
     };
 
-    // Stop. A renewal in progress is awaited, since its token may be the only valid one.
-    let all_tokens = tokens_of(&proxy);
-    let renewals = all_tokens.iter().map(TokenHandle::wait_for_renewal);
-    drop(timeout(PENDING_RENEWAL_TIMEOUT, join_all(renewals)).await);
+    // Stop. A renewal in progress is awaited, since its token may be the only valid one, and so is a change of the operator.
+    wait_for_renewals_and_changes(&proxy, row_tenants.as_deref(), &changes).await;
     drop(tenants);
     for task in [cert_reloader, reloader, reader].into_iter().flatten() {
         task.abort();
@@ -199,7 +201,7 @@ pub async fn run(
         sender.close().await;
     }
     // The connection pool goes with the proxy; the tasks of its idle connections would be waited for below.
-    drop((serving, proxy));
+    drop((serving, proxy, row_tenants));
     lifecycle.advance_to(Stage::Stopped);
     admin_shutdown.advance_to(ShutdownPhase::Graceful);
     if timeout(ADMIN_DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
@@ -230,6 +232,15 @@ fn tokens_of(proxy: &Proxy) -> Vec<TokenHandle> {
     let entries = tenants.directory.entries();
     let open = entries.filter_map(|entry| entry.tenant.if_open());
     open.map(|tenant| tenant.tokens.clone()).collect()
+}
+
+/// Waits for the renewals in progress, also of tenants of a table that close, and for the changes of the operator.
+async fn wait_for_renewals_and_changes(proxy: &Proxy, row_tenants: Option<&RowTenants>, changes: &watch::Sender<()>) {
+    let mut tokens = tokens_of(proxy);
+    let closing = row_tenants.map(|tenants| lock(&tenants.open).closing_tokens());
+    tokens.extend(closing.unwrap_or_default());
+    let renewals = join_all(tokens.iter().map(TokenHandle::wait_for_renewal));
+    drop(timeout(PENDING_RENEWAL_TIMEOUT, join(renewals, changes.closed())).await);
 }
 
 /// Serves the listener of the operators.
@@ -272,21 +283,15 @@ async fn accept(serving: Pin<&mut impl Future<Output = Vec<usize>>>) -> Infallib
     std::future::pending().await
 }
 
-/// Waits for the first stop signal. If its sender is gone, only the end of the process stops it.
-async fn stop_requested(stops: &mut mpsc::Receiver<StopSignal>) -> StopSignal {
-    match stops.recv().await {
-        Some(stop) => stop,
-        None => std::future::pending().await,
-    }
-}
-
-/// Serves every listener of the app.
+/// Serves every listener of the app. At a stop that is done when the changes of the operator are done, too.
 fn serve_proxy(
     listeners: Vec<ProxyListener>,
     proxy: &Arc<Proxy>,
     config: &ServeConfig,
+    changes: watch::Sender<()>,
 ) -> impl Future<Output = Vec<usize>> + use<> {
-    join_all(listeners.into_iter().map(|ProxyListener { listener, tenant }| {
+    let shutdown = config.shutdown.clone();
+    let serving = join_all(listeners.into_iter().map(|ProxyListener { listener, tenant }| {
         let proxy = Arc::clone(proxy);
         let http_server = http_server(
             move |info| proxy.service(info, tenant.as_ref()),
@@ -295,11 +300,19 @@ fn serve_proxy(
             &config.cut_floods,
         );
         serve(listener, http_server, config.clone())
-    }))
+    }));
+    async move {
+        let tunnels = serving.await;
+        tokio::select! {
+            () = changes.closed() => {}
+            () = shutdown.wait_for(ShutdownPhase::Forced) => {}
+        }
+        tunnels
+    }
 }
 
-/// Refuses new requests and completes those in flight. A second stop signal closes them, and so does the end of the time for
-/// them.
+/// Refuses new requests, and completes those in flight and the changes of the operator. A second stop signal closes them, and so
+/// does the end of the time for them.
 async fn drain_or_close(
     first_stop: StopSignal,
     mut stops: mpsc::Receiver<StopSignal>,

@@ -67,7 +67,7 @@ impl ServiceManager {
                         Stage::Draining
                     }
                     Stage::Draining => {
-                        self.send("STOPPING=1\nSTATUS=draining: waiting for requests in flight");
+                        self.send("STOPPING=1\nSTATUS=draining: waiting for requests and changes in flight");
                         Stage::Stopped
                     }
                     Stage::Stopped => return,

@@ -112,7 +112,9 @@ impl OperatorHandle {
             Ok(Ok(changed)) => changed,
             Ok(Err(_)) | Err(_) => {
                 let limit = CHANGE_TIMEOUT.as_secs();
-                let message = format!("it is not done within {limit} s; look at the status before another attempt");
+                let message = format!(
+                    "it was not done within {limit} s, or before a stop; look at the status before another attempt"
+                );
                 Err(ObtainError::transient("timeout", message))
             }
         }

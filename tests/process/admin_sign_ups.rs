@@ -13,7 +13,7 @@ use crate::support::{Client, Graph, Sidecar, fingerprint, together, wait_until};
 use crate::tenants_from::support::{Service, assert_is, config, me, refusal, wait_until_started};
 
 /// A code whose token may act on these objects, and is shown by the name.
-fn code(graph: &Graph, name: &str, ids: &[&str], redirect_uri: Option<&str>) -> String {
+pub(crate) fn code(graph: &Graph, name: &str, ids: &[&str], redirect_uri: Option<&str>) -> String {
     graph.sim.issue_code(CodeRequest {
         redirect_uri: redirect_uri.map(str::to_owned),
         token: TokenChange {
@@ -211,7 +211,7 @@ async fn each_failure_after_a_code_was_sent_says_that_the_business_has_to_sign_u
 }
 
 /// Lets the first two inserts fail. The numbers of a sequence stay used when its transaction fails.
-const FAIL_TWICE: &str = "
+pub(crate) const FAIL_TWICE: &str = "
     CREATE SEQUENCE attempts;
     CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF nextval('attempts') <= 2 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;

@@ -74,7 +74,7 @@ async fn it_hears_of_the_start_the_watchdog_reloads_and_the_stop() {
     sidecar.signal(Signal::TERM);
     assert_eq!(
         notifications.next_change(),
-        "STOPPING=1\nSTATUS=draining: waiting for requests in flight"
+        "STOPPING=1\nSTATUS=draining: waiting for requests and changes in flight"
     );
     assert_eq!(sidecar.wait_exit().await.code(), Some(0));
 }
@@ -101,7 +101,7 @@ async fn it_may_have_an_abstract_socket_and_the_watchdog_of_another_process_gets
         rest,
         [
             "STATUS=serving",
-            "STOPPING=1\nSTATUS=draining: waiting for requests in flight"
+            "STOPPING=1\nSTATUS=draining: waiting for requests and changes in flight"
         ]
     );
 }
