@@ -255,16 +255,11 @@ impl Requester<'_> {
     /// and few of them in a second are logged.
     pub(super) fn refuse(&self, error: &ChangeError, tenant: Option<&str>) -> AdminResponse {
         let (peer, status) = (self.peer, error.status());
-        let cause = if let ChangeError::UsedUp(cause) = error {
-            cause
-        } else {
-            error
-        };
         let tenant = tenant.filter(|name| !has_token(name));
         let is_event = matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) && !error.is_busy();
         let not_logged = if is_event { Some(0) } else { self.admin.refusals.admit() };
-        if matches!(cause, ChangeError::Stopped) {
-            tracing::error!(tenant, reason = %error, peer, "a change of the operator was cut");
+        if self.admin.lifecycle.current() == Stage::Stopped {
+            tracing::error!(tenant, reason = %error, peer, "graphward stopped before a change of the operator was done");
         } else if let Some(not_logged) = not_logged {
             tracing::warn!(tenant, reason = %error, peer, not_logged, "refused a request of the operator");
         }
@@ -274,6 +269,11 @@ impl Requester<'_> {
             let reason = format!("A request of the operator ({peer}) was refused: {error}.");
             self.admin.events.add(&tenant, "change_refused", reason);
         }
+        let cause = if let ChangeError::UsedUp(cause) = error {
+            cause
+        } else {
+            error
+        };
         let ChangeError::Comparison(ComparisonError::Different(differences)) = cause else {
             return error_response(status, error);
         };

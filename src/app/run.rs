@@ -193,6 +193,8 @@ pub async fn run(
 
     // Stop. A renewal in progress is awaited, since its token may be the only valid one, and so is a change of the operator.
     wait_for_renewals_and_changes(&proxy, row_tenants.as_deref(), &changes).await;
+    // From here on a change fails: its log says that the stop cut it.
+    lifecycle.advance_to(Stage::Stopped);
     drop(tenants);
     for task in [cert_reloader, reloader, reader].into_iter().flatten() {
         task.abort();
@@ -202,7 +204,6 @@ pub async fn run(
     }
     // The connection pool goes with the proxy; the tasks of its idle connections would be waited for below.
     drop((serving, proxy, row_tenants));
-    lifecycle.advance_to(Stage::Stopped);
     admin_shutdown.advance_to(ShutdownPhase::Graceful);
     if timeout(ADMIN_DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
         admin_shutdown.advance_to(ShutdownPhase::Forced);

@@ -221,34 +221,89 @@ async fn a_tenant_that_is_being_put_and_one_that_is_being_withdrawn_are_so_befor
     assert_eq!(service.database.psql(active), "f");
 }
 
+/// A token that is put while another process has locked its file, and the stop has begun.
+struct LockedPut {
+    dir: TempDir,
+    sidecar: Sidecar,
+    tokens: [String; 2],
+    lock: File,
+    put: JoinHandle<Answer>,
+    _graph: Graph,
+}
+
+impl LockedPut {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let graph = Graph::start().await;
+        let tokens = [graph.sim.issue(None), graph.sim.issue(None)];
+        replace_file(&dir.path().join("token"), &tokens[0]);
+        let config = settings(&graph, "file = \"token\"", "[state]\ndir = \"state\"\n");
+        let sidecar = Sidecar::start(dir.path(), &config).await;
+        sidecar.wait_until_uses(&graph, &tokens[0]).await;
+        let lock = File::create(dir.path().join("token.lock")).unwrap();
+        lock.lock().unwrap();
+        let inspections = graph.sim.counts().inspections;
+        let put = start_change(sidecar.admin, "PUT /admin/token?force=yes", document(&tokens[1]));
+        wait_until("Graph is asked about the token", async || {
+            graph.sim.counts().inspections > inspections
+        })
+        .await;
+        sidecar.signal(Signal::TERM);
+        Self {
+            dir,
+            sidecar,
+            tokens,
+            lock,
+            put,
+            _graph: graph,
+        }
+    }
+
+    fn stored(&self) -> String {
+        fs::read_to_string(self.dir.path().join("token")).unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_whose_file_is_locked_by_another_process_is_stored_before_graphward_stops() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
-    let (path, lock) = (dir.path().join("token"), dir.path().join("token.lock"));
-    replace_file(&path, &first);
-    let config = settings(&graph, "file = \"token\"", "[state]\ndir = \"state\"\n");
-    let mut sidecar = Sidecar::start(dir.path(), &config).await;
-    sidecar.wait_until_uses(&graph, &first).await;
-    let held = File::create(&lock).unwrap();
-    held.lock().unwrap();
-    let inspections = graph.sim.counts().inspections;
-    let put = start_change(sidecar.admin, "PUT /admin/token?force=yes", document(&second));
-    wait_until("Graph is asked about the token", async || {
-        graph.sim.counts().inspections > inspections
+    let mut locked = LockedPut::start().await;
+    // Longer than a renewal is waited for.
+    sleep(Duration::from_secs(5)).await;
+    fs::remove_file(locked.dir.path().join("token.lock")).unwrap();
+    locked.lock.unlock().unwrap();
+    let exit = locked.sidecar.wait_exit().await;
+    assert_eq!(exit.code(), Some(0), "{}", locked.sidecar.stdout());
+    let stored = locked.stored();
+    let answer = locked.put.join().unwrap();
+    assert_eq!(answer.status, 200, "{} {}", answer.text, locked.sidecar.stdout());
+    assert_eq!(stored.trim(), locked.tokens[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_a_second_signal_keeps_from_being_stored_is_an_error_in_the_log() {
+    let _turn = together().await;
+    let mut locked = LockedPut::start().await;
+    let sidecar = &mut locked.sidecar;
+    wait_until("it says what the second signal does", async || {
+        sidecar.stdout().contains("still draining")
     })
     .await;
     sidecar.signal(Signal::TERM);
-    // Longer than a renewal is waited for.
-    sleep(Duration::from_secs(5)).await;
-    fs::remove_file(&lock).unwrap();
-    drop(held);
-    assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{}", sidecar.stdout());
-    let answer = put.join().unwrap();
-    assert_eq!(answer.status, 200, "{} {}", answer.text, sidecar.stdout());
-    assert_eq!(fs::read_to_string(&path).unwrap().trim(), second);
+    sidecar.wait_exit().await;
+    let logged = sidecar.stdout();
+    let error = sidecar.log_events().into_iter().find(|event| event["level"] == "ERROR");
+    let error = error.unwrap_or_else(|| panic!("{logged}"));
+    assert_eq!(error["tenant"], "default");
+    let stored = locked.stored();
+    let answer = locked.put.join().unwrap();
+    for told in [answer.message(), error["reason"].as_str().unwrap().to_owned()] {
+        assert!(told.contains("look at the status before another attempt"), "{told}");
+    }
+    assert_eq!((answer.status, stored.trim()), (503, locked.tokens[0].as_str()));
+    for token in &locked.tokens {
+        assert!(!logged.contains(token) && !answer.text.contains(token), "{logged}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
