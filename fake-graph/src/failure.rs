@@ -113,6 +113,12 @@ impl GraphFailure {
         Self::new(100, format!("(#100) The parameter {name} is required."))
     }
 
+    /// The template `hello_world` from a number that is no test number.
+    pub(crate) fn hello_world() -> Self {
+        let details = "Hello World templates can only be sent from the Public Test Numbers";
+        Self::new(131_058, format!("(#131058) {details}")).with_details(details)
+    }
+
     /// A path that does not exist.
     pub(crate) fn unknown_path(path: &str) -> Self {
         Self::new(2500, format!("Unknown path components: /{path}"))

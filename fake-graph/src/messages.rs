@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::clock::unix_seconds;
 use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
+use crate::objects::TEST_PHONE_ID;
 use crate::random;
 use crate::reply::Reply;
 use crate::state::{AcceptedMessage, State};
@@ -39,6 +40,9 @@ pub(crate) fn send(state: &State, call: &Call, bearer: &ValidToken, phone: &str)
     }
     let kind = call.text("type").unwrap_or_else(|| "text".to_owned());
     check_content(call, &kind)?;
+    if phone != TEST_PHONE_ID && is_hello_world(call, &kind) {
+        return Err(GraphFailure::hello_world());
+    }
 
     let id = random::wamid();
     let mut message = json!({"id": id});
@@ -101,6 +105,14 @@ fn check_content(call: &Call, kind: &str) -> Result<(), GraphFailure> {
         )),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether a message is the template that every account has, and that production numbers may not send.
+fn is_hello_world(call: &Call, kind: &str) -> bool {
+    kind == "template"
+        && call
+            .value(kind)
+            .is_some_and(|template| template.get("name").is_some_and(|name| name == "hello_world"))
 }
 
 fn invalid_value(details: &str) -> GraphFailure {

@@ -80,7 +80,7 @@ pub(crate) fn phone_numbers(state: &State, call: &Call, account: &str) -> Result
         let kind = "WhatsAppBusinessPhoneNumber";
         return Err(GraphFailure::nonexisting_field("phone_numbers", kind));
     }
-    let ids = ids.unwrap_or_else(|| vec![DEFAULT_PHONE_ID.to_owned()]);
+    let ids = ids.unwrap_or_else(|| vec![TEST_PHONE_ID.to_owned()]);
     let list = PagedEdge {
         owner: account,
         name: "phone_numbers",
@@ -90,8 +90,8 @@ pub(crate) fn phone_numbers(state: &State, call: &Call, account: &str) -> Result
     Ok(Reply::json(&pages::list(state, call, &list)?))
 }
 
-/// The phone number of an account whose phone numbers were not set.
-const DEFAULT_PHONE_ID: &str = "106540352242922";
+/// The phone number of an account whose phone numbers were not set: one of the test numbers that Meta lends to each app.
+pub(crate) const TEST_PHONE_ID: &str = "106540352242922";
 
 fn phone_with_templates(state: &State, call: &Call, id: &str) -> Result<Value, GraphFailure> {
     let mut object = phone_object(state, id);

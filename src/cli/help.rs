@@ -62,7 +62,11 @@ Exit codes: as for `status`.";
 pub(super) const SEND_TEST: &str = "\
 Examples:
   graphward send-test --to +15550100 --phone-number-id 106540352242922
+  graphward send-test --to +15550100 --template order_sent --language en
   graphward send-test --to +15550100 --text 'Hello'
+
+The default template, hello_world, can be sent only from the test numbers that Meta lends to apps: from a number of \
+your own, Graph refuses it (code 131058), and --template names one of your account's templates.
 
 WhatsApp delivers a text only within 24 hours after the recipient's last message. Later, Graph still accepts it, but \
 WhatsApp never delivers it; a template, the default, arrives at any time.

@@ -22,13 +22,13 @@ use super::local_client::{LocalClient, parse_local_url};
 use super::output::OutputArgs;
 use super::runtime::build_runtime;
 use super::table::printable;
-use super::token_input::parse_tenant;
-use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError};
-use crate::config::{CHILD_URL, ConfigError, env_vars};
+use super::token_input::{InputError, parse_tenant, with_tenants};
+use crate::app::{ConfiguredTenantError, ConfiguredTenants};
+use crate::config::{CHILD_URL, Config, env_vars};
 use crate::graph::{Explanation, GraphError, explain, is_own_code};
 use crate::net::tls::TlsError;
 use crate::net::{HttpClientError, ListenAddr};
-use crate::types::{Clock, TenantId, error_chain, is_graph_id};
+use crate::types::{TenantId, error_chain, is_graph_id};
 
 /// The flags of `graphward send-test`.
 #[derive(Args, Clone, Debug)]
@@ -39,7 +39,7 @@ pub(super) struct SendTestArgs {
     /// The id of the sending phone number, which is not the number itself [default: check.phone_number_id]
     #[arg(long, value_name = "ID", value_parser = id)]
     phone_number_id: Option<String>,
-    /// The template to send
+    /// The template to send; hello_world can be sent only from Meta's test numbers
     #[arg(long, value_name = "NAME", default_value = "hello_world", conflicts_with = "text")]
     template: String,
     /// The template's language
@@ -65,15 +65,9 @@ pub(super) struct SendTestArgs {
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Build(#[from] StartError),
-    #[error(transparent)]
-    Tenant(ConfiguredTenantError),
+    Input(#[from] InputError),
     #[error("no phone number id: pass --phone-number-id, or set [check] phone_number_id")]
     NoPhoneNumber,
-    #[error("cannot start")]
-    Start(#[from] std::io::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("cannot send the request to the sidecar at {0}; is it running?")]
@@ -134,7 +128,7 @@ pub(super) fn run(args: &SendTestArgs) -> Exit {
 
 fn send(args: &SendTestArgs) -> Result<Accepted, SendError> {
     let (address, path) = (args.proxy_address()?, args.path()?);
-    let runtime = build_runtime()?;
+    let runtime = build_runtime().map_err(InputError::Process)?;
     runtime.block_on(async {
         let client = LocalClient::new(&address, TIMEOUT)?;
         let answer = client.post(&path, &args.message()).await;
@@ -154,12 +148,10 @@ fn read_answer(status: u16, body: &[u8]) -> Result<Accepted, SendError> {
     // The admin listener answers with errors that have no code.
     let error = json.get("error").and_then(Value::as_object);
     let Some(error) = error.filter(|error| error.contains_key("code")) else {
-        let is_outage = (500..600).contains(&status);
-        return Err(if is_outage {
-            SendError::Outage
-        } else {
-            SendError::Foreign
-        }(status));
+        return Err(match status {
+            500..600 => SendError::Outage(status),
+            _ => SendError::Foreign(status),
+        });
     };
     let code = error.get("code").and_then(Value::as_i64);
     let own = code.filter(|code| is_own_code(*code));
@@ -195,7 +187,7 @@ impl SendTestArgs {
         if let Some(address) = self.proxy.clone().or_else(of_exec) {
             return Ok(address.local_dial_address());
         }
-        let listen = load_config(self.config.as_deref())?.listen;
+        let listen = self.load()?.listen;
         // The configuration has at least one address.
         Ok(listen.proxy.first().unwrap_or(&listen.admin).local_dial_address())
     }
@@ -215,23 +207,29 @@ impl SendTestArgs {
         let Some(id) = &self.tenant else {
             return Ok(String::new());
         };
-        let config = load_config(self.config.as_deref())?;
+        let config = self.load()?;
         let names: Vec<_> = config.of_tenants().into_iter().map(|(name, _)| name).collect();
         match config.tenants_from {
             None if !names.contains(id) => {
-                Err(SendError::Tenant(ConfiguredTenantError::Unknown(config.tenant_names())))
+                let unknown = ConfiguredTenantError::Unknown(config.tenant_names());
+                Err(InputError::from(unknown).into())
             }
             None if names == [TenantId::default()] => Ok(String::new()),
             None | Some(_) => Ok(format!("/-/{id}")),
         }
     }
 
-    fn configured_number_id(&self) -> Result<Option<String>, SendError> {
-        let tenants = ConfiguredTenants::new(load_config(self.config.as_deref())?, Clock::system())?;
-        let mut named = tenants.named().into_iter();
-        let tenant = named.find(|tenant| self.tenant.as_ref().is_none_or(|id| tenant.id == *id));
-        let id = tenant.map(|tenant| tenants.phone_number_id(&tenant)).transpose()?;
-        Ok(id.flatten())
+    fn configured_number_id(&self) -> Result<Option<String>, InputError> {
+        with_tenants(self.load()?, async |tenants: ConfiguredTenants| {
+            let mut named = tenants.named().into_iter();
+            let tenant = named.find(|tenant| self.tenant.as_ref().is_none_or(|id| tenant.id == *id));
+            let id = tenant.map(|tenant| tenants.phone_number_id(&tenant)).transpose();
+            Ok(id.map_err(ConfiguredTenantError::from)?.flatten())
+        })
+    }
+
+    fn load(&self) -> Result<Config, InputError> {
+        Ok(load_config(self.config.as_deref())?)
     }
 
     fn message(&self) -> Value {
@@ -249,15 +247,12 @@ impl SendTestArgs {
 // === impl SendError ===
 
 impl SendError {
-    const fn exit(&self) -> Exit {
-        use SendError::{
-            Build, Config, Foreign, Graph, NoPhoneNumber, NoToken, Outage, Sidecar, Start, Tenant, Tls, Unreachable,
-        };
+    fn exit(&self) -> Exit {
+        use SendError::{Foreign, Graph, Input, NoPhoneNumber, NoToken, Outage, Sidecar, Tls, Unreachable};
         match self {
-            Config(_) | Build(_) | Tenant(_) | NoPhoneNumber => Exit::Usage,
-            Start(_) | Tls(_) | Unreachable(..) | Sidecar(_) | NoToken | Graph(_) | Foreign(_) | Outage(_) => {
-                Exit::Failed
-            }
+            Input(error) => error.exit(),
+            NoPhoneNumber => Exit::Usage,
+            Tls(_) | Unreachable(..) | Sidecar(_) | NoToken | Graph(_) | Foreign(_) | Outage(_) => Exit::Failed,
         }
     }
 }

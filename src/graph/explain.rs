@@ -238,6 +238,9 @@ const fn describe_whatsapp_error(code: i64) -> (&'static str, &'static str) {
         131_053 => ("WhatsApp could not accept the file of the message", FIX_REQUEST),
         131_056 => ("Too many messages went from this number to this recipient in a short time", REDUCE_RATE),
         131_057 => ("The WhatsApp Business account is under maintenance", RETRY_LATER),
+        131_058 => ("The template `hello_world` can be sent only from the test numbers that Meta lends to apps",
+            "Send a template of your own account (`graphward send-test --template NAME --language CODE` tries one), or send \
+            from the test number (developers.facebook.com/apps, WhatsApp > API setup); a new token does not help."),
         131_064 => ("The WhatsApp account has reached a rate limit", REDUCE_RATE),
         132_000..=132_999 => ("WhatsApp cannot send this template", FIX_TEMPLATE),
         133_004 => ("WhatsApp's registration service is temporarily unavailable", RETRY_LATER),

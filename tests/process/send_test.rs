@@ -5,15 +5,19 @@ use serde_json::json;
 use crate::support::place::{NUMBER, Place, text};
 use crate::support::{Sidecar, settings, together, wait_until};
 
-/// Sends a message through the sidecar, and returns what is printed with the exit code.
+/// Sends a message from the test number through the sidecar, and returns what is printed with the exit code.
 fn send(place: &Place, sidecar: &Sidecar, args: &[&str]) -> (String, Option<i32>) {
+    send_from(NUMBER, place, sidecar, args)
+}
+
+fn send_from(number: &str, place: &Place, sidecar: &Sidecar, args: &[&str]) -> (String, Option<i32>) {
     let proxy = sidecar.proxy.to_string();
     let fixed = [
         "send-test",
         "--to",
         "+15550100199",
         "--phone-number-id",
-        NUMBER,
+        number,
         "--proxy",
         &proxy,
     ];
@@ -94,4 +98,36 @@ async fn the_template_and_the_language_of_the_flags_are_those_of_the_message() {
         assert_eq!(code, Some(2), "{other:?}: {shown}");
         assert!(shown.contains("cannot be used with"), "{shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_production_number_that_sends_the_default_template_is_told_to_name_one_of_its_own() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let sidecar = Sidecar::start(place.dir.path(), &settings(&place.graph, "file = \"token\"", "")).await;
+    wait_until("it has looked", async || sidecar.stdout().contains("using a new token")).await;
+    let production = "106540352242999";
+    let (shown, code) = send_from(production, &place, &sidecar, &[]);
+    assert_eq!(code, Some(1), "{shown}");
+    for words in [
+        "(code 131058)",
+        "hello_world",
+        "`graphward send-test --template NAME --language CODE`",
+        "test number",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let (shown, code) = send_from(
+        production,
+        &place,
+        &sidecar,
+        &["--template", "order_sent", "--language", "en"],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    let sent = place.graph.sim.accepted_messages();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(
+        (sent[0].phone_id.as_str(), &sent[0].params["template"]["name"]),
+        (production, &json!("order_sent"))
+    );
 }

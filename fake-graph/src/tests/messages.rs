@@ -55,6 +55,39 @@ async fn unversioned_paths_forms_and_templates_are_accepted() {
 }
 
 #[tokio::test]
+async fn only_the_test_number_may_send_hello_world() {
+    let world = TestGraph::start().await;
+    let token = world.graph.issue(None);
+    let template = |name: &str| {
+        json!({
+            "messaging_product": "whatsapp", "to": "15550100199", "type": "template",
+            "template": {"name": name, "language": {"code": "en_US"}},
+        })
+    };
+    let refused = world
+        .post_json("/v26.0/1065/messages", &token, &template("hello_world"))
+        .await;
+    assert_eq!(refused.error_codes(), (400, 131_058, None));
+    let error = &refused.json()["error"];
+    assert_eq!(error["type"], "OAuthException");
+    assert!(
+        error["error_data"]["details"]
+            .as_str()
+            .unwrap()
+            .contains("Public Test Numbers"),
+        "{error}"
+    );
+    assert!(world.graph.accepted_messages().is_empty());
+    for (path, name) in [("/v26.0/1065/messages", "order_sent"), (SEND, "hello_world")] {
+        assert_eq!(
+            world.post_json(path, &token, &template(name)).await.status,
+            200,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn marking_as_read_succeeds_and_is_no_message() {
     let world = TestGraph::start().await;
     let token = world.graph.issue(None);
