@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -162,10 +162,10 @@ pub(super) async fn change_token(
         let TokenChange { token, stored_in, .. } = &change;
         let what = format!("{what} {token}; it is stored in {stored_in}");
         requester.record(&target.id, action, Some(token), stored_in, &what);
-        Ok(json_response(StatusCode::OK, &change))
+        Ok(change)
     };
     let changed = requester.until_stopped(changed).await;
-    changed.unwrap_or_else(|error| requester.refuse(&error, name.as_deref()))
+    requester.answer(changed, name.as_deref())
 }
 
 impl Admin {
@@ -249,6 +249,14 @@ impl Requester<'_> {
         };
         audit.record(&record, InLog::Present);
         events.add(tenant, label, format!("The operator ({peer}) {what}."));
+    }
+
+    /// Answers with what was done for a tenant, or with the reason why it was not.
+    pub(super) fn answer(&self, done: Result<impl Serialize, ChangeError>, tenant: Option<&str>) -> AdminResponse {
+        match done {
+            Ok(done) => json_response(StatusCode::OK, &done),
+            Err(error) => self.refuse(&error, tenant),
+        }
     }
 
     /// Answers why nothing was done. A change that could not be made is an event; a malformed request and a busy moment are not,

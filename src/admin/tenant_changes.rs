@@ -5,14 +5,13 @@
 //! The place keeps the tenants, and graphward reads them there: what it took only for itself would be gone after a restart, and
 //! unknown to other replicas. So what the place cannot store is refused.
 
-use http::StatusCode;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::changes::{ChangeError, Requester, read_body, token_in};
 use super::query::ChangeQuery;
-use super::response::{AdminResponse, json_response};
+use super::response::AdminResponse;
 use super::routes::tenant_in;
 use super::state::Admin;
 use super::table::{StoredAt, TenantRegistry};
@@ -60,13 +59,10 @@ pub(super) async fn put_tenant(
             requester.compare(&open, &token, &query).await?;
         }
         let stored = table.put(&id, new).await.map_err(ChangeError::Tenant)?;
-        Ok(json_response(
-            StatusCode::OK,
-            &requester.finish_put(table, &id, &token, stored).await,
-        ))
+        Ok(requester.finish_put(table, &id, &token, stored).await)
     };
     let put = requester.until_stopped(put).await;
-    put.unwrap_or_else(|error| requester.refuse(&error, Some(name)))
+    requester.answer(put, Some(name))
 }
 
 /// The body of a request of a business that signs up.
@@ -119,10 +115,10 @@ pub(super) async fn sign_up(query: ChangeQuery, body: Incoming, requester: Reque
             answer.insert("wabaId".to_owned(), signed_up.waba_id.into());
             answer.insert("phoneNumberIds".to_owned(), signed_up.phone_number_ids.into());
         }
-        Ok(json_response(StatusCode::OK, &answer))
+        Ok(answer)
     };
     let signed_up = requester.until_stopped(signed_up).await;
-    signed_up.unwrap_or_else(|error| requester.refuse(&error, name.as_deref()))
+    requester.answer(signed_up, name.as_deref())
 }
 
 /// Removes a tenant from its place, and refuses its requests.
@@ -134,16 +130,13 @@ pub(super) async fn withdraw_tenant(path: &str, requester: Requester<'_>) -> Adm
             Removal::Done(place) => {
                 let what = format!("withdrew the tenant from {place}");
                 requester.record(&id, AuditAction::TenantWithdrawn, None, &place, &what);
-                Ok(json_response(
-                    StatusCode::OK,
-                    &json!({ "tenant": id.as_str(), "removed_from": place }),
-                ))
+                Ok(json!({ "tenant": id.as_str(), "removed_from": place }))
             }
             Removal::NotFound => Err(ChangeError::NotInPlace),
         }
     };
     let withdrawn = requester.until_stopped(withdrawn).await;
-    withdrawn.unwrap_or_else(|error| requester.refuse(&error, Some(&name)))
+    requester.answer(withdrawn, Some(&name))
 }
 
 /// Returns the tenant with the place of tenants that are not in the configuration.

@@ -260,9 +260,9 @@ mod tests {
                 )),
             ),
             (
-                "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n".to_owned() + &"x".repeat(70_000),
+                "HTTP/1.1 200 OK\r\ncontent-length: 1100000\r\n\r\n".to_owned() + &"x".repeat(1_100_000),
                 Obstacle::Absent(format!(
-                    "no sidecar answers at {admin} (the response is larger than 64 KiB)"
+                    "no sidecar answers at {admin} (the response is larger than 1024 KiB)"
                 )),
             ),
         ] {

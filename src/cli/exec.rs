@@ -171,13 +171,8 @@ async fn run_both(
     let on_start = |handle| drop(start.send(handle));
     let hint = UnusedHint::new(prepared.deps.metrics.clone());
     let admin = prepared.config.listen.admin.clone();
-    let mut sidecar = Box::pin(app::run(
-        prepared.config,
-        prepared.deps,
-        prepared.missing_token,
-        stops,
-        on_start,
-    ));
+    let run = app::run(prepared.config, prepared.deps, prepared.missing_token, stops, on_start);
+    let mut sidecar = Box::pin(run);
     let is_serving = async {
         let handle: ServerHandle = started.await.ok()?;
         handle.lifecycle.wait_for(Stage::Serving).await;

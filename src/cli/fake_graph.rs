@@ -157,31 +157,31 @@ impl FakeGraphArgs {
         let scheme = if self.plain { "http" } else { "https" };
         let origin = format!("{scheme}://{}", graph.address);
         let control = format!("http://{}", control.address);
+        let (ca, token) = (&self.ca_out, &self.token_out);
         if self.output.json {
-            let (ca, token) = (&self.ca_out, &self.token_out);
             let places = json!({ "graph": origin, "control": control, "ca": ca, "token": token });
             writeln!(out, "{places:#}")?;
             return out.flush();
         }
-        let trust = match &self.ca_out {
-            Some(ca) => format!(" --cacert {}", ca.display()),
-            None if self.plain => String::new(),
-            None => " -k".to_owned(),
+        let (ca, trust) = match ca {
+            Some(ca) => (
+                format!("ca       {}\n", ca.display()),
+                format!(" --cacert {}", ca.display()),
+            ),
+            None if self.plain => (String::new(), String::new()),
+            None => (String::new(), " -k".to_owned()),
         };
-        writeln!(out, "graph    {origin}\ncontrol  {control}")?;
-        if let Some(ca) = &self.ca_out {
-            writeln!(out, "ca       {}", ca.display())?;
-        }
-        let token = if let Some(path) = &self.token_out {
-            writeln!(out, "token    {}", path.display())?;
-            format!("$(cat {})", path.display())
-        } else {
-            writeln!(out, "issue    curl -X POST {control}/tokens")?;
-            "TOKEN".to_owned()
+        let (place, token) = match token {
+            Some(path) => (
+                format!("token    {}", path.display()),
+                format!("$(cat {})", path.display()),
+            ),
+            None => (format!("issue    curl -X POST {control}/tokens"), "TOKEN".to_owned()),
         };
         writeln!(
             out,
-            "call     curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me\n\
+            "graph    {origin}\ncontrol  {control}\n{ca}{place}\n\
+             call     curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me\n\
              expire   curl -d '{{\"all\":true}}' {control}/tokens/expire\n\
              state    curl {control}/state"
         )?;

@@ -11,6 +11,7 @@ use super::admin_client::{AdminArgs, AdminClient};
 use super::exit::{Exit, print_message};
 use super::output::OutputArgs;
 use super::runtime::build_runtime;
+use super::table::printable;
 use crate::net::{HttpClientError, ListenAddr};
 use crate::types::error_chain;
 
@@ -58,7 +59,10 @@ async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
         Ok(response) => Err(format!(
             "not ready: {admin} returned {}: {}",
             response.status().as_u16(),
-            one_line(response.body())
+            printable(&String::from_utf8_lossy(response.body()))
+                .chars()
+                .take(400)
+                .collect::<String>()
         )),
         Err(HttpClientError::TimedOut(_)) => Err(format!(
             "not ready: no response from {admin} within {} s",
@@ -66,13 +70,6 @@ async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
         )),
         Err(error) => Err(format!("not ready: cannot query {admin}: {}", error_chain(&error))),
     }
-}
-
-/// Text for one line of a terminal or of Docker's health log.
-fn one_line(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|letter| !letter.is_control()).take(400).collect()
 }
 
 #[cfg(test)]

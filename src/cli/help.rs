@@ -47,8 +47,8 @@ Examples:
   graphward status --tenant acme --json
   graphward status --state dead
 
-Exit codes: 0 the sidecar is ready and all tokens shown are usable or withdrawn, 1 it is not, a token is not, it \
-cannot read [tenants_from] or does not answer, 2 usage or configuration.";
+Exit codes: 0 the sidecar is ready and all tokens (of --tenant or --state, if given) are usable or withdrawn, those on \
+other pages too; 1 it is not, a token is not, it cannot read [tenants_from] or does not answer, 2 usage or configuration.";
 
 pub(super) const REFRESH: &str = "\
 Waits until the sidecar is done, and shows the new status.

@@ -17,6 +17,9 @@ pub(super) struct LocalClient {
     client: HttpClient,
 }
 
+/// The longest answer that is read: fifty reports of tokens, each with long errors.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+
 /// Reads the address of a listener, which may be written as its URL.
 pub(super) fn parse_local_url(text: &str) -> Result<ListenAddr, ListenAddrError> {
     let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
@@ -39,6 +42,7 @@ impl LocalClient {
         let config = HttpClientConfig {
             schemes: AllowedSchemes::HttpAndHttps,
             unix_socket,
+            max_response: Some(MAX_RESPONSE_BYTES),
             ..HttpClientConfig::default()
         };
         let client = HttpClient::new(config, timeout)?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,13 +19,8 @@ use crate::telemetry::metrics::TokenState;
 use crate::types::TenantId;
 
 /// The flags of `graphward status`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct StatusArgs {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Show this tenant only
-    #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
-    tenant: Option<TenantId>,
     /// Show the tenants whose token is in this state
     #[arg(long, value_name = "STATE")]
     state: Option<TokenState>,
@@ -34,17 +28,17 @@ pub(super) struct StatusArgs {
     #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
     after: Option<TenantId>,
     #[command(flatten)]
-    output: OutputArgs,
+    asked: RefreshArgs,
 }
 
 /// The flags of `graphward refresh`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct RefreshArgs {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Look at the sources of this tenant only
+    /// Look at this tenant only
     #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
     tenant: Option<TenantId>,
+    #[command(flatten)]
+    admin: AdminArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -82,69 +76,51 @@ struct TokenReport {
     last_refresh: Option<Value>,
 }
 
-/// The tenants of an answer, which is read up to 64 KiB.
+/// The most tenants of an answer.
 const PAGE: u32 = 50;
 /// A token with fewer days left is shown as a warning.
 const FEW_DAYS: f64 = 7.0;
 
 /// Prints the status of the tokens.
 pub(super) fn run(args: &StatusArgs) -> Exit {
-    let state = args.state.map(TokenState::label);
-    let [tenant, after] = [&args.tenant, &args.after].map(|name| name.as_ref().map(TenantId::as_str));
-    let filters = [("tenant", tenant), ("state", state), ("after", after)];
-    let wanted = tenant.map(|tenant| match state {
-        Some(state) => format!("{tenant} in the state {state}"),
-        None => tenant.to_owned(),
-    });
-    let path = list_path("/admin/token-status", &filters);
-    let shown = show(&args.admin, &Method::GET, &path, wanted.as_deref(), args.output);
-    shown.unwrap_or_else(|failed| failed)
+    show(args, &Method::GET, "/admin/token-status").unwrap_or_else(|failed| failed)
 }
 
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
 pub(super) fn refresh(args: &RefreshArgs) -> Exit {
-    let wanted = args.tenant.as_ref().map(TenantId::as_str);
-    let path = list_path("/admin/refresh-token", &[("tenant", wanted)]);
-    let shown = show(&args.admin, &Method::POST, &path, wanted, args.output);
-    shown.unwrap_or_else(|failed| failed)
-}
-
-/// The path of a request for a list.
-fn list_path(path: &str, filters: &[(&str, Option<&str>)]) -> String {
-    let given = filters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
-    let given = given.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
-    format!("{path}?limit={PAGE}{}", given.collect::<String>())
+    let args = StatusArgs {
+        asked: args.clone(),
+        ..StatusArgs::default()
+    };
+    show(&args, &Method::POST, "/admin/refresh-token").unwrap_or_else(|failed| failed)
 }
 
 /// Sends a request, and prints the tokens in its answer.
-fn show(
-    admin: &AdminArgs,
-    method: &Method,
-    path: &str,
-    wanted: Option<&str>,
-    output: OutputArgs,
-) -> Result<Exit, Exit> {
+fn show(args: &StatusArgs, method: &Method, path: &str) -> Result<Exit, Exit> {
     let timeout = if method == Method::GET {
         READ_TIMEOUT
     } else {
         CHANGE_TIMEOUT
     };
-    let client = admin.client(timeout).map_err(|message| {
+    let client = args.asked.admin.client(timeout).map_err(|message| {
         print_message(&message);
         Exit::Usage
     })?;
     let runtime = build_runtime().map_err(|error| print_error(&error, Exit::Failed))?;
-    let json = runtime.block_on(client.request(method.clone(), path, b""));
+    let json = runtime.block_on(client.request(method.clone(), &args.target(path), b""));
     let json = json.map_err(|error| print_error(&error, Exit::Failed))?;
     let answer = Answer::new(&json).ok_or_else(|| AdminError::Foreign(client.address.clone()));
     let answer = answer.map_err(|error| print_error(&error, Exit::Failed))?;
-    if let Some(wanted) = wanted.filter(|_| answer.tenants.is_empty()) {
+    if let Some(wanted) = args.wanted().filter(|_| answer.tenants.is_empty()) {
         print_message(&format!("the sidecar at {} has no tenant {wanted}", client.address));
         return Err(Exit::Failed);
     }
     let failures = answer.failures(method);
-    let printed = output.print(&json, &(answer.to_text(&client.address) + &failures));
-    let is_good = answer.is_good() && failures.is_empty();
+    let printed = args
+        .asked
+        .output
+        .print(&json, &(answer.to_text(&client.address) + &failures));
+    let is_good = answer.is_good(args) && failures.is_empty();
     Ok(if is_good { printed } else { Exit::Failed })
 }
 
@@ -155,6 +131,25 @@ impl ValueEnum for TokenState {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.label()))
+    }
+}
+
+// === impl StatusArgs ===
+
+impl StatusArgs {
+    /// The path and the query of a request for a list. A name has no character that a query encodes.
+    fn target(&self, path: &str) -> String {
+        let tenant = self.asked.tenant.as_ref().map(|name| format!("&tenant={name}"));
+        let state = self.state.map(|state| format!("&state={}", state.label()));
+        let after = self.after.as_ref().map(|name| format!("&after={name}"));
+        let given = [tenant, state, after].into_iter().flatten();
+        format!("{path}?limit={PAGE}{}", given.collect::<String>())
+    }
+
+    /// The tenant that is named, in words.
+    fn wanted(&self) -> Option<String> {
+        let state = self.state.map(|state| format!(" in the state {}", state.label()));
+        Some(format!("{}{}", self.asked.tenant.as_ref()?, state.unwrap_or_default()))
     }
 }
 
@@ -180,9 +175,16 @@ impl Answer {
         printable(&counts.join(", "))
     }
 
-    /// Whether the sidecar is ready, can read its tenants, and all tokens that are shown are usable or were withdrawn.
-    fn is_good(&self) -> bool {
-        self.ready && self.tenants_from.is_none() && self.tenants.iter().all(TokenReport::is_good)
+    /// Whether the sidecar is ready, can read its tenants, and all tokens are usable or were withdrawn: those that were asked for, also
+    /// where they are on another page.
+    fn is_good(&self, args: &StatusArgs) -> bool {
+        let is_asked =
+            |state: &TokenState| args.asked.tenant.is_none() && args.state.is_none_or(|asked| asked == *state);
+        let mut bad = [TokenState::Dead, TokenState::Undecryptable]
+            .into_iter()
+            .filter(is_asked);
+        let has_bad = bad.any(|state| self.counts.get(state.label()).is_some_and(|count| *count > 0));
+        self.ready && self.tenants_from.is_none() && !has_bad && self.tenants.iter().all(TokenReport::is_good)
     }
 
     /// The refreshes that failed, a line for each; empty if only the status was asked for.
@@ -337,7 +339,7 @@ mod tests {
         assert!(table.contains("da273344  -          never    file"), "{table}");
         let answer = Answer::new(&answer).unwrap();
         assert_eq!(answer.summary(), "1 dead, 1 usable");
-        assert!(!answer.is_good());
+        assert!(!answer.is_good(&StatusArgs::default()));
         let text = text_of(&answer);
         let expected = "\
 sidecar at 127.0.0.1:9080: serving, ready; tokens: 1 dead, 1 usable

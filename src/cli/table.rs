@@ -49,7 +49,8 @@ impl Cell {
 
 /// Returns a text in one line that cannot change the terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ").trim().to_owned()
+    let text = text.replace(char::is_control, " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 // === impl Table ===

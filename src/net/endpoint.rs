@@ -200,7 +200,7 @@ impl HttpEndpointError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Request(HttpClientError::ResponseTooLarge | HttpClientError::InvalidUrl(_))
+            Self::Request(HttpClientError::ResponseTooLarge(_) | HttpClientError::InvalidUrl(_))
             | Self::Unauthorized(_)
             | Self::Absent(_)
             | Self::NotFound(_)

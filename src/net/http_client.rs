@@ -64,6 +64,8 @@ pub struct HttpClientConfig {
     pub unix_socket: Option<PathBuf>,
     /// The most connections to a host that stay open for the next call, for half a minute.
     pub max_idle: usize,
+    /// The longest response body that is read, in bytes, if it is not 64 KiB.
+    pub max_response: Option<usize>,
 }
 
 /// The schemes of the URLs that may be called.
@@ -93,9 +95,9 @@ pub enum HttpClientError {
     /// The connection broke before the response was complete.
     #[error("the connection closed before the response was complete")]
     Interrupted(#[source] BoxError),
-    /// The response is longer than 64 KiB.
-    #[error("the response is larger than 64 KiB")]
-    ResponseTooLarge,
+    /// The response is longer than this number of bytes.
+    #[error("the response is larger than {} KiB", .0 / 1024)]
+    ResponseTooLarge(usize),
     /// The time is over.
     #[error("no complete response within {0:?}")]
     TimedOut(Duration),
@@ -103,7 +105,7 @@ pub enum HttpClientError {
 
 /// How long a connection stays open for the next call. Services close theirs after five seconds, a minute or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest response body that is read.
+/// The longest response body that is read, unless the settings say otherwise.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Resolves names by `connect_to`, and otherwise as the system does.
@@ -147,17 +149,18 @@ impl HttpClient {
         let tls = tls::client(config.ca_file.as_deref(), &[b"http/1.1"])?;
         let dialer = Arc::new(config.dialer.clone());
         let single = config.client(&tls, &dialer, 0)?;
-        if config.max_idle == 0 {
-            let call = move |request| execute(single.clone(), Arc::clone(&dialer), request);
-            return Ok(Self::from_fn(call, timeout));
-        }
-        let pooled = config.client(&tls, &dialer, config.max_idle)?;
+        let limit = config.max_response.unwrap_or(MAX_RESPONSE_BYTES);
+        let pooled = match config.max_idle {
+            0 => single.clone(),
+            max_idle => config.client(&tls, &dialer, max_idle)?,
+        };
         let call = move |request: Request<Bytes>| {
             let (pooled, single, dialer) = (pooled.clone(), single.clone(), Arc::clone(&dialer));
             async move {
-                let again = (request.method() == Method::GET).then(|| request.clone());
-                match (execute(pooled, Arc::clone(&dialer), request).await, again) {
-                    (Err(HttpClientError::Interrupted(_)), Some(again)) => execute(single, dialer, again).await,
+                let may_be_stale = config.max_idle > 0 && request.method() == Method::GET;
+                let again = may_be_stale.then(|| request.clone());
+                match (execute(pooled, Arc::clone(&dialer), request, limit).await, again) {
+                    (Err(HttpClientError::Interrupted(_)), Some(again)) => execute(single, dialer, again, limit).await,
                     (result, _) => result,
                 }
             }
@@ -217,6 +220,7 @@ async fn execute(
     client: reqwest::Client,
     dialer: Arc<Dialer>,
     request: Request<Bytes>,
+    limit: usize,
 ) -> Result<Response<Bytes>, HttpClientError> {
     let (address, uri) = (shown_address(request.uri(), &dialer), request.uri().clone());
     let is_https = uri.scheme() == Some(&Scheme::HTTPS);
@@ -245,10 +249,10 @@ async fn execute(
         Err(error) => return Err(failed(error)),
     };
     let (head, body) = Response::<reqwest::Body>::from(response).into_parts();
-    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
+    let body = Limited::new(body, limit).collect().await;
     let body = body.map_err(|error| match error.downcast::<reqwest::Error>() {
         Ok(error) => failed(*error),
-        Err(error) if error.is::<LengthLimitError>() => HttpClientError::ResponseTooLarge,
+        Err(error) if error.is::<LengthLimitError>() => HttpClientError::ResponseTooLarge(limit),
         Err(error) => HttpClientError::Interrupted(error),
     })?;
     Ok(Response::from_parts(head, body.to_bytes()))
@@ -317,7 +321,7 @@ impl HttpClientError {
             Self::InvalidUrl(_) => "invalid_url",
             Self::Connect { .. } => "connect_failed",
             Self::Interrupted(_) => "connection_closed",
-            Self::ResponseTooLarge => "too_large",
+            Self::ResponseTooLarge(_) => "too_large",
             Self::TimedOut(_) => "timeout",
         }
     }

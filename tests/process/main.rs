@@ -55,6 +55,7 @@ mod rollback;
 mod secret_leaks;
 mod send_test;
 mod service_manager;
+mod status_pages;
 mod stopped_changes;
 mod stops;
 mod support;

@@ -165,7 +165,7 @@ impl MockWebhook {
                 let response = response(308).header("location", "https://evil.example.com/");
                 response.body(Bytes::new())
             }
-            WebhookResponse::HugeBody => return Err(HttpClientError::ResponseTooLarge),
+            WebhookResponse::HugeBody => return Err(HttpClientError::ResponseTooLarge(64 * 1024)),
             WebhookResponse::NoResponse => pending().await,
             WebhookResponse::Refused | WebhookResponse::Closed => {
                 return Err(HttpClientError::Interrupted("connection closed".into()));
