@@ -27,7 +27,7 @@ pub use liveness::GraphLivenessCheck;
 pub use me::MeRequest;
 pub use mint::{MintRenewer, MintSettings};
 pub use refresh::RefreshRenewer;
-pub use request::{AppCredentials, TokenLifetime};
+pub use request::{AppCredentials, TokenLifetime, token_family};
 pub use sign_up::{CodeExchange, SignUpCode, SignedUp};
 
 #[cfg(test)]

@@ -139,12 +139,10 @@ impl Listing<'_> {
     /// Returns whether a tenant of this name is listed, if the state of its token is right.
     pub(super) fn has_name(&self, id: &TenantId) -> bool {
         let id = id.as_str();
+        let has_search = |search: &String| id.to_lowercase().contains(search);
         self.tenant.as_ref().is_none_or(|tenant| tenant == id)
             && self.after.as_ref().is_none_or(|after| id > after.as_ref())
-            && self
-                .search
-                .as_ref()
-                .is_none_or(|search| id.to_lowercase().contains(search))
+            && self.search.as_ref().is_none_or(has_search)
     }
 }
 

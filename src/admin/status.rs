@@ -107,14 +107,9 @@ impl<'a, T> Page<'a, T> {
         now: SystemTime,
         describe: impl Fn(&'a ListedTenant, SystemTime) -> T,
     ) -> Self {
-        let has_state = |tenant: &ListedTenant| {
-            let wanted = listing.state;
-            wanted.is_none_or(|wanted| tenant.token.state(now) == wanted)
-        };
-        let listed = tenants.iter();
-        let mut listed: Vec<_> = listed
-            .filter(|tenant| listing.has_name(&tenant.id) && has_state(tenant))
-            .collect();
+        let has_state = |tenant: &ListedTenant| listing.state.is_none_or(|wanted| tenant.token.state(now) == wanted);
+        let is_listed = |tenant: &&ListedTenant| listing.has_name(&tenant.id) && has_state(tenant);
+        let mut listed: Vec<_> = tenants.iter().filter(is_listed).collect();
         listed.sort_unstable_by_key(|tenant| &tenant.id);
         let has_more = listed.len() > listing.limit;
         listed.truncate(listing.limit);

@@ -36,12 +36,8 @@ pub(super) struct AdminArgs {
 pub(super) enum AdminError {
     #[error("cannot query the sidecar at {0}; is it running, and is this its admin address?")]
     Unreachable(ListenAddr, #[source] HttpClientError),
-    #[error("the sidecar at {address} answered {}: {message}", status.as_u16())]
-    Refused {
-        address: ListenAddr,
-        status: StatusCode,
-        message: String,
-    },
+    #[error("the sidecar at {0} answered {status}: {2}", status = .1.as_u16())]
+    Refused(ListenAddr, StatusCode, String),
     #[error(
         "{0} is the address of the app, not of the operators: it answered with an error of Graph's; pass the address of \
          listen.admin"
@@ -142,11 +138,7 @@ impl AdminClient {
         let message = json.as_ref().and_then(|json| json.pointer("/error/message")?.as_str());
         let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
         let message = printable(&message).chars().take(MAX_MESSAGE).collect();
-        Err(AdminError::Refused {
-            address: address(),
-            status,
-            message,
-        })
+        Err(AdminError::Refused(address(), status, message))
     }
 }
 

@@ -33,6 +33,7 @@ use crate::types::{Clock, Rfc3339Timestamp, TenantId, error_chain};
 
 use compare::{NOT_COMPARED, PROPERTIES};
 use facts::{Depth, Facts, Ids, TokenFacts};
+use number::known;
 use report::{Finding, Level, Report, Section};
 
 /// The arguments of `graphward check`.
@@ -230,19 +231,15 @@ async fn section(
 
 /// What is known of a token, for machines.
 fn to_json(token: &TokenFacts) -> Value {
-    let known = PROPERTIES.map(|(topic, ..)| (topic.to_owned(), json!(token.property(topic))));
+    let properties = PROPERTIES.map(|(topic, ..)| (topic.to_owned(), json!(token.property(topic))));
     let end = token.end().as_system_time().map(|at| Rfc3339Timestamp(at).to_string());
-    let numbers = token
-        .accounts
-        .iter()
-        .flat_map(|account| account.numbers.iter().flatten());
     let more = json!({
         "fingerprint": token.token.secret.fingerprint().to_string(),
         "expires_at": end,
-        "phone_numbers": Vec::from_iter(numbers),
+        "phone_numbers": Vec::from_iter(known(&token.accounts).map(|(number, _)| number)),
     });
     let more = more.as_object().cloned().unwrap_or_default();
-    Value::Object(known.into_iter().chain(more).collect())
+    Value::Object(properties.into_iter().chain(more).collect())
 }
 
 /// Compares a candidate with the current token of a tenant: with this one, or else with that of its sources.
@@ -283,6 +280,11 @@ fn compare_in(
 /// Says how Graph is reached: each address, TLS, and the time.
 async fn graph_section(tenants: &ConfiguredTenants) -> Section {
     let addresses = Box::pin(tenants.probe_graph()).await;
+    Section::new(format!("Graph {}", tenants.graph()), graph_findings(&addresses))
+}
+
+/// What the addresses of Graph come to.
+fn graph_findings(addresses: &[ProbedAddress]) -> Vec<Finding> {
     let is_reached = addresses.iter().any(|address| address.result.is_ok());
     let findings = addresses
         .iter()
@@ -298,7 +300,7 @@ async fn graph_section(tenants: &ConfiguredTenants) -> Section {
                 Finding::new(level, "graph", "unreachable", format!("{address}: {failure}"))
             }
         });
-    Section::new(format!("Graph {}", tenants.graph()), findings.collect())
+    findings.collect()
 }
 
 #[cfg(test)]

@@ -110,8 +110,7 @@ async fn run_demo(length: Duration) -> Result<Exit, DemoError> {
         () = load.run() => {}
     }
 
-    stop.send(StopSignal::Terminate)
-        .await
+    stop.try_send(StopSignal::Terminate)
         .map_err(|_closed| DemoError::StoppedEarly)?;
     sidecar.await?;
     graph_server.stop().await;

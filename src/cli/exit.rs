@@ -32,8 +32,10 @@ pub(super) fn print_error(error: &AnyError, exit: Exit) -> Exit {
     exit
 }
 
-/// Prints a message to stderr. If stderr is closed, the exit code still reports the failure.
+/// Prints a message to stderr, where nothing in it can change the terminal: the errors of a configuration have a line each. If stderr
+/// is closed, the exit code still reports the failure.
 pub(super) fn print_message(message: &str) {
+    let message = message.replace(|letter: char| letter.is_control() && letter != '\n', " ");
     drop(writeln!(io::stderr(), "graphward: {message}"));
 }
 

@@ -139,9 +139,8 @@ fn find_in_value(value: &Value, depth: u8, budget: &mut usize) -> Option<Explana
 
 /// Explains an error body, or a `debug_token` response.
 fn find_envelope(object: &Map<String, Value>) -> Option<Explanation> {
-    if let Some(Value::Object(data)) = object.get("data")
-        && let Some(found) = find_in_debug_token(data)
-    {
+    let data = object.get("data").and_then(Value::as_object);
+    if let Some(found) = data.and_then(find_in_debug_token) {
         return Some(found);
     }
     if object.contains_key("is_valid") {
@@ -153,10 +152,7 @@ fn find_envelope(object: &Map<String, Value>) -> Option<Explanation> {
 /// Explains the error object of an error body, or of a webhook. The `code` of a batch item is an HTTP status instead.
 fn find_bare_error(object: &Map<String, Value>) -> Option<Explanation> {
     let names = ["message", "title", "type", "error_subcode", "fbtrace_id"];
-    let has_error_field = names.iter().any(|name| object.contains_key(*name));
-    if !has_error_field {
-        return None;
-    }
+    names.iter().find(|name| object.contains_key(**name))?;
     explain_with_code(&GraphError::from_object(object))
 }
 

@@ -115,11 +115,9 @@ impl FakeGraphArgs {
         let mut stops = app::stop_signals(&tasks, None)?;
         let listener = bind("--listen", self.listen).await?;
         let control = bind("--control", self.control).await?;
-        let acceptor = if self.plain {
-            None
-        } else {
-            Some(tls_acceptor(self.ca_out.as_deref())?)
-        };
+        let acceptor = (!self.plain)
+            .then(|| tls_acceptor(self.ca_out.as_deref()))
+            .transpose()?;
         let server = graph.start(listener, acceptor)?;
         let control = graph.start_control(control)?;
         if let Some(path) = self.token_out.clone() {

@@ -233,12 +233,10 @@ impl SendTestArgs {
     }
 
     fn message(&self) -> Value {
+        let template = || json!({ "name": self.template, "language": { "code": self.language } });
         let (kind, content) = match &self.text {
             Some(text) => ("text", json!({ "body": text })),
-            None => (
-                "template",
-                json!({ "name": self.template, "language": { "code": self.language } }),
-            ),
+            None => ("template", template()),
         };
         json!({ "messaging_product": "whatsapp", "to": self.to, "type": kind, kind: content })
     }

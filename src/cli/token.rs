@@ -20,6 +20,7 @@ use super::admin_client::{Obstacle, address_of_exec, find_sidecar, request_chang
 use super::check::{compare_before_set, show};
 use super::exit::{Exit, print_error, print_message};
 use super::output::OutputArgs;
+use super::table::printable;
 use super::token_input::{InputError, TokenCommandArgs, read_token, with_tenants};
 use crate::app::{ConfiguredTenantError, ConfiguredTenants, StartError, admin_authorization};
 use crate::config::Config;
@@ -257,6 +258,8 @@ impl ChangeReport {
         } else {
             "; Graph was not asked about it"
         };
-        format!("{stored_in}: {done} {token}, {by}; {previous} was there before{asked}")
+        printable(&format!(
+            "{stored_in}: {done} {token}, {by}; {previous} was there before{asked}"
+        ))
     }
 }

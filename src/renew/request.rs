@@ -165,7 +165,8 @@ impl AppCredentials {
 }
 
 /// The family whose hosts accept a token; `None` if the token does not show it.
-pub(super) fn token_family(token: &Secret) -> Option<TokenFamily> {
+#[must_use]
+pub fn token_family(token: &Secret) -> Option<TokenFamily> {
     TokenFamily::from_token(token.expose())
 }
 

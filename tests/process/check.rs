@@ -117,9 +117,9 @@ async fn each_mistake_with_a_token_or_an_app_is_named() {
     }
     place.write("token", &place.token);
     place.write("secret", "fedcba9876543210fedcba9876543210");
-    assert_eq!(place.check(&[]).0, ["app_secret_wrong", "no_number"]);
+    assert_eq!(place.check(&[]).0, ["app_secret_wrong", "not_asked"]);
     fs::remove_file(place.dir.path().join("secret")).unwrap();
-    assert_eq!(place.check(&[]).0, ["app_secret_unreadable", "no_number"]);
+    assert_eq!(place.check(&[]).0, ["app_secret_unreadable", "not_asked"]);
     place.write("secret", APP_SECRET);
     place.graph.sim.expire(&place.token);
     assert_eq!(place.check(&[]), (vec!["token_invalid".to_owned()], Some(2)));
@@ -337,4 +337,49 @@ async fn a_running_sidecar_sets_the_token_of_a_tenant() {
     );
     assert_eq!(fs::read_to_string(place.dir.path().join("acme")).unwrap().trim(), next);
     assert_eq!(fs::read_to_string(place.dir.path().join("token")).unwrap(), place.token);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_no_phone_number_was_checked_is_said_where_graph_tells_only_the_app_about_a_token() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    place.configure("file = \"token\"", "");
+    let output = place.run(&["check"], "");
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    let words = "note     number   Graph does not say which accounts the token names, as app.id and app.secret are not both set";
+    assert!(shown.contains(words) && !shown.contains("names no"), "{shown}");
+    assert_eq!(place.check(&[]).0, ["no_app", "not_asked"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_name_of_a_file_changes_the_terminal() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    fs::create_dir(place.dir.path().join("tokens")).unwrap();
+    let name = "a\u{1b}[2J\u{7}\u{9b}31mz";
+    for file in [name, &format!("tokens/{name}")] {
+        place.write(file, &place.token);
+    }
+    let tenants = format!("{APP}[tenants_from]\nfile = \"tokens/{{tenant}}\"\n");
+    place.configure(&format!("file = {}", Value::from(name)), &tenants);
+    let absent = format!("absent-{name}");
+    for (args, words) in [
+        (&["check", "--offline"][..], "a [2J 31mz: token"),
+        (&["check", "--config", &absent], "absent-a [2J 31mz"),
+        (&["token", "seal", "--key-file", &absent], "absent-a [2J"),
+        (&["token", "set", "--offline"], "a [2J 31mz: stored"),
+    ] {
+        // It fails if an escape sequence is printed.
+        let output = place.run(args, &place.graph.sim.issue(None));
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        let is_foreign = |letter: char| letter.is_control() && letter != '\n';
+        assert!(!shown.contains(is_foreign), "{args:?}: {shown:?}");
+        let shown = shown
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert!(shown.contains(words), "{args:?}: {shown}");
+    }
 }

@@ -40,22 +40,26 @@ impl Stage {
         Self { place, volatile }
     }
 
-    /// Runs a command, and fails unless it prints what the file says.
-    fn assert_prints(&self, file: &str, args: &[&str], input: &str) {
+    /// Runs a command, and returns what it prints without what is different each time.
+    fn shown(&self, args: &[&str], input: &str) -> String {
         let output = self.place.run(args, input);
         let shown = text(&output.stdout) + &text(&output.stderr);
         let replace = |shown: String, (volatile, stable): &(String, &str)| shown.replace(volatile, stable);
         let shown = self.volatile.iter().fold(shown, replace);
         let shown = Regex::new("[0-9]+ ms").unwrap().replace_all(&shown, "31 ms");
-        let shown = Regex::new("wamid[.][A-Za-z0-9+/=_-]+")
-            .unwrap()
-            .replace_all(&shown, "wamid.1");
+        let message_id = Regex::new("wamid[.][A-Za-z0-9+/=_-]+").unwrap();
+        message_id.replace_all(&shown, "wamid.1").into_owned()
+    }
+
+    /// Runs a command, and fails unless it prints what the file says.
+    fn assert_prints(&self, file: &str, args: &[&str], input: &str) {
+        let shown = self.shown(args, input);
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/process/golden")
             .join(file);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, &*shown).unwrap();
+            fs::write(&path, &shown).unwrap();
         }
         let expected = fs::read_to_string(&path).unwrap_or_default();
         assert!(
@@ -73,6 +77,36 @@ async fn the_report_of_a_check_is_as_it_was() {
     stage.assert_prints("check.txt", &["check", "--phone-number-id", "15550102922"], "");
     stage.assert_prints("token-show.txt", &["token", "show"], "");
     stage.assert_prints("check.json", &["check", "--json"], "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sample_of_the_documentation_is_what_a_check_prints() {
+    let _turn = together().await;
+    let place = Place::new().await;
+    let change = TokenChange {
+        scopes: Some(
+            ["whatsapp_business_management", "whatsapp_business_messaging"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
+        ..TokenChange::default()
+    };
+    place.graph.sim.update_token(&place.token, change);
+    // The mistake that the sample shows.
+    let number = "[check]\nphone_number_id = \"15550102922\"\n";
+    place.configure("file = \"token\"", &format!("{APP}{number}"));
+    let dir = place.dir.path().display().to_string();
+    let volatile = vec![
+        (format!("{dir}/token"), "/run/graphward/token"),
+        (dir, "/etc/graphward"),
+        (fingerprint(&place.token), "1580c347"),
+        (place.graph.running.address.to_string(), "157.240.0.13:443"),
+    ];
+    let shown = Stage { place, volatile }.shown(&["check"], "");
+    let page = include_str!("../../docs/check.md");
+    let (_, sample) = page.split_once("$ graphward check\n").unwrap();
+    let (sample, _) = sample.split_once("```").unwrap();
+    assert!(shown == sample, "docs/check.md has\n{sample}\nand not\n{shown}");
 }
 
 #[cfg(feature = "fake")]

@@ -31,7 +31,7 @@ pub(super) fn diagnose(facts: &Facts, config: &Config, now: SystemTime) -> Vec<F
     if !matches!(facts.app, Some(Err(_))) {
         findings.extend(proof_finding(token, config));
     }
-    findings.extend(number_findings(token));
+    findings.extend(number_findings(facts, token));
     findings
 }
 

@@ -1,10 +1,11 @@
 //! What is right or wrong about phone numbers, and the mistakes that teams make with their ids.
 
-use super::facts::{AccountFacts, FoundObject, NO_ID, NumberFacts, TokenFacts};
+use super::facts::{AccountFacts, Facts, FoundObject, NO_ID, NumberFacts, TokenFacts};
 use super::report::{Finding, Level};
 use crate::graph::PhoneNumber;
+use crate::renew::token_family;
 use crate::token::ErrorKind;
-use crate::types::error_chain;
+use crate::types::{TokenFamily, error_chain};
 
 /// An id of a phone number is longer: what has fewer digits is the number itself.
 const LONGEST_NUMBER: usize = 13;
@@ -12,7 +13,7 @@ const LONGEST_NUMBER: usize = 13;
 const MAX_LISTED: usize = 5;
 
 /// The findings about the phone numbers of a token.
-pub(super) fn number_findings(token: &TokenFacts) -> Vec<Finding> {
+pub(super) fn number_findings(facts: &Facts, token: &TokenFacts) -> Vec<Finding> {
     let unreadable = token.accounts.iter().filter_map(|AccountFacts { id, numbers }| {
         let error = error_chain(numbers.as_ref().err()?);
         let message = format!("the phone numbers of the account {id} cannot be read: {error}");
@@ -25,15 +26,35 @@ pub(super) fn number_findings(token: &TokenFacts) -> Vec<Finding> {
         findings.extend(numbers);
     }
     if findings.is_empty() && token.proof.is_some() {
-        let message = "the token names no WhatsApp Business Account, so no phone number was checked";
-        let finding = Finding::new(Level::Note, "number", "no_number", message);
+        let unknown = |reason| {
+            (
+                "not_asked",
+                format!("Graph does not say which accounts the token names, as {reason}"),
+            )
+        };
+        let none = || ("no_number", "the token names no WhatsApp Business Account".to_owned());
+        let (code, accounts) = why_unknown(facts, token).map_or_else(none, unknown);
+        let message = format!("{accounts}; no phone number was checked");
+        let finding = Finding::new(Level::Note, "number", code, message);
         findings.push(finding.advise("To check one: --phone-number-id, or [check] phone_number_id."));
     }
     findings
 }
 
+/// The reason why it is unknown which accounts a token names: Graph tells that the app of the token alone.
+fn why_unknown(facts: &Facts, token: &TokenFacts) -> Option<&'static str> {
+    let is_told = token.inspection().is_some_and(|inspection| inspection.kind.is_some());
+    let is_of_facebook = token_family(&token.token.secret).is_none_or(|family| family == TokenFamily::Facebook);
+    match &facts.app {
+        _ if is_told || !is_of_facebook => None,
+        None => Some("app.id and app.secret are not both set"),
+        Some(Err(_)) => Some("it cannot be asked as the app of app.id and app.secret"),
+        Some(Ok(())) => Some("the token belongs to another app than app.id"),
+    }
+}
+
 /// The phone numbers of all accounts, each with its account.
-fn known(accounts: &[AccountFacts]) -> impl Iterator<Item = (&PhoneNumber, &str)> {
+pub(super) fn known(accounts: &[AccountFacts]) -> impl Iterator<Item = (&PhoneNumber, &str)> {
     accounts.iter().flat_map(|account| {
         let numbers = account.numbers.iter().flatten();
         numbers.map(|number| (number, account.id.as_str()))
@@ -103,8 +124,7 @@ fn id_finding(NumberFacts { id, is_named, found }: &NumberFacts, accounts: &[Acc
         let message = format!("the token may not use the phone number id {id}, or it does not exist: {error}");
         mistake("number_unreadable", message)
     } else {
-        let accounts: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
-        let accounts = accounts.join(", ");
+        let accounts = Vec::from_iter(accounts.iter().map(|account| account.id.as_str())).join(", ");
         let message = format!("{id} is not a phone number of the token's WhatsApp Business Accounts ({accounts})");
         mistake("number_of_other_account", message)
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::table::Tone;
+use super::super::table::{Tone, printable};
 
 /// How a finding is to be taken. The worst one of a report is its exit code.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -145,7 +145,7 @@ impl Report {
     pub(super) fn to_text(&self) -> String {
         let mut lines = Vec::new();
         for Section { title, findings, .. } in &self.sections {
-            lines.push(title.clone());
+            lines.push(printable(title));
             for finding in findings {
                 let level = format!("{:<7}", finding.level.word());
                 let tone = match finding.level {
@@ -154,8 +154,13 @@ impl Report {
                     Level::Good | Level::Note => Tone::Plain,
                 };
                 let level = tone.paint(&level);
-                lines.push(format!("  {level}  {:<8} {}", finding.topic, finding.message));
-                lines.extend(finding.advice.iter().map(|advice| format!("{:20} {advice}", "")));
+                lines.push(format!(
+                    "  {level}  {:<8} {}",
+                    finding.topic,
+                    printable(&finding.message)
+                ));
+                let advice = finding.advice.iter();
+                lines.extend(advice.map(|advice| format!("{:20} {}", "", printable(advice))));
             }
         }
         if !self.listed.is_empty() {
@@ -163,10 +168,8 @@ impl Report {
                 .listed
                 .iter()
                 .map(|(level, count)| format!("{count} {}", level.word()));
-            lines.push(format!(
-                "tenants of tenants_from: {}",
-                counts.collect::<Vec<_>>().join(", ")
-            ));
+            let counts = Vec::from_iter(counts).join(", ");
+            lines.push(format!("tenants of tenants_from: {counts}"));
         }
         lines.join("\n")
     }
@@ -198,6 +201,12 @@ mod tests {
         let report = Report::of(vec![section]);
         let expected = "tenant acme\n  ok       app      it is right\n  bad      token    it is dead\n                     Replace it.";
         assert_eq!(anstream::adapter::strip_str(&report.to_text()).to_string(), expected);
+        let foreign = "\u{1b}]0;owned\u{7}a\u{9b}2Jb\nc";
+        let finding = Finding::bad("source", "word", foreign).advise(foreign);
+        let shown = Report::of(vec![Section::new(foreign, vec![finding])]).to_text();
+        let shown = shown.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+        assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
+        assert_eq!(shown.lines().count(), 3, "{shown}");
         let json = report.to_json();
         assert_eq!(json["level"], "bad");
         assert_eq!(json["sections"][0]["findings"][1]["advice"], "Replace it.");

@@ -69,10 +69,8 @@ fn secret_findings(config: &Config) -> Vec<Finding> {
     });
     let mut findings: Vec<_> = exposed.chain(inline).chain(variables).collect();
     if findings.is_empty() {
-        findings.push(Finding::good(
-            "secrets",
-            "every secret is in a file that only its owner or group reads",
-        ));
+        let message = "every secret is in a file that only its owner or group reads";
+        findings.push(Finding::good("secrets", message));
     }
     findings
 }

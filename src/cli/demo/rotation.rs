@@ -105,11 +105,8 @@ impl<'a> Rotation<'a> {
         let (old, number, expires_at) = (self.token.clone(), self.number, self.expires_at);
         sleep_until(expires_at - early).await;
         let used_after = self.replace().await?;
-        let early = early.as_millis();
-        let text = format!(
-            "token {} is in the file, {early} ms before token {number} expires",
-            self.number
-        );
+        let (early, new) = (early.as_millis(), self.number);
+        let text = format!("token {new} is in the file, {early} ms before token {number} expires");
         event(self.started_at, Tone::Plain, &text)?;
         line(Tone::Good, &format!("         graphward uses it {used_after} ms later"))?;
         sleep_until(expires_at).await;

@@ -1,7 +1,9 @@
 //! What Graph's answers about the proof, the app and the accounts come to, and what is only unknown.
 
+use super::super::graph_findings;
 use super::*;
 use crate::graph::ProofMode;
+use crate::net::{ConnectFailure, ConnectFailureKind, ProbedAddress};
 use crate::types::SecretRef;
 
 /// The findings about a token that is for one number, with this configuration.
@@ -97,4 +99,115 @@ fn what_is_known_of_the_current_token_alone_is_named() {
     let warned = decide(&found).unwrap();
     assert!(warned.contains("number: unknown (current: 1)"), "{warned}");
     assert!(warned.contains("scopes: unknown (current: whatsapp_"), "{warned}");
+}
+
+#[test]
+fn why_the_accounts_of_a_token_are_unknown_is_said_and_that_it_names_none_only_if_graph_said_so() {
+    let of_app = |app, secret: &str, inspection: Inspection| {
+        let facts = Facts {
+            token: Some(token(secret, inspection)),
+            app,
+            ..Facts::default()
+        };
+        let found = found(facts, &config());
+        let finding = found.into_iter().find(|finding| finding.topic == "number").unwrap();
+        assert_eq!(finding.level, Level::Note);
+        (finding.code, finding.message)
+    };
+    let without_accounts = || changed(|it| it.whatsapp_accounts = vec![]);
+    // Graph has accepted the token, and said no more of it.
+    let accepted = Inspection::default;
+    let refused = || ObtainError::permanent("app_refused", "code 101");
+    for (app, secret, inspection, code, words) in [
+        (
+            None,
+            "EAAGone",
+            accepted(),
+            "not_asked",
+            "app.id and app.secret are not both set",
+        ),
+        (
+            Some(Err(refused())),
+            "EAAGone",
+            accepted(),
+            "not_asked",
+            "it cannot be asked as the app",
+        ),
+        (
+            Some(Ok(())),
+            "EAAGone",
+            accepted(),
+            "not_asked",
+            "belongs to another app",
+        ),
+        // It may ask about itself.
+        (
+            None,
+            "EAAGone",
+            without_accounts(),
+            "no_number",
+            "names no WhatsApp Business Account",
+        ),
+        (
+            Some(Ok(())),
+            "EAAGone",
+            without_accounts(),
+            "no_number",
+            "names no WhatsApp Business Account",
+        ),
+        (
+            None,
+            "THQone",
+            accepted(),
+            "no_number",
+            "names no WhatsApp Business Account",
+        ),
+    ] {
+        let (found, message) = of_app(app, secret, inspection);
+        assert_eq!(found, code, "{message}");
+        assert!(
+            message.contains(words) && message.ends_with("no phone number was checked"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn an_address_that_fails_is_a_warning_where_another_works_and_bad_where_none_does() {
+    let address = |result: Result<&'static str, ConnectFailureKind>| ProbedAddress {
+        address: "203.0.113.1:443".to_owned(),
+        result: result.map_err(|kind| ConnectFailure {
+            host: "graph.facebook.com".to_owned(),
+            kind,
+            cause: "it failed".to_owned(),
+        }),
+        took: Duration::from_millis(31),
+    };
+    let works = || address(Ok("TLS 1.3"));
+    let fails = |kind| address(Err(kind));
+    let (refused, unroutable) = (ConnectFailureKind::Refused, ConnectFailureKind::Unroutable);
+    for (addresses, levels) in [
+        (vec![works(), works()], vec![Level::Good, Level::Good]),
+        (vec![fails(refused), works()], vec![Level::Warning, Level::Good]),
+        (
+            vec![works(), fails(ConnectFailureKind::Certificate)],
+            vec![Level::Good, Level::Warning],
+        ),
+        // Many machines have no route for IPv6.
+        (vec![fails(unroutable), works()], vec![Level::Note, Level::Good]),
+        (vec![fails(refused), fails(unroutable)], vec![Level::Bad, Level::Bad]),
+        (vec![fails(unroutable)], vec![Level::Bad]),
+    ] {
+        let found = graph_findings(&addresses);
+        assert_eq!(found.iter().map(|it| it.level).collect::<Vec<_>>(), levels, "{found:?}");
+        for finding in found {
+            let expected = if finding.level == Level::Good {
+                "ok"
+            } else {
+                "unreachable"
+            };
+            assert_eq!(finding.code, expected);
+            assert!(finding.message.starts_with("203.0.113.1:443: "), "{}", finding.message);
+        }
+    }
 }
