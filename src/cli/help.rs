@@ -73,6 +73,13 @@ WhatsApp never delivers it; a template, the default, arrives at any time.
 
 Exit codes: 0 Graph accepted the message, 1 it did not, 2 usage or configuration.";
 
+pub(super) const TOKEN: &str = "\
+Examples:
+  graphward token show
+  graphward token set < token
+
+Exit codes: 0 done, 1 not, 2 usage or configuration; of `show`: 0 good, 1 warnings, 2 bad.";
+
 pub(super) const PRINT_CONFIG: &str = "\
 Takes the flags of `serve`. Secrets are never in the configuration: it names where they are.
 
