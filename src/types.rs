@@ -1,4 +1,4 @@
-//! Secrets, tenants, ids, families of tokens, clocks and dates: no I/O, no runtime.
+//! Secrets, tenants, ids, families of tokens, clocks, dates and words of a shell: no I/O, no runtime.
 
 mod clock;
 mod date;
@@ -10,6 +10,7 @@ mod redaction;
 mod secret;
 mod secret_ref;
 mod secret_shape;
+mod shell;
 mod tenant;
 mod token_family;
 mod units;
@@ -25,6 +26,7 @@ pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;
 pub use secret_ref::{HIDDEN, MaybeSecret, SecretRef, shown_path};
 pub use secret_shape::{has_secret, has_token, is_token, might_be_secret, names_secret};
+pub use shell::shell_word;
 pub use tenant::{TenantId, TenantIdError};
 pub use token_family::{TOKEN_PREFIXES, TokenFamily};
 pub use units::{SIZES, TIMES, Unit, UnitError, parse_duration};

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::response::{AdminResponse, error_response};
 use super::routes::{Access, Route};
 use crate::net::without_brackets;
-use crate::types::{Secret, SecretRef, has_token};
+use crate::types::{Secret, SecretRef, has_token, shell_word};
 
 /// The settings of `[admin]`: who may use the admin listener, and for what.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -193,15 +193,14 @@ impl Guard<'_> {
         let body = if route.has_body() { " -d @-" } else { "" };
         let target = shown_target(route, target);
         let target = utf8_percent_encode(&target, FOR_CURL);
-        let url = match self.address.url.strip_prefix("unix:") {
-            Some(socket) => format!(
-                "--unix-socket {} {}",
-                quote(socket),
-                quote(&format!("http://localhost{target}"))
-            ),
-            None => quote(&format!("{}{target}", self.address.url)),
+        let (socket, base) = match self.address.url.strip_prefix("unix:") {
+            Some(socket) => (format!("--unix-socket {} ", shell_word(socket)), "http://localhost"),
+            None => (String::new(), &*self.address.url),
         };
-        format!("curl{method}{proof}{body} {url}")
+        format!(
+            "curl{method}{proof}{body} {socket}{}",
+            shell_word(format_args!("{base}{target}"))
+        )
     }
 }
 
@@ -223,11 +222,6 @@ fn shown_target(route: &Route, target: &Uri) -> String {
         query if query.is_empty() => path,
         query => format!("{path}?{query}"),
     }
-}
-
-/// Quotes a word for a shell.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn has_key(key: &Secret, headers: &HeaderMap) -> bool {

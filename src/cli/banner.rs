@@ -9,7 +9,6 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use http::{HeaderValue, Method};
 use serde_json::json;
@@ -21,6 +20,7 @@ use crate::app::{ServerHandle, admin_authorization};
 use crate::config::{Config, Overrides};
 use crate::net::{ListenAddr, Stage};
 use crate::telemetry::{LogFormat, LogOutput};
+use crate::types::shell_word;
 
 /// What the banner says besides the state of the token.
 #[derive(Clone, Debug)]
@@ -41,13 +41,6 @@ impl Banner {
     pub(super) fn new(config: &Config, flags: &Overrides, output: LogOutput) -> Option<Self> {
         let is_for_person = output.is_terminal() && config.log.output.format != LogFormat::Json;
         let proxy = config.listen.proxy.first()?.clone();
-        let config_file = |path: &PathBuf| format!(" --config {}", path.display());
-        let graph = json!(flags.graph);
-        let graph = graph.as_object().into_iter().flatten().filter_map(|(flag, value)| {
-            let flag = flag.replace('_', "-");
-            Some(format!(" --{flag} {}", value.as_str()?))
-        });
-        let shown: String = flags.config.iter().map(config_file).chain(graph).collect();
         let tenant = if config.has_default_tenant {
             ""
         } else {
@@ -58,7 +51,7 @@ impl Banner {
             admin: config.listen.admin.clone(),
             authorization: admin_authorization(config).ok().flatten(),
             origin: config.upstream.origin.clone(),
-            replace: format!("graphward token set{shown}{tenant}"),
+            replace: replacing_command(flags) + tenant,
             output,
         })
     }
@@ -88,7 +81,7 @@ impl Banner {
         let url = proxy.local_url();
         let curl = match proxy {
             ListenAddr::Tcp(_) => format!("curl {url}"),
-            ListenAddr::Unix(path) => format!("curl --unix-socket {} http://localhost", path.display()),
+            ListenAddr::Unix(path) => format!("curl --unix-socket {} http://localhost", shell_word(path.display())),
         };
         let next = match self.output {
             LogOutput::Stdout => ("try:", format!("{curl}/v25.0/me")),
@@ -106,9 +99,41 @@ impl Banner {
     }
 }
 
+/// The command that replaces the token, with the flags that the sidecar has.
+fn replacing_command(flags: &Overrides) -> String {
+    let config = flags
+        .config
+        .iter()
+        .map(|path| ("config".to_owned(), json!(path.display().to_string())));
+    let graph = json!(flags.graph).as_object().cloned().into_iter().flatten();
+    let set = config.chain(graph).filter_map(|(flag, value)| {
+        let flag = flag.replace('_', "-");
+        Some(format!(" --{flag} {}", shell_word(value.as_str()?)))
+    });
+    format!("graphward token set{}", set.collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::GraphOverrides;
+
+    #[test]
+    fn a_path_with_spaces_is_one_word_of_the_command_that_replaces_the_token() {
+        let flags = Overrides {
+            config: Some("/my app/graphward.toml".into()),
+            graph: GraphOverrides {
+                token_file: Some("it's".to_owned()),
+                ca_file: Some("ca.pem".to_owned()),
+                ..GraphOverrides::default()
+            },
+            ..Overrides::default()
+        };
+        assert_eq!(
+            replacing_command(&flags),
+            r"graphward token set --config '/my app/graphward.toml' --ca-file ca.pem --token-file 'it'\''s'"
+        );
+    }
 
     #[test]
     fn a_banner_has_four_lines() {
@@ -136,10 +161,10 @@ replace it: graphward token set --token-file token
         let try_it = "try:        curl http://127.0.0.1:8080/v25.0/me\n";
         let of_exec = expected.replace(try_it, "admin:      unix:/run/a.sock\n");
         assert_eq!(text(LogOutput::Stderr, &tcp), of_exec);
-        let text = text(LogOutput::Stdout, &ListenAddr::Unix("/run/p.sock".into()));
-        assert!(
-            text.contains("curl --unix-socket /run/p.sock http://localhost/v25.0/me\n"),
-            "{text}"
-        );
+        for (path, word) in [("/run/p.sock", "/run/p.sock"), ("/my app/p.sock", "'/my app/p.sock'")] {
+            let text = text(LogOutput::Stdout, &ListenAddr::Unix(path.into()));
+            let expected = format!("curl --unix-socket {word} http://localhost/v25.0/me\n");
+            assert!(text.contains(&expected), "{text}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::file::write_file;
 use super::output::OutputArgs;
 use crate::graph::OTHER_GRAPH_HOSTS;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
-use crate::types::Clock;
+use crate::types::{Clock, shell_word};
 
 /// Creates a certificate for Graph's host names and localhost, signed by a throw-away CA whose key is not kept; for clients
 /// that require https or Graph's own host name.
@@ -85,8 +85,7 @@ pub(super) fn run(args: &CaArgs) -> Exit {
 }
 
 fn generate(args: &CaArgs, clock: &Clock) -> Result<Exit, CaError> {
-    let output_path = |name: &str| args.out.join(name);
-    let paths = [CA_FILE, CERT_FILE, KEY_FILE, BUNDLE_FILE].map(output_path);
+    let paths = [CA_FILE, CERT_FILE, KEY_FILE, BUNDLE_FILE].map(|name| args.out.join(name));
     if let Some(path) = paths.into_iter().find(|path| path.exists())
         && !args.force
     {
@@ -136,13 +135,10 @@ fn write(out: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
 
 /// Returns the system's roots in PEM, if they are in one of the known files.
 pub(super) fn system_roots() -> Option<String> {
-    SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle)
-}
-
-/// Returns the roots, if they are in this file.
-fn read_ca_bundle(path: &&str) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.contains("-----BEGIN CERTIFICATE-----").then_some(text)
+    let mut bundles = SYSTEM_CA_BUNDLES
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok());
+    bundles.find(|text| text.contains("-----BEGIN CERTIFICATE-----"))
 }
 
 /// Returns the text that says how to use the files.
@@ -158,6 +154,7 @@ fn instructions(out: &Path, days: u32, system_roots: Option<&str>) -> String {
             "No system roots were found. These variables replace the app's roots: it will trust no other https host.";
         (note, ca.clone())
     };
+    let [added, trust_file] = [&ca, &trust_file].map(shell_word);
     // Only the hosts that the default `upstream.hosts` serves; requests to others would be refused.
     let hosts = OTHER_GRAPH_HOSTS.join(" ");
     format!(
@@ -170,7 +167,7 @@ Created, valid for {days} days. In graphward.toml:
 The app has to trust {ca}.
 The CA key was not kept, so no further certificate can be signed. For Node, which adds it to the built-in roots:
 
-  export NODE_EXTRA_CA_CERTS={ca}
+  export NODE_EXTRA_CA_CERTS={added}
 
 {bundle_note}
 
@@ -196,10 +193,8 @@ Then, one of these:
 }
 
 /// Parses a host name or an IP address for the certificate.
-fn name(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<String, &'static str> {
     let name = text.to_ascii_lowercase();
-    match rustls::pki_types::ServerName::try_from(name.as_str()) {
-        Ok(_name) => Ok(name),
-        Err(_other) => Err("not a host name or IP address".to_owned()),
-    }
+    let is_name = rustls::pki_types::ServerName::try_from(name.as_str()).is_ok();
+    is_name.then_some(name).ok_or("not a host name or IP address")
 }

@@ -19,7 +19,7 @@ use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks, bind_advice};
 use crate::os::watch::read_text;
-use crate::types::{Clock, Secret, SecretError};
+use crate::types::{Clock, Secret, SecretError, shell_word};
 
 /// A fake Graph whose tokens expire, to test programs that call the real one.
 ///
@@ -164,7 +164,7 @@ impl FakeGraphArgs {
         let (ca, trust) = match ca {
             Some(ca) => (
                 format!("ca       {}\n", ca.display()),
-                format!(" --cacert {}", ca.display()),
+                format!(" --cacert {}", shell_word(ca.display())),
             ),
             None if self.plain => (String::new(), String::new()),
             None => (String::new(), " -k".to_owned()),
@@ -172,7 +172,7 @@ impl FakeGraphArgs {
         let (place, token) = match token {
             Some(path) => (
                 format!("token    {}", path.display()),
-                format!("$(cat {})", path.display()),
+                format!("$(cat {})", shell_word(path.display())),
             ),
             None => (format!("issue    curl -X POST {control}/tokens"), "TOKEN".to_owned()),
         };

@@ -308,7 +308,7 @@ async fn a_look_through_a_rebound_name_or_from_another_page_is_refused_with_the_
     ] {
         let answer = status(listener.address(), headers);
         assert_eq!(answer.status, 403, "{headers}: {}", answer.text);
-        let line = format!("curl 'http://{}/admin/token-status'", listener.address());
+        let line = format!("curl http://{}/admin/token-status", listener.address());
         assert!(answer.message().ends_with(&line), "{headers}: {}", answer.text);
         assert!(
             !answer.text.contains("fingerprint") && !answer.text.contains("evil"),
@@ -318,7 +318,7 @@ async fn a_look_through_a_rebound_name_or_from_another_page_is_refused_with_the_
     }
     let refused = send(listener.address(), "PUT /admin/token", "Host: localhost\r\n", "");
     let line = format!(
-        "curl -X PUT -H 'Graphward-Admin: yes' -d @- 'http://{}/admin/token'",
+        "curl -X PUT -H 'Graphward-Admin: yes' -d @- http://{}/admin/token",
         listener.address()
     );
     assert!(refused.message().ends_with(&line), "{}", refused.text);
