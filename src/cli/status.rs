@@ -97,10 +97,9 @@ pub(super) fn refresh(args: &RefreshArgs) -> Exit {
 
 /// Sends a request, and prints the tokens in its answer.
 fn show(args: &StatusArgs, method: &Method, path: &str) -> Result<Exit, Exit> {
-    let timeout = if method == Method::GET {
-        READ_TIMEOUT
-    } else {
-        CHANGE_TIMEOUT
+    let timeout = match *method {
+        Method::GET => READ_TIMEOUT,
+        _ => CHANGE_TIMEOUT,
     };
     let client = args.asked.admin.client(timeout).map_err(|message| {
         print_message(&message);
@@ -219,11 +218,9 @@ impl Answer {
         }
         text += &table.to_text();
         for tenant in &self.tenants {
-            if !tenant.usable {
-                text += &format!("\n{}: {}", printable(&tenant.tenant), printable(&tenant.reason));
-            }
-            if let Some(advice) = &tenant.advice {
-                text += &format!("\n{}: {}", printable(&tenant.tenant), printable(advice));
+            let reason = Some(&tenant.reason).filter(|_| !tenant.usable);
+            for note in reason.into_iter().chain(&tenant.advice) {
+                text += &format!("\n{}: {}", printable(&tenant.tenant), printable(note));
             }
         }
         if let Some(next) = &self.next {

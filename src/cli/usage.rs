@@ -1,9 +1,10 @@
 //! Prints errors of the command line, which repeat its words, without those that may be secrets.
 
 use std::io::Write as _;
+use std::iter;
 
 use super::exit::{Exit, exit_of};
-use crate::types::might_be_secret;
+use crate::types::{HIDDEN, might_be_secret};
 
 /// Prints an error, or the help that was asked for. A closed stderr is ignored.
 pub(super) fn print(error: &clap::Error) -> Exit {
@@ -21,20 +22,16 @@ pub(super) fn print(error: &clap::Error) -> Exit {
 /// Returns a text without the words that may be secrets; `None` if it has none.
 fn without_secrets(text: &str, words: &[String]) -> Option<String> {
     // `--flag=VALUE` is shown in two pieces, too.
-    let mut secrets: Vec<_> = words
+    let pieces = words
         .iter()
-        .flat_map(|word| {
-            word.split_once('=')
-                .map_or([word.as_str(), ""], |(flag, value)| [flag, value])
-        })
-        .chain(words.iter().map(String::as_str))
-        .filter(|piece| might_be_secret(piece.trim_start_matches('-')) && text.contains(piece))
-        .collect();
+        .flat_map(|word| iter::once(word.as_str()).chain(word.splitn(2, '=')));
+    let is_secret = |piece: &&str| might_be_secret(piece.trim_start_matches('-')) && text.contains(piece);
+    let mut secrets: Vec<_> = pieces.filter(is_secret).collect();
     // A longer one may contain a shorter one.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let hidden = secrets.iter().fold(text.to_owned(), |text, secret| {
-        text.replace(secret, "(not shown: may be a secret)")
-    });
+    let hidden = secrets
+        .iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN));
     (!secrets.is_empty()).then_some(hidden)
 }
 

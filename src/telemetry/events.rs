@@ -8,6 +8,7 @@
 //! it: with ids from 1, a reader that had seen three events would miss the first three of the next process.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -32,10 +33,10 @@ pub struct Event {
     /// Its number, greater than those of all events before it, of earlier processes too.
     pub id: u64,
     /// When it happened.
-    #[serde(serialize_with = "write_time")]
+    #[serde(serialize_with = "write_text")]
     pub time: Rfc3339Timestamp,
     /// The tenant's name; empty if it is about none.
-    #[serde(serialize_with = "write_name")]
+    #[serde(serialize_with = "write_text")]
     pub tenant: TenantId,
     /// What happened, a word of a closed list.
     pub kind: &'static str,
@@ -96,12 +97,8 @@ impl EventLog {
     }
 }
 
-fn write_time<S: Serializer>(time: &Rfc3339Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(time)
-}
-
-fn write_name<S: Serializer>(tenant: &TenantId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(tenant.as_str())
+fn write_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 #[cfg(test)]

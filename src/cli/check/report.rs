@@ -164,7 +164,7 @@ impl Report {
             }
         }
         if !self.listed.is_empty() {
-            let counts = self
+            let listed = self
                 .listed
                 .iter()
                 .map(|(level, count)| format!("{count} {}", level.word()));
