@@ -26,7 +26,7 @@ use super::token_input::{InputError, TokenCommandArgs, TokenPlace, read_token, w
 use crate::admin::ComparisonError::{self, Different};
 use crate::admin::{AdminTenant, COMPARED_LATE, COMPARISON_TIMEOUT, TokenComparison};
 use crate::app::{ConfiguredTenant, ConfiguredTenantError, ConfiguredTenants, could_be_number_id};
-use crate::config::{Config, LoadedConfig, Overrides, env_vars};
+use crate::config::{Config, Overrides, env_vars};
 use crate::net::{ConnectFailureKind, ProbedAddress};
 use crate::token::{BoxFuture, Token};
 use crate::types::{Clock, Rfc3339Timestamp, TenantId, error_chain};
@@ -146,15 +146,15 @@ impl TokenCommandArgs {
 
 /// Checks the tenant that is named, or all.
 fn check(args: &TokenCommandArgs, number_id: Option<&str>) -> Result<Report, InputError> {
-    let LoadedConfig { config, file, .. } = args.place.load()?;
-    with_tenants(config, async |mut tenants: ConfiguredTenants| {
+    let loaded = args.place.load()?;
+    with_tenants(loaded.config, async |mut tenants: ConfiguredTenants| {
         let mut report = Report::default();
         let mut progress = Progress::default();
         if args.depth() != Depth::Offline {
             progress.show("connecting to Graph");
             report.sections.push(graph_section(&tenants).await);
         }
-        let settings = settings::settings_findings(tenants.config(), file.as_deref());
+        let settings = settings::settings_findings(tenants.config(), &loaded.settings, loaded.file.as_deref());
         report.sections.push(Section::new("configuration", settings));
         let is_one = args.place.tenant.is_some() || number_id.is_some();
         let mut checked = tenants.named();

@@ -32,17 +32,14 @@ pub(super) fn run(args: PrintConfigArgs) -> Exit {
 
 fn as_json(loaded: &LoadedConfig) -> Value {
     let settings = loaded.settings.iter().map(|setting| {
-        let (origin, place) = match &setting.provenance {
-            Provenance::Default => ("default", json!({})),
-            Provenance::File { path, line } => ("file", json!({ "file": &**path, "line": line })),
-            Provenance::Environment(name) => ("environment", json!({ "variable": &**name })),
-            Provenance::Flag(name) => ("flag", json!({ "flag": &**name })),
+        let place = match &setting.provenance {
+            Provenance::Default => json!({ "origin": "default" }),
+            Provenance::File { path, line } => json!({ "origin": "file", "file": &**path, "line": line }),
+            Provenance::Environment(name) => json!({ "origin": "environment", "variable": &**name }),
+            Provenance::Flag(name) => json!({ "origin": "flag", "flag": &**name }),
         };
-        let mut row = json!({ "key": setting.key, "value": setting.value, "origin": origin });
-        if let (Value::Object(row), Value::Object(place)) = (&mut row, place) {
-            row.extend(place);
-        }
-        row
+        let parts = [json!({ "key": setting.key, "value": setting.value }), place];
+        Value::from_iter(parts.iter().filter_map(|part| part.as_object().cloned()).flatten())
     });
     json!({ "file": loaded.file, "settings": settings.collect::<Vec<_>>() })
 }

@@ -31,7 +31,7 @@ use crate::types::{MaybeSecret, OneOrMany, SecretRef, TenantId, TokenFamily};
 use crate::upstream::UpstreamSettings;
 
 /// The configuration of graphward.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq, derive_more::Debug)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -78,6 +78,8 @@ pub struct Config {
     #[serde(skip)]
     pub has_default_tenant: bool,
     /// The settings of `[listen]`, `[state]` and `[upstream]`, which stay until a restart, as they were read.
+    // With texts in which the operator may have written a secret.
+    #[debug(skip)]
     #[serde(skip)]
     pub(super) until_restart: BTreeMap<String, Value>,
     /// The egress proxy of the environment.

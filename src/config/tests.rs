@@ -4,6 +4,7 @@ mod layers;
 mod refused;
 mod schema;
 mod secrets;
+mod shown;
 mod syntax;
 mod tenants;
 mod tenants_from;

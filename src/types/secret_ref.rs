@@ -29,7 +29,7 @@ pub enum SecretRef {
     },
     /// An environment variable that holds the secret.
     #[schemars(extend("additionalProperties" = false))]
-    #[display("the variable {}", unless_secret(name))]
+    #[display("the variable {}", shown_name(name))]
     Env {
         /// The variable's name.
         #[serde(rename = "env")]
@@ -72,7 +72,7 @@ impl SecretRef {
 #[must_use]
 pub fn shown_path(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(unless_secret(&name)).display().to_string()
+    path.with_file_name(shown_name(&name)).display().to_string()
 }
 
 /// The text that messages show in place of one that may be a secret.
@@ -80,7 +80,8 @@ pub const HIDDEN: &str = "(not shown: may be a secret)";
 
 /// The name of a file or a variable, unless it looks like a secret that was written in its place: a long row of letters
 /// and digits, not all in capitals.
-fn unless_secret(name: &str) -> &str {
+#[must_use]
+pub fn shown_name(name: &str) -> &str {
     let lower = name.bytes().any(|byte| byte.is_ascii_lowercase());
     let mut rows = name.split(|letter: char| !letter.is_ascii_alphanumeric());
     if is_token(name) || (lower && rows.any(|row| row.len() >= 20)) {

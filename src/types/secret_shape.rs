@@ -19,6 +19,12 @@ pub fn names_secret(key: &str) -> bool {
 /// and digits that is no word. It is used to hide values, so a false positive is better than a leak.
 #[must_use]
 pub fn might_be_secret(text: &str) -> bool {
+    let marks = ["access_token", "secret", "password", "Bearer ", "@", "|"];
+    is_random(text) || marks.iter().any(|mark| text.contains(mark))
+}
+
+/// Whether a text has a token's prefix, or a run of letters and digits that is no word.
+fn is_random(text: &str) -> bool {
     let long = text
         .split(|letter: char| !letter.is_ascii_alphanumeric())
         .any(|row| row.len() >= 20);
@@ -32,8 +38,18 @@ pub fn might_be_secret(text: &str) -> bool {
             let lower = row.bytes().any(|byte| byte.is_ascii_lowercase());
             digits >= 6 || (upper && (lower || digits > 0))
         });
-    let marks = ["access_token", "secret", "password", "Bearer ", "@", "|"];
-    long || random || TokenFamily::from_token(text.trim()).is_some() || marks.iter().any(|mark| text.contains(mark))
+    long || random || TokenFamily::from_token(text.trim()).is_some()
+}
+
+/// Returns whether an argument of a command might be, or contain, a secret, by itself or because of the argument before it.
+/// `--secret` is not followed by one: clients of secret stores name with it what they read.
+#[must_use]
+pub fn might_be_secret_argument(before: &str, argument: &str) -> bool {
+    let before = if before.starts_with('-') { before } else { "" };
+    let (name, value) = argument.split_once('=').unwrap_or((before, argument));
+    let is_named = name != "--secret" && names_secret(&name.trim_start_matches('-').replace('-', "_"));
+    let is_value = is_named && !value.is_empty() && !value.starts_with('-');
+    is_value || is_random(argument) || argument.contains("Bearer ") || has_secret("service-url", "", argument)
 }
 
 /// Returns whether a text is certainly one of Meta's tokens. It is used to refuse values, so a miss is better than a
@@ -102,6 +118,34 @@ mod tests {
             assert!(might_be_secret(text), "{text}");
         }
         assert!(!might_be_secret("http://graph.facebook.com"));
+    }
+
+    #[test]
+    fn an_argument_is_taken_for_a_secret_by_its_shape_or_its_flag() {
+        for (before, argument) in [
+            ("--token", "hunter2"),
+            ("--access-token", "hunter2"),
+            ("run", "--client-secret=hunter2"),
+            ("run", "PGPASSWORD=hunter2"),
+            ("-H", "Authorization: Bearer hunter2"),
+            ("-u", "https://me:hunter2@vault.example"),
+            ("run", "0123456789abcdef0123456789abcdef"),
+        ] {
+            assert!(might_be_secret_argument(before, argument), "{before} {argument}");
+        }
+        // From docs/recipes.md.
+        for (before, argument) in [
+            ("get", "-field=token"),
+            ("-field=token", "secret/whatsapp"),
+            ("--secret-id", "prod/whatsapp"),
+            ("latest", "--secret=whatsapp-token"),
+            ("read", "op://production/whatsapp/token"),
+            ("token", "show"),
+            ("--token", "--json"),
+            ("place", "{tenant}"),
+        ] {
+            assert!(!might_be_secret_argument(before, argument), "{before} {argument}");
+        }
     }
 
     #[test]

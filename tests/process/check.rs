@@ -178,8 +178,11 @@ secret = {{ file = "open" }}
 [alerts]
 url = "https://hooks.slack.com/services/T00000000/B00000000/hunter2hunter2hunter2Hunter2"
 [tenants.acme]
-source = [{{ env = "MY_TOKEN" }}, {{ {renewer} }}]
+source = [{{ env = "MY_TOKEN" }}, {{ {renewer} }}, {{ exec = ["vault", "--token", "hunter2"] }}]
 renew = {{ {renewer} }}
+[tenants.other]
+source = {{ exec = ["/bin/sh", "-c", "cat token", "-field=token", "secret/whatsapp"] }}
+renew = {{ exec = ["new-token", "--client-secret=hunter2"] }}
 [routing]
 header = "x-tenant-id"
 [tenants_from]
@@ -199,22 +202,27 @@ header = "x-tenant-id"
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{shown}");
     for words in [
-        "alerts.url may be a secret",
-        "the header x-caller of token.renew may be a secret",
-        "the header x-caller of tenants.acme.source may be a secret",
-        "the header x-caller of tenants.acme.renew may be a secret",
-        "the header x-caller of tenants_from may be a secret",
+        "alerts.url may have a secret in it",
+        "token.renew.headers.x-caller may have a secret in it",
+        "tenants.acme.source.headers.x-caller may have a secret in it",
+        "tenants.acme.renew.headers.x-caller may have a secret in it",
+        "tenants_from.headers.x-caller may have a secret in it",
+        "tenants.acme.source.exec may have a secret in it",
+        "tenants.other.renew.exec may have a secret in it",
         "/open is readable by every user",
         "the variable MY_TOKEN has a secret",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
-    assert!(!shown.contains("x-version"), "{shown}");
+    assert!(
+        !shown.contains("x-version") && !shown.contains("tenants.other.source.exec may"),
+        "{shown}"
+    );
     assert!(!shown.contains("hunter2") && !shown.contains(&place.token), "{shown}");
     let report: Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
     let found = codes(&report);
     let count = |code: &str| found.iter().filter(|found| *found == code).count();
-    assert_eq!(count("inline_secret"), 5, "{found:?}");
+    assert_eq!(count("inline_secret"), 7, "{found:?}");
     assert_eq!(
         (count("readable_file"), count("secret_in_variable")),
         (1, 1),

@@ -135,6 +135,44 @@ fn the_text_is_a_configuration_file_that_says_the_same() {
 }
 
 #[test]
+fn what_may_be_a_secret_is_not_printed_in_any_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+[alerts]
+url = "https://hooks.slack.com/services/T00000000/B00000000/hunter2"
+[check]
+phone_number_id = "hunter2"
+[token]
+source = [
+    { http = "https://tenants.example/token?code=hunter2", headers = { x-caller = "hunter2" } },
+    { exec = ["vault", "-p", "hunter2", "get"] },
+    { postgres = "postgres://app@db/shop", query = "SELECT pgp_sym_decrypt(t, 'hunter2') FROM t WHERE n = $1", params = ["hunter2"] },
+]
+renew = { exec = ["new-token", "hunter2"] }
+[tenants_from]
+exec = ["tenant-token", "hunter2", "{tenant}"]
+"#;
+    fs::write(dir.path().join("graphward.toml"), text).unwrap();
+    for form in [&[][..], &["--json"]] {
+        let mut command = graphward_command(dir.path(), &[&["print-config"], form].concat());
+        command.env("GRAPHWARD_UPSTREAM_PROXY", "http://hunter2@proxy.example:3128");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!printed.contains("hunter2"), "{printed}");
+        for shown in [
+            "vault",
+            "new-token",
+            "tenant-token",
+            "postgres://app@db/shop",
+            "not shown: may be a secret",
+        ] {
+            assert!(printed.contains(shown), "{shown}: {printed}");
+        }
+    }
+}
+
+#[test]
 fn an_invalid_configuration_is_not_printed() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(

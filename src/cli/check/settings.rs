@@ -1,22 +1,17 @@
 //! The file of a configuration, and the places of secrets in it that could be safer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 use std::path::Path;
-
-use http::HeaderName;
 
 use super::super::exposure::exposed_files;
 use super::report::{Finding, Level};
-use crate::config::{Config, no_config_file};
-use crate::renew::RenewerConfig;
-use crate::source::{TenantsFrom, TokenSource};
-use crate::types::{MaybeSecret, TenantId, might_be_secret, shown_path};
+use crate::config::{Config, Setting, no_config_file};
+use crate::types::{TenantId, shown_path};
 
 /// The findings about the file that was read, if there was one, and about where secrets are.
-pub(super) fn settings_findings(config: &Config, file: Option<&Path>) -> Vec<Finding> {
+pub(super) fn settings_findings(config: &Config, settings: &[Setting], file: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![file_finding(file)];
-    findings.extend(secret_findings(config));
+    findings.extend(secret_findings(config, settings));
     findings.extend(shared_ids(config));
     findings
 }
@@ -50,16 +45,20 @@ fn file_finding(file: Option<&Path>) -> Finding {
     Finding::new(Level::Note, "file", "no_file", message)
 }
 
-fn secret_findings(config: &Config) -> Vec<Finding> {
+fn secret_findings(config: &Config, settings: &[Setting]) -> Vec<Finding> {
     let exposed = exposed_files(config).map(|file| {
         let message = format!("{} is readable by every user of this machine", file.display());
         let finding = Finding::new(Level::Warning, "secrets", "readable_file", message);
         finding.advise("chmod it to 0640 or 0600.")
     });
-    let inline = inline_secrets(config).into_iter().map(|key| {
-        let message = format!("{key} may be a secret, and is in the configuration itself");
+    let inline = settings.iter().flat_map(|setting| &setting.suspects).map(|key| {
+        let message = format!("{key} may have a secret in it, in the configuration itself");
         let finding = Finding::new(Level::Warning, "secrets", "inline_secret", message);
-        finding.advise("Put it into a file, and write { file = PATH } in its place.")
+        finding.advise(if key.ends_with(".exec") {
+            "Let the command read it from a file, or a variable in keep_env: every user may see the arguments of processes."
+        } else {
+            "Put it into a file, and write { file = PATH } in its place."
+        })
     });
     let variables = config.secret_vars.iter().map(|name| {
         let message =
@@ -73,41 +72,4 @@ fn secret_findings(config: &Config) -> Vec<Finding> {
         findings.push(Finding::good("secrets", message));
     }
     findings
-}
-
-/// The keys with a text of their own that may be a secret.
-fn inline_secrets(config: &Config) -> Vec<String> {
-    let is_inline = |value: &MaybeSecret| matches!(value, MaybeSecret::Inline(text) if might_be_secret(text));
-    let urls = [
-        ("alerts.url", &config.alerts.url),
-        ("upstream.proxy", &config.upstream.proxy),
-    ];
-    let urls = urls
-        .into_iter()
-        .filter(|(_, value)| value.as_ref().is_some_and(is_inline));
-    let headers = service_headers(config).into_iter().flat_map(|(setting, headers)| {
-        let inline = headers.iter().filter(|(_, value)| is_inline(value));
-        inline.map(move |(name, _)| format!("the header {name} of {setting}"))
-    });
-    urls.map(|(key, _)| key.to_owned()).chain(headers).collect()
-}
-
-/// The headers for each credential service, with the setting that they are in. The renewer of `[token]` is that of the rows, too.
-fn service_headers(config: &Config) -> Vec<(String, &[(HeaderName, MaybeSecret)])> {
-    let mut all = Vec::new();
-    let sections = config.tenants.iter().map(|(id, tenant)| (id.clone(), &tenant.token));
-    for (id, token) in iter::once((TenantId::default(), &config.token)).chain(sections) {
-        for source in &token.sources {
-            if let TokenSource::Http(service) = source {
-                all.push((id.setting("source"), service.call.headers.as_slice()));
-            }
-        }
-        if let Some(RenewerConfig::Http(call)) = &token.renew {
-            all.push((id.setting("renew"), &call.headers));
-        }
-    }
-    if let Some(TenantsFrom::Http(service)) = &config.tenants_from {
-        all.push(("tenants_from".to_owned(), &service.place.call.headers));
-    }
-    all
 }

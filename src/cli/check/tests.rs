@@ -384,7 +384,7 @@ fn an_id_that_two_sections_have_is_a_warning_that_names_both() {
         ..Overrides::default()
     };
     let config = Config::load(flags, &EnvVars::new()).unwrap().config;
-    let findings = settings_findings(&config, None);
+    let findings = settings_findings(&config, &[], None);
     let shared: Vec<_> = findings.iter().filter(|finding| finding.code == "shared_id").collect();
     let [finding] = *shared else {
         panic!("{findings:?}");
