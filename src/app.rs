@@ -57,5 +57,5 @@ pub use error::StartError;
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
 pub use secrets::{SecretLoadError, admin_authorization};
 pub use service_manager::ServiceManager;
-pub use signal::{StopSignal, has_terminal, received_signals, stop_signals};
+pub use signal::{ReceivedSignal, StopSignal, has_terminal, received_signals, stop_signals};
 pub use token_provider::TokenProviderError;

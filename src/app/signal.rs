@@ -2,10 +2,14 @@
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
+use signal_hook::low_level::signal_name;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -44,31 +48,40 @@ impl StopSignal {
 /// a process from the terminal and from a supervisor such as `concurrently`, within milliseconds.
 pub(super) const SECOND_STOP_AFTER: Duration = Duration::from_secs(1);
 
-/// The signals that are received, each with its name.
-const SIGNALS: [(Signal, &str); 6] = [
-    (Signal::TERM, "SIGTERM"),
-    (Signal::INT, "SIGINT"),
-    (Signal::QUIT, "SIGQUIT"),
-    (Signal::HUP, "SIGHUP"),
-    (Signal::USR1, "SIGUSR1"),
-    (Signal::USR2, "SIGUSR2"),
-];
+/// A signal that this process received.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedSignal {
+    /// The signal.
+    pub signal: Signal,
+    /// Whether the terminal sent it, to all processes in its foreground, as it does for a key such as Ctrl-C.
+    pub is_from_terminal: bool,
+}
 
-/// Receives SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2, each with its name. From now on, none of them ends the process
-/// by itself.
+/// The origin `SI_KERNEL` of a signal, in `si_code`: no process sent it, so the driver of a terminal did.
+const SENT_BY_KERNEL: i32 = 0x80;
+
+/// Receives SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2. From now on, none of them ends the process by itself.
 ///
 /// # Errors
 ///
 /// The system's error, if a handler cannot be installed.
-pub fn received_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<(Signal, &'static str)>> {
+pub fn received_signals() -> io::Result<mpsc::Receiver<ReceivedSignal>> {
     let (sender, receiver) = mpsc::channel(16);
-    for received in SIGNALS {
-        let mut signals = signal(SignalKind::from_raw(received.0.as_raw()))?;
-        let sender = sender.clone();
-        drop(
-            tasks.spawn(async move { while signals.recv().await.is_some() && sender.send(received).await.is_ok() {} }),
-        );
-    }
+    // tokio's signals have no origin.
+    let mut signals = SignalsInfo::<WithRawSiginfo>::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
+    let receive = move || {
+        let received = signals.forever().filter_map(|info| {
+            Some(ReceivedSignal {
+                signal: Signal::from_named_raw(info.si_signo)?,
+                is_from_terminal: info.si_code == SENT_BY_KERNEL,
+            })
+        });
+        // Until the receiver is gone.
+        received
+            .map(|signal| sender.blocking_send(signal))
+            .all(|sent| sent.is_ok())
+    };
+    thread::Builder::new().spawn(receive)?;
     Ok(receiver)
 }
 
@@ -79,11 +92,11 @@ pub fn received_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<(Signal, &'s
 ///
 /// The system's error, if a handler cannot be installed.
 pub fn stop_signals(tasks: &Tasks, reload: Option<Arc<Notify>>) -> io::Result<mpsc::Receiver<StopSignal>> {
-    let mut signals = received_signals(tasks)?;
+    let mut signals = received_signals()?;
     let (sender, receiver) = mpsc::channel(2);
     drop(tasks.spawn(async move {
         let mut first_stop = None;
-        while let Some((signal, name)) = signals.recv().await {
+        while let Some(ReceivedSignal { signal, .. }) = signals.recv().await {
             let stop = match (signal, &reload) {
                 (Signal::TERM, _) => StopSignal::Terminate,
                 (Signal::INT, _) => StopSignal::Interrupt,
@@ -94,6 +107,7 @@ pub fn stop_signals(tasks: &Tasks, reload: Option<Arc<Notify>>) -> io::Result<mp
                     continue;
                 }
                 (_, _) => {
+                    let name = signal_name(signal.as_raw());
                     tracing::info!(signal = name, "ignored: this signal has no meaning for graphward");
                     continue;
                 }

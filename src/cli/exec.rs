@@ -9,15 +9,15 @@
 //! one applies to all hosts that the app calls, so tunnels to other hosts are passed through unread, as long as only this
 //! machine can reach the listener.
 //!
-//! The child stays in the process group, so that a terminal delivers Ctrl-C and Ctrl-Z to both. Those signals are not
-//! forwarded then: many programs take a second Ctrl-C for an order to stop at once. A process group of its own was rejected:
-//! the child could not read from the terminal.
+//! The child stays in the process group, so that a terminal delivers Ctrl-C and Ctrl-Z to both. What the terminal sent is not
+//! forwarded: many programs take a second Ctrl-C for an order to stop at once. The kernel says of each signal who sent it, so
+//! that one that a process sent with `kill`, to graphward alone, reaches the child in a terminal, too. A process group of its
+//! own was rejected: the child could not read from the terminal.
 
 mod environment;
 mod unused_hint;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
@@ -26,8 +26,7 @@ use std::pin::pin;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Args;
-use rustix::process::{Pid, Signal, getpgrp, kill_process};
-use rustix::termios::tcgetpgrp;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,9 +38,9 @@ use super::exit::{Exit, print_error};
 use super::exposure::is_exposed;
 use super::runtime::{block_on_and_detach, build_runtime};
 use super::serve::{PreparedSidecar, ServeArgs, exit_of, load, set_limits};
-use crate::app::{self, RunOutcome, ServerHandle, StartError, StopSignal};
+use crate::app::{self, ReceivedSignal, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{LoadedConfig, Provenance};
-use crate::net::{ListenAddr, Stage, Tasks, TlsFiles, TunnelScope};
+use crate::net::{ListenAddr, Stage, TlsFiles, TunnelScope};
 use crate::os::watch::read_text;
 use crate::telemetry::LogOutput;
 use crate::types::{Clock, shown_path};
@@ -102,9 +101,8 @@ fn start(args: &ExecArgs) -> Result<ExitCode, ExitCode> {
     let mut loaded = load(&args.serve)?;
     let dir = tempfile::Builder::new().prefix("graphward-exec-").tempdir();
     let dir = dir.map_err(ExecError::Files)?;
-    prepare_listener(&mut loaded, dir.path())?;
+    let own = prepare_listener(&mut loaded, dir.path())?;
     let mut environment = ChildEnvironment::new(&args.url_env, &args.keep_env, &loaded.config.secret_vars);
-    let own = own_certificates(loaded.config.listen.tls.as_ref())?;
     environment.trust(&own, dir.path()).map_err(ExecError::Files)?;
     let prepared = PreparedSidecar::new(&args.serve, loaded, LogOutput::Stderr)?;
     let banner = Banner::new(&prepared.config, &args.serve.overrides, LogOutput::Stderr);
@@ -116,46 +114,42 @@ fn start(args: &ExecArgs) -> Result<ExitCode, ExitCode> {
     })
 }
 
-/// Lets the sidecar listen for the command: on a free port if none is configured, and with a certificate of this run.
-fn prepare_listener(loaded: &mut LoadedConfig, dir: &Path) -> Result<(), ExecError> {
+/// Lets the sidecar listen for the command: on a free port if none is configured, and with a certificate of this run. Returns the
+/// certificates of the sidecar.
+fn prepare_listener(loaded: &mut LoadedConfig, dir: &Path) -> Result<String, ExecError> {
     let settings = &loaded.settings;
-    let is_default = |key: &str| {
-        let mut settings = settings.iter().filter(|setting| setting.key == key);
-        settings.all(|setting| setting.provenance == Provenance::Default)
+    let is_set = |key: &str| {
+        settings
+            .iter()
+            .any(|setting| setting.key == key && setting.provenance != Provenance::Default)
     };
     let listen = &mut loaded.config.listen;
     let free_port = ListenAddr::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    if is_default("listen.admin") {
+    if !is_set("listen.admin") {
         listen.admin = free_port.clone();
     }
-    if is_default("listen.proxy") {
+    if !is_set("listen.proxy") {
         listen.proxy.clear();
     }
     // A proxy variable cannot name a Unix socket.
     if !listen.proxy.iter().any(|address| matches!(address, ListenAddr::Tcp(_))) {
         listen.proxy.push(free_port);
     }
-    if listen.tls.is_none() {
-        write_certificate(dir, &[], CERTIFICATE_DAYS, &Clock::system())?;
-        listen.tls = Some(TlsFiles {
-            cert: dir.join(CERT_FILE),
-            key: dir.join(KEY_FILE),
-        });
-    }
+    let tls = match &listen.tls {
+        Some(tls) => tls,
+        None => {
+            write_certificate(dir, &[], CERTIFICATE_DAYS, &Clock::system())?;
+            let [cert, key] = [CERT_FILE, KEY_FILE].map(|file| dir.join(file));
+            listen.tls.insert(TlsFiles { cert, key })
+        }
+    };
+    // That of this run stands there with its CA, and one of the operator's with those that issued it.
+    let certificates = read_text(&tls.cert).map_err(|source| ExecError::ListenTls(shown_path(&tls.cert), source))?;
     let own = loaded.config.tenants.values().flat_map(|tenant| &tenant.listen);
     if !listen.proxy.iter().chain(own).any(is_exposed) {
         listen.tunnel_scope = TunnelScope::AnyHost;
     }
-    Ok(())
-}
-
-/// Reads the certificate of the sidecar. That of this run stands there with its CA, and one of the operator's with those that
-/// issued it.
-fn own_certificates(tls: Option<&TlsFiles>) -> Result<String, ExecError> {
-    let Some(TlsFiles { cert, .. }) = tls else {
-        return Ok(String::new());
-    };
-    read_text(cert).map_err(|source| ExecError::ListenTls(shown_path(cert), source))
+    Ok(certificates)
 }
 
 /// Runs the sidecar, and the command once requests are served. A terminal shows the addresses before.
@@ -165,7 +159,7 @@ async fn run_both(
     environment: ChildEnvironment,
     banner: Option<Banner>,
 ) -> Result<Ended, ExecError> {
-    let mut signals = app::received_signals(&Tasks::default())?;
+    let mut signals = app::received_signals()?;
     let (stop, stops) = mpsc::channel(2);
     let (start, started) = oneshot::channel();
     let on_start = |handle| drop(start.send(handle));
@@ -216,11 +210,11 @@ async fn run_both(
             status = child.wait() => break status?,
             never = &mut late_hint => match never {},
             outcome = &mut sidecar => return Ok(Ended::Sidecar(outcome)),
-            Some((signal, _name)) = signals.recv() => {
-                if signal == Signal::HUP {
+            Some(received) = signals.recv() => {
+                if received.signal == Signal::HUP {
                     prepared.reload.notify_one();
                 }
-                forward(signal, &child);
+                forward(received, &child);
             }
         }
     };
@@ -235,7 +229,7 @@ async fn run_both(
         }
     }
     // All of its requests have ended, and are counted.
-    hint.give("in the last hour");
+    hint.give("while the command ran");
     Ok(Ended::Command(status))
 }
 
@@ -254,9 +248,10 @@ fn spawn(command: &[OsString], environment: ChildEnvironment, urls: &SidecarUrls
     Ok(child)
 }
 
-/// Sends a signal to the command, unless the terminal has done so.
-fn forward(signal: Signal, child: &Child) {
-    if matches!(signal, Signal::INT | Signal::QUIT) && is_in_foreground() {
+/// Sends a signal to the command, unless the terminal has done so. SIGHUP of a terminal that closes is for its first process only.
+fn forward(received: ReceivedSignal, child: &Child) {
+    let signal = received.signal;
+    if received.is_from_terminal && signal != Signal::HUP {
         return;
     }
     let id = child.id().and_then(|id| i32::try_from(id).ok());
@@ -265,12 +260,6 @@ fn forward(signal: Signal, child: &Child) {
     {
         tracing::warn!(?signal, %error, "cannot forward the signal to the command");
     }
-}
-
-/// Returns whether the terminal, if there is one, sends its signals to the group of this process.
-fn is_in_foreground() -> bool {
-    let terminal = File::open("/dev/tty");
-    terminal.is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
 }
 
 /// Returns the exit code that shells report for a status.

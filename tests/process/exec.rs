@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::{Graph, graphward_command, settings, terminal, together, wait_until};
 
 /// What the log says at the end if the command has sent no request.
-const UNUSED: &str = "no request came through graphward in the last hour";
+const UNUSED: &str = "no request came through graphward while the command ran";
 /// What the log says of the first request that is sent to Graph.
 const FIRST: &str = "the first request has arrived";
 
@@ -277,37 +277,32 @@ async fn the_command_gets_the_signals_and_decides_when_it_ends() {
     assert_eq!(read("stdout"), "USR1\nUSR2\nINT\nQUIT\nHUP\nTERM\n");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_interrupts_the_command_once() {
-    let _turn = together().await;
-    let graph = Graph::start().await;
-    let dir = directory(&graph);
-    let script =
-        "trap 'echo interrupted >> interrupts' INT; trap 'exit 3' TERM; touch ready; while :; do sleep 0.01; done";
+/// `graphward exec` with a script, as the first process of a terminal. The end of the terminal that has to stay open.
+fn exec_in_terminal(dir: &Path, script: &str) -> (Child, File) {
     let (controller, terminal) = terminal();
     let mut command = Command::new("setsid");
-    command.args([
-        "--ctty",
-        "--wait",
-        env!("CARGO_BIN_EXE_graphward"),
-        "exec",
-        "--",
-        "sh",
-        "-c",
-        script,
-    ]);
+    let graphward = env!("CARGO_BIN_EXE_graphward");
+    command.args(["--ctty", "--wait", graphward, "exec", "--", "sh", "-c", script]);
     command
-        .current_dir(dir.path())
+        .current_dir(dir)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("TMPDIR", dir.path());
+        .env("TMPDIR", dir);
     command
         .stdin(terminal.try_clone().unwrap())
         .stdout(terminal.try_clone().unwrap())
         .stderr(terminal);
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let mut controller = File::from(controller);
+    (command.spawn().unwrap(), File::from(controller))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_of_a_terminal_and_one_of_a_process_reach_the_command_once() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = directory(&graph);
+    let script = "trap 'echo INT >> signals' INT; trap 'echo QUIT >> signals' QUIT; trap 'exit 3' TERM; touch ready
+        while :; do sleep 0.01; done";
+    let (mut child, mut controller) = exec_in_terminal(dir.path(), script);
     let mut keys = controller.try_clone().unwrap();
     // The output has to be read, or the terminal is full.
     let reader = std::thread::spawn(move || {
@@ -316,17 +311,25 @@ async fn a_terminal_interrupts_the_command_once() {
         String::from_utf8_lossy(&output).into_owned()
     });
     wait_until("the command has started", async || dir.path().join("ready").exists()).await;
-    keys.write_all(b"\x03").unwrap();
-    let interrupts = || fs::read_to_string(dir.path().join("interrupts")).unwrap_or_default();
-    wait_until("the command is interrupted", async || {
-        interrupts().contains("interrupted")
-    })
-    .await;
-    // A forwarded signal would come before this one. `setsid` has become graphward: it leads no group before.
+    let signals = || fs::read_to_string(dir.path().join("signals")).unwrap_or_default();
+    let mut expected = String::new();
+    for (key, signal, name) in [(b"\x03", Signal::INT, "INT\n"), (b"\x1c", Signal::QUIT, "QUIT\n")] {
+        for sender in ["the terminal", "a process"] {
+            match sender {
+                "the terminal" => keys.write_all(key).unwrap(),
+                // `setsid` has become graphward: it leads no group before.
+                _ => send(&child, signal),
+            }
+            expected += name;
+            wait_until(sender, async || signals().len() >= expected.len()).await;
+            assert_eq!(signals(), expected, "{sender}");
+        }
+    }
+    // A signal that was forwarded besides would come before this one.
     send(&child, Signal::TERM);
     wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;
     drop(keys);
     let output = reader.join().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(3), "{output}");
-    assert_eq!(interrupts(), "interrupted\n");
+    assert_eq!(signals(), expected);
 }

@@ -3,7 +3,8 @@
 //! # Why
 //!
 //! A server that runs for days would get it at its end only, long after the person who started it has gone. So it is given as
-//! soon as a command that calls Graph at its start would have done so, and otherwise at the end; never twice.
+//! soon as a command that calls Graph at its start would have done so, or at the end of one that does not run for that long. The
+//! end of one that runs for longer tells nothing new: without a request in its first time, the hint was given then.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -16,7 +17,8 @@ use crate::telemetry::metrics::Metrics;
 /// Gives the hint, at most once.
 pub(super) struct UnusedHint {
     metrics: Metrics,
-    is_given: Cell<bool>,
+    /// Nothing until its time has come.
+    is_given: Cell<Option<bool>>,
 }
 
 /// How long the command has time for its first request.
@@ -24,7 +26,7 @@ const FIRST_REQUEST_TIME: Duration = Duration::from_secs(30);
 
 impl UnusedHint {
     pub(super) const fn new(metrics: Metrics) -> Self {
-        let is_given = Cell::new(false);
+        let is_given = Cell::new(None);
         Self { metrics, is_given }
     }
 
@@ -35,10 +37,14 @@ impl UnusedHint {
         std::future::pending().await
     }
 
-    /// Gives the hint if no request has come.
+    /// Gives the hint if no request has come, unless that was found out before.
     pub(super) fn give(&self, when: &str) {
-        let mut counts = self.metrics.last_hour().requests.into_iter();
-        if counts.all(|count| count == 0) && !self.is_given.replace(true) {
+        if self.is_given.get().is_some() {
+            return;
+        }
+        let is_unused = self.metrics.last_hour().requests.into_iter().all(|count| count == 0);
+        self.is_given.set(Some(is_unused));
+        if is_unused {
             tracing::info!(
                 "no request came through graphward {when}: if the command calls Graph, let it use the base URL of \
                  GRAPHWARD_URL, or a library that honors HTTPS_PROXY"
@@ -63,9 +69,9 @@ mod tests {
     async fn a_command_that_sends_no_request_gets_the_hint_after_half_a_minute_and_only_once() {
         let hint = UnusedHint::new(Metrics::new());
         let early = timeout(Duration::from_secs(29), hint.give_late()).await;
-        assert!(early.is_err() && !hint.is_given.get());
+        assert!(early.is_err() && hint.is_given.get().is_none());
         half_a_minute(&hint).await;
-        assert!(hint.is_given.get());
+        assert_eq!(hint.is_given.get(), Some(true));
     }
 
     #[tokio::test(start_paused = true)]
@@ -83,7 +89,11 @@ mod tests {
             }
             let hint = UnusedHint::new(metrics);
             half_a_minute(&hint).await;
-            assert_eq!(hint.is_given.get(), is_given, "{outcomes:?}");
+            assert_eq!(hint.is_given.get(), Some(is_given), "{outcomes:?}");
+            // The end of a command that ran for hours tells nothing new.
+            advance(Duration::from_secs(3 * 60 * 60)).await;
+            hint.give("while the command ran");
+            assert_eq!(hint.is_given.get(), Some(is_given), "{outcomes:?}");
         }
     }
 
@@ -91,7 +101,7 @@ mod tests {
     async fn a_short_command_gets_the_hint_at_its_end() {
         let hint = UnusedHint::new(Metrics::new());
         advance(Duration::from_secs(1)).await;
-        hint.give("in the last hour");
-        assert!(hint.is_given.get());
+        hint.give("while the command ran");
+        assert_eq!(hint.is_given.get(), Some(true));
     }
 }
