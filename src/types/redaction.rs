@@ -24,7 +24,7 @@ const REDACTED: &str = "[redacted]";
 const PHRASES: &str = "password passwd pwd pass passphrase secret credential authorization cookie";
 /// … and of those whose values have none.
 const WORDS: &str = "token key";
-/// The signs that may stand behind a name, as in `"password": "…"`, `config['password'] = …`.
+/// The signs that may stand after a name, as in `"password": "…"`, `config['password'] = …`.
 const CLOSING: [char; 7] = ['\\', '"', '\'', '`', ']', ')', '}'];
 /// The signs between a name and its value.
 const ASSIGNMENTS: [char; 3] = [':', '=', '>'];
@@ -114,14 +114,14 @@ fn value_of(line: &str, name: &Range<usize>) -> Option<Range<usize>> {
     if !is_herald && !is_phrase && !ends_with(WORDS) {
         return None;
     }
-    let behind = after.trim_start_matches(CLOSING).trim_start();
-    let value = behind.trim_start_matches(ASSIGNMENTS);
-    let is_colon = behind.starts_with(':');
-    let is_assigned = value.len() < behind.len();
+    let following = after.trim_start_matches(CLOSING).trim_start();
+    let value = following.trim_start_matches(ASSIGNMENTS);
+    let is_colon = following.starts_with(':');
+    let is_assigned = value.len() < following.len();
     // `/run/token: no such file` is about a file, and `missing key: id` about no secret.
     let path = before.rsplit(char::is_whitespace).next()?.trim_start_matches(QUOTES);
     let is_file = !is_phrase && PATHS.iter().any(|start| path.starts_with(start));
-    let is_prose = is_colon && (is_file || lower == "key" || behind.starts_with("::"));
+    let is_prose = is_colon && (is_file || lower == "key" || following.starts_with("::"));
     let stands_before = (is_herald || name.starts_with('-')) && after.starts_with(char::is_whitespace);
     if is_prose || !(is_assigned || stands_before) {
         return None;

@@ -15,7 +15,7 @@ const REQUESTS: &str = "graphward_requests_total";
 /// Where the code lists the values of a metric's labels: the texts in quotes from here to there.
 struct CodeList {
     metric: &'static str,
-    /// A file, and what stands before and behind the values in it.
+    /// A file, and what stands before and after the values in it.
     places: &'static [(&'static str, &'static str, &'static str)],
     /// What the row of the metric names besides values.
     other_words: &'static [&'static str],
@@ -58,7 +58,7 @@ const CODE_LISTS: [CodeList; 8] = [
     },
     CodeList {
         metric: "graphward_token_alerts_total",
-        // Behind the word is the severity.
+        // After the word is the severity.
         places: &[("src/token/alert.rs", "fn properties(", "\n    }")],
         other_words: &["mint", "tenant"],
     },
@@ -196,7 +196,7 @@ fn selected_outcomes(text: &str) -> BTreeSet<String> {
     documented(REQUESTS).into_iter().filter(is_selected).collect()
 }
 
-/// Every comparison of a label, `name="value"` or `name=~"value|value"`, behind the metric that it is about.
+/// Every comparison of a label, `name="value"` or `name=~"value|value"`, after the metric that it is about.
 fn matchers(text: &str) -> Vec<Matcher> {
     let selector = Regex::new(r"\b(graphward_[a-z0-9_]+)\{([^}]*)\}").unwrap();
     let comparison = Regex::new(r#"(\w+)(?:=|=~|!=|!~)"([^"]*)""#).unwrap();

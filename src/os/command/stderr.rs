@@ -24,7 +24,7 @@ impl StderrTail {
         let excess = self.buffer.len().saturating_sub(MAX_TAIL_BYTES);
         if excess > 0 {
             self.truncated = true;
-            // What is left behind the end is zeroed with the rest of the buffer.
+            // What is left after the end is zeroed with the rest of the buffer.
             self.buffer.drain(..excess);
         }
     }
