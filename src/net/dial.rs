@@ -237,6 +237,8 @@ fn is_exhaustion(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     #[test]
@@ -275,6 +277,15 @@ mod tests {
         (listener, queue, address)
     }
 
+    /// An address that refuses connections as long as the socket lives: it is bound, so that no other test gets the port, and
+    /// never listens.
+    fn refusing_address() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
     #[tokio::test]
     async fn an_address_that_does_not_answer_delays_no_other() {
         let (_listener, _queue, silent) = silent_listener();
@@ -294,13 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_names_each_address_that_was_tried() {
-        let closed = || {
-            std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-        };
-        let (first, second) = (closed(), closed());
+        let ((_one, first), (_other, second)) = (refusing_address(), refusing_address());
         let mut attempts = Attempts::default();
         assert!(attempts.race(&[first, second]).await.is_none());
         let failure = attempts.into_failure("the host");
@@ -335,10 +340,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.kind, ConnectFailureKind::Name, "{error}");
-        let closed = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let (_bound, closed) = refusing_address();
         let error = connect_tcp("the host", &closed.to_string(), Duration::from_secs(60))
             .await
             .unwrap_err();

@@ -11,7 +11,9 @@ use http_body_util::{BodyExt as _, Full};
 
 use crate::admin_changes::{Answer, LOCAL, document, send};
 use crate::support::place::{APP, NUMBER, Place, targets, text};
-use crate::support::{Client, Sidecar, TIMEOUT, fingerprint, get, replace_file, settings, together, wait_until};
+use crate::support::{
+    Client, Sidecar, TIMEOUT, fingerprint, get, refusing_address, replace_file, settings, together, wait_until,
+};
 use crate::tenants_from::support::{assert_is, config as tenants_config, issue as issue_named, me, wait_until_started};
 
 fn put(sidecar: &Sidecar, query: &str, token: &str) -> Answer {
@@ -110,10 +112,7 @@ async fn a_token_that_could_not_be_compared_is_put_only_by_force() {
     let place = Place::new().await;
     let like = place.graph.sim.issue(None);
     place.graph.sim.update_token(&like, targets("500"));
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_closed, closed) = refusing_address();
     let config = settings(&place.graph, "file = \"token\"", APP);
     let unreachable = config.replace(&place.graph.running.address.to_string(), &closed.to_string());
     for (verify, needs_force) in [("verify = true\n", true), ("verify = false\n", false)] {

@@ -7,7 +7,7 @@ use fake_graph::{TokenChange, TokenType};
 use serde_json::Value;
 
 use crate::support::place::{APP, NUMBER, Place, codes, targets, text};
-use crate::support::{APP_SECRET, Sidecar, graphward_command, settings, together};
+use crate::support::{APP_SECRET, Sidecar, graphward_command, refusing_address, settings, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_good_configuration_is_described_and_exits_with_0() {
@@ -135,10 +135,7 @@ async fn offline_asks_graph_nothing_and_an_unreachable_graph_is_bad() {
     let counts = place.graph.sim.counts();
     assert_eq!((counts.inspections, counts.attempts), (0, 0));
     let config = fs::read_to_string(place.dir.path().join("graphward.toml")).unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_closed, closed) = refusing_address();
     let config = config.replace(&place.graph.running.address.to_string(), &closed.to_string());
     place.write("graphward.toml", &config);
     let (codes, status) = place.check(&[]);

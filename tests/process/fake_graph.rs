@@ -1,7 +1,7 @@
 //! `graphward serve` in front of `graphward fake-graph`: two processes, as in the CI of a user.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Child;
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::support::{
     Client, ServeProcess, Shell, Sidecar, TestResponse, assert_same_fields, block, get, graphward_command, replace_file,
 };
-use crate::support::{together, wait_until};
+use crate::support::{free_ports, together, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expiry_commanded_through_the_control_api_is_healed() {
@@ -176,13 +176,6 @@ async fn an_app_of_the_readme_survives_expiries_without_an_account() {
     );
     let answers = shell.run(&exec.replace("https://127.0.0.1:8443", &address("graph")), "");
     assert!(answers.contains("\"id\""), "{answers}");
-}
-
-/// Free ports that the system gives to no connection by itself.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let first = 10_000 + u16::try_from(std::process::id() % 15_000).unwrap();
-    let mut free = (first..).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    [(); N].map(|()| free.next().unwrap())
 }
 
 /// A running fake Graph; killed when dropped.

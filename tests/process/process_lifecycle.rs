@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::support::free_ports;
 use crate::support::{
     Client, Graph, Sidecar, TIMEOUT, exclusive, fact, get, graphward_command, replace_file, sample, settings,
     text_message, together, wait_until,
@@ -244,9 +245,8 @@ async fn it_starts_quickly_and_is_small() {
         graphward_command(dir.path(), &["--version"]).output().unwrap();
         shortest_runs.push(started.elapsed());
         replace_file(&dir.path().join("token"), graph.sim.issue(None));
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let [port] = free_ports();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let settings = settings(&graph, "file = \"token\"", "");
         let settings = settings.replacen("127.0.0.1:0", &address.to_string(), 1);
         let started = Instant::now();

@@ -5,6 +5,8 @@ mod blocks;
 mod client;
 mod graph;
 pub(crate) mod place;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/serve_process.rs"]
 mod serve_process;
 mod shell;
@@ -24,6 +26,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use client::{Body, Client, TestResponse, get, text_message};
 pub(crate) use graph::{Graph, fingerprint};
+pub(crate) use ports::{free_ports, refusing_address};
 pub(crate) use serve_process::ServeProcess;
 pub(crate) use shell::{Shell, block};
 pub(crate) use sidecar::{

@@ -6,7 +6,7 @@ use fake_graph::{TokenChange, TokenType};
 use serde_json::Value;
 
 use crate::support::place::{Place, codes, targets, text};
-use crate::support::{fingerprint, together};
+use crate::support::{fingerprint, refusing_address, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_another_kind_app_or_account_is_put_in_its_place_only_by_force() {
@@ -74,10 +74,7 @@ async fn a_token_that_could_not_be_compared_is_put_in_its_place_only_by_force() 
     assert!(text(&stored.stderr).contains(warning), "{}", text(&stored.stderr));
     place.write("token", &place.token);
     let config = fs::read_to_string(place.dir.path().join("graphward.toml")).unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_closed, closed) = refusing_address();
     let unreachable = config.replace(&place.graph.running.address.to_string(), &closed.to_string());
     place.write("graphward.toml", &unreachable);
     let refused = place.run(&["token", "set"], &account);

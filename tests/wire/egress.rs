@@ -14,6 +14,7 @@ use super::support::egress_proxy::EgressProxy;
 use super::support::{
     Client, ConnectionAction, Origin, ProxyConfig, ProxyProcess, TIMEOUT, TestPki, TestProxy, client,
 };
+use super::support::{free_ports, refusing_address};
 
 /// The lines of `[upstream]` for Graph at a port of this machine, by its address: `connect_to` would bypass a proxy.
 fn upstream(origin: &Origin) -> String {
@@ -74,7 +75,7 @@ fn no_proxy_and_connect_to_and_none_lead_around_the_proxy() {
 #[test]
 fn what_the_proxy_answers_is_the_cause_in_the_message_and_in_the_log() {
     let origin = Origin::plain("x");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_closed, closed) = refusing_address();
     let (open, forbidding) = (
         EgressProxy::start(),
         EgressProxy::answering("403 Forbidden\r\nContent-Length: 0"),
@@ -211,7 +212,7 @@ async fn the_control_plane_goes_through_the_proxy_and_plain_http_goes_around_it(
 
 #[test]
 fn a_proxy_that_is_graphward_itself_is_refused_at_the_start_and_the_variable_named() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [port] = free_ports();
     for (name, url) in [
         ("HTTPS_PROXY", format!("http://127.0.0.1:{port}")),
         ("https_proxy", format!("http://me:hunter2@localhost:{port}/")),

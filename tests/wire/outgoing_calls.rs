@@ -1,7 +1,6 @@
 //! The calls of the control plane: bounded in time and length, and no error shows a URL's path or query.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 
 use bytes::Bytes;
 use graphward::net::ca::CertAuthority;
@@ -14,7 +13,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use crate::support::credential_service::{
     QUERY_SECRET, ResponseMode, client_with, credential_url, localhost_leaf, service_client, token_document,
 };
-use crate::support::{CredentialService, Origin, TIMEOUT, TOKEN, message};
+use crate::support::{CredentialService, Origin, TIMEOUT, TOKEN, message, refusing_address};
 
 /// The limit for calls that are to exceed it.
 const CALL_TIMEOUT: Duration = Duration::from_millis(400);
@@ -112,7 +111,8 @@ async fn a_broken_or_invalid_response_is_an_error_without_the_url() {
 
 #[tokio::test]
 async fn without_a_connection_the_error_has_the_cause_and_the_host_but_not_the_url() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_closed, closed) = refusing_address();
+    let port = closed.port();
     let client = service_client(TIMEOUT);
     let service = CredentialService::http();
     service.set_response("200 OK", "", &token_document(TOKEN));

@@ -14,6 +14,8 @@ pub(crate) mod h2c;
 pub(crate) mod harness;
 pub(crate) mod message;
 pub(crate) mod origin;
+#[path = "../support/ports.rs"]
+mod ports;
 pub(crate) mod process;
 pub(crate) mod raw_h2_origin;
 #[path = "../support/serve_process.rs"]
@@ -25,6 +27,7 @@ pub(crate) use credential_service::CredentialService;
 pub(crate) use h2c::H2c;
 pub(crate) use harness::{ProxyConfig, TestProxy};
 pub(crate) use origin::{ConnectionAction, Decoy, Origin};
+pub(crate) use ports::{free_ports, refusing_address};
 pub(crate) use process::ProxyProcess;
 pub(crate) use tls_client::TestPki;
 

@@ -6,6 +6,7 @@ use std::thread;
 
 use graphward::app::RunOutcome;
 
+use super::support::refusing_address;
 use super::support::{
     Client, Decoy, H2c, Origin, ProxyConfig, TIMEOUT, TOKEN, TestPki, TestProxy, contains, h2c, sleep_millis,
     wait_until,
@@ -238,12 +239,11 @@ fn echo_server() -> u16 {
 }
 
 /// A proxy that passes tunnels through to two hosts: one that echoes and one that does not listen.
-fn proxy_with_passthrough(origin: &Origin, pki: &TestPki) -> TestProxy {
+fn proxy_with_passthrough(origin: &Origin, pki: &TestPki, gone: SocketAddr) -> TestProxy {
     let listen = format!(
         "{}\ntunnel_hosts = [\"echo.example\", \"gone.example\"]",
         pki.listen_config()
     );
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let connect_to = format!(
         "\"echo.example\" = \"127.0.0.1:{}\"\n\"gone.example\" = \"{gone}\"",
         echo_server()
@@ -259,7 +259,8 @@ fn proxy_with_passthrough(origin: &Origin, pki: &TestPki) -> TestProxy {
 #[test]
 fn bytes_to_a_configured_host_are_passed_through_unchanged() {
     let (origin, pki) = (Origin::plain("x"), TestPki::new());
-    let graphward = proxy_with_passthrough(&origin, &pki);
+    let (_closed, gone) = refusing_address();
+    let graphward = proxy_with_passthrough(&origin, &pki, gone);
     let (mut stream, head_) = open_tunnel(graphward.proxy, "echo.example:443");
     assert!(head_.starts_with("HTTP/1.1 200 "), "{head_}");
     for sent in [&b"\x16\x03\x01 not TLS at all"[..], b"GET / HTTP/1.1\r\n\r\n"] {

@@ -1,6 +1,5 @@
 //! TCP connections: TLS, always verified.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 use graphward::net::ca::{CertAuthority, CertSpec};
@@ -10,6 +9,7 @@ use graphward::types::Clock;
 
 use super::server::Server;
 use super::support::{error_chain, open, settings};
+use crate::support::free_ports;
 
 async fn load(url: &str, ca_file: Option<PathBuf>) -> Result<Token, ObtainError> {
     let settings = PostgresSettings {
@@ -29,8 +29,7 @@ async fn the_certificate_of_the_server_is_always_verified() {
         ..CertSpec::for_graph(&clock)
     };
     let signed = authority.sign(&leaf).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let port = port.unwrap().port();
+    let [port] = free_ports();
     let folder = tempfile::tempdir().unwrap();
     let [trusted, untrusted] = [("trusted", &authority), ("untrusted", &other_authority)].map(|(name, authority)| {
         let path = folder.path().join(name);
