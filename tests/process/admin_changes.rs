@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::admin_description::assert_described;
 use crate::replicas::SharedRow;
-use crate::support::{Graph, Sidecar, fingerprint, get, graphward_command, replace_file, settings, together};
+use crate::support::{Graph, Sidecar, fingerprint, get, replace_file, settings, together};
 
 /// What a command line client sends, besides the body.
 pub(crate) const LOCAL: &str = "Host: localhost\r\nGraphward-Admin: yes\r\n";
@@ -231,47 +231,6 @@ async fn a_web_page_cannot_change_the_token() {
             &body,
         );
         assert_eq!(answer.status, 200, "{host}: {}", answer.text);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_no_token_can_be_stored_the_answer_says_where_to_put_it() {
-    let _turn = together().await;
-    let graph = Graph::start().await;
-    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
-    let directory = tempfile::tempdir().unwrap();
-    let dir = directory.path();
-    fs::write(dir.join("print"), &first).unwrap();
-    for (source, words) in [
-        ("env = \"META_TOKEN\"", "META_TOKEN"),
-        ("exec = [\"cat\", \"print\"]", "cat"),
-    ] {
-        let mut command = graphward_command(dir, &["serve"]);
-        command.env("META_TOKEN", &first).env("PATH", "/usr/bin:/bin");
-        let sidecar = Sidecar::start_with(dir, &settings(&graph, source, ""), &mut command).await;
-        sidecar.wait_until_uses(&graph, &first).await;
-        let answer = put(sidecar.admin, LOCAL, &document(&second));
-        assert_eq!(answer.status, 409, "{}", answer.text);
-        for words in [words, "read-only", "token.store"] {
-            assert!(answer.message().contains(words), "{words}: {}", answer.text);
-        }
-        let answer = send(sidecar.admin, "POST /admin/rollback", LOCAL, "");
-        assert_eq!(answer.status, 409, "{}", answer.text);
-        assert!(answer.message().contains("read-only"), "{}", answer.text);
-        drop(sidecar);
-
-        // With a store it can, and the next start finds it.
-        let config = settings(&graph, source, "[token.store]\nfile = \"renewed\"\n");
-        let sidecar = Sidecar::start_with(dir, &config, &mut command).await;
-        sidecar.wait_until_uses(&graph, &first).await;
-        let answer = put(sidecar.admin, LOCAL, &document(&second));
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        sidecar.wait_until_uses(&graph, &second).await;
-        drop(sidecar);
-        let sidecar = Sidecar::start_with(dir, &config, &mut command).await;
-        sidecar.wait_until_uses(&graph, &second).await;
-        drop(sidecar);
-        fs::remove_file(dir.join("renewed")).unwrap();
     }
 }
 

@@ -45,6 +45,7 @@ mod postgres;
 mod print_config;
 mod process_lifecycle;
 mod proofs;
+mod read_only_sources;
 mod readme;
 mod reloads;
 mod renewals;
