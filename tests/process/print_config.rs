@@ -1,6 +1,8 @@
 //! `print-config`, `completions` and `man`.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -201,14 +203,6 @@ fn every_shell_gets_completions_and_every_command_a_manual_page() {
             assert!(stdout.contains(word), "{shell}: {word}");
         }
     }
-    let script = graphward_command(dir.path(), &["completions", "bash"])
-        .output()
-        .unwrap()
-        .stdout;
-    fs::write(dir.path().join("script"), script).unwrap();
-    let mut bash = std::process::Command::new("bash");
-    let syntax = bash.args(["-n", "script"]).current_dir(dir.path()).status();
-    assert!(syntax.unwrap().success());
     let page = graphward_command(dir.path(), &["man"]).output().unwrap();
     let page = String::from_utf8(page.stdout).unwrap();
     assert!(page.contains(".TH graphward 1") && page.contains("print"), "{page}");
@@ -222,4 +216,40 @@ fn every_shell_gets_completions_and_every_command_a_manual_page() {
     }
     let text = fs::read_to_string(dir.path().join("pages/graphward-exec.1")).unwrap();
     assert!(text.contains("npm run dev"), "{text}");
+}
+
+/// What bash offers for the last word of a command line, after it has sourced the completions as people do.
+fn completed_by_bash(dir: &Path, words: &[&str]) -> Vec<String> {
+    let script = r#"source <("$0" completions bash) || exit
+        complete -p graphward | grep -q -- "-F _graphward" || exit
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+        _graphward graphward "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", script, env!("CARGO_BIN_EXE_graphward")]);
+    let output = bash.args(words).current_dir(dir).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let offered = String::from_utf8(output.stdout).unwrap();
+    offered.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_a_command_a_flag_and_a_value_by_the_completions() {
+    let dir = tempfile::tempdir().unwrap();
+    for (words, offered) in [
+        (&["graphward", "print-"][..], &["print-config"][..]),
+        (&["graphward", "token", "ro"], &["rollback"]),
+        (&["graphward", "serve", "--token-f"], &["--token-file"]),
+        (&["graphward", "print-config", "--js"], &["--json"]),
+        (&["graphward", "status", "--state", "ends_"], &["ends_7d", "ends_1d"]),
+        (&["graphward", "no-such"], &[]),
+    ] {
+        let found = completed_by_bash(dir.path(), words);
+        let found: Vec<_> = found
+            .iter()
+            .map(String::as_str)
+            .filter(|word| !word.is_empty())
+            .collect();
+        assert_eq!(found, offered, "{words:?}");
+    }
 }
