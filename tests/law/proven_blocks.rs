@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use blocks::{Block, blocks};
 
+use super::closed_lists::words_between;
 use super::docs::docs;
 use super::{read, root};
 
@@ -38,7 +39,8 @@ const NOT_RUN: [(&str, &str); 6] = [
 /// Languages of blocks that show something and are no command or configuration: pictures, output, changes of a program.
 const SHOWN: [&str; 2] = ["text", "diff"];
 
-/// Languages of an app's code. `tests/clients` runs whole programs of the libraries, which the blocks are excerpts of.
+/// Languages of an app's code. The blocks are excerpts, which cannot be run: `tests/deployment/excerpts.py` checks the syntax of
+/// each, and `tests/clients` runs whole programs of some libraries of Python, Node.js and PHP.
 const CODE: [&str; 7] = ["js", "python", "php", "java", "go", "ruby", "csharp"];
 
 #[test]
@@ -63,6 +65,14 @@ fn every_command_and_every_configuration_in_the_docs_is_run_by_a_test() {
     assert!(stale.is_empty(), "the docs have no such block: {stale:?}");
     let needless: Vec<_> = excused.intersection(&taken).collect();
     assert!(needless.is_empty(), "a test runs it: {needless:?}");
+}
+
+#[test]
+fn the_syntax_of_each_language_of_apps_is_checked() {
+    let program = read("tests/deployment/excerpts.py");
+    let (_, parsers) = program.split_once("PARSERS = {").unwrap();
+    let (parsers, _) = parsers.split_once(".items()").unwrap();
+    assert_eq!(words_between(parsers, '"'), CODE.map(str::to_owned).into());
 }
 
 /// A minute of CPU time for each change, on each architecture: the only build of a clone of the repository without its target folder.
