@@ -168,8 +168,8 @@ impl Report {
                 .listed
                 .iter()
                 .map(|(level, count)| format!("{count} {}", level.word()));
-            let counts = Vec::from_iter(counts).join(", ");
-            lines.push(format!("tenants of tenants_from: {counts}"));
+            let listed = Vec::from_iter(listed).join(", ");
+            lines.push(format!("tenants of tenants_from: {listed}"));
         }
         lines.join("\n")
     }
