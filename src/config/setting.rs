@@ -63,24 +63,26 @@ pub(super) fn written_settings(layers: [&Node; 4], merged: &Json) -> Vec<Setting
 /// The value at a path of keys, the last of which is `key`, without the texts in which a secret may be: the configuration
 /// refuses only what is certainly one. The paths of those that look like one are suspects.
 fn shown(key: &str, path: &str, node: &Node, suspects: &mut Vec<String>) -> Json {
+    let is_suspect = |argv: &[&str]| {
+        argv.array_windows()
+            .any(|[before, text]| might_be_secret_argument(before, text))
+    };
     match &node.value {
         Value::Text(text) | Value::Variable(text) => {
-            if (matches!(key, "url" | "headers") || path == "upstream.proxy") && might_be_secret(text) {
-                suspects.push(path.to_owned());
-            }
+            let looks_secret = match key {
+                "exec" => is_suspect(&Vec::from_iter(text.split(','))),
+                "url" | "headers" => might_be_secret(text),
+                _ => path == "upstream.proxy" && might_be_secret(text),
+            };
+            suspects.extend(looks_secret.then(|| path.to_owned()));
             json!(if may_hold_secret(key, text) { HIDDEN } else { text })
         }
         Value::Integer(number) => json!(number),
         Value::Boolean(on) => json!(on),
         Value::Other(_) => Json::Null,
         Value::List(items) if key == "exec" => {
-            let texts: Vec<_> = items.iter().filter_map(Node::text).collect();
-            if texts
-                .array_windows()
-                .any(|[before, text]| might_be_secret_argument(before, text))
-            {
-                suspects.push(path.to_owned());
-            }
+            let looks_secret = is_suspect(&Vec::from_iter(items.iter().filter_map(Node::text)));
+            suspects.extend(looks_secret.then(|| path.to_owned()));
             let program = items.iter().take(1).map(|program| shown(key, path, program, suspects));
             program
                 .chain(items.iter().skip(1).map(|_argument| json!(HIDDEN)))
@@ -90,11 +92,8 @@ fn shown(key: &str, path: &str, node: &Node, suspects: &mut Vec<String>) -> Json
         Value::Table(entries) => {
             let entries = entries.iter().map(|(name, node)| {
                 // The value of a header stands at a key of the operator's.
-                let key = if key == "headers" && node.text().is_some() {
-                    key
-                } else {
-                    name
-                };
+                let is_header = key == "headers" && node.text().is_some();
+                let key = Some(key).filter(|_| is_header).unwrap_or(name);
                 let value = shown(key, &format!("{path}.{name}"), node, suspects);
                 (shown_name(name).to_owned(), value)
             });

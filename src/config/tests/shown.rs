@@ -199,11 +199,19 @@ fn a_value_that_cannot_be_a_secret_is_shown() {
 
 #[test]
 fn a_command_in_a_variable_is_hidden_with_its_arguments() {
-    for (name, value) in [
-        ("GRAPHWARD_TOKEN_SOURCE_EXEC", "vault,-p,hunter2"),
-        ("GRAPHWARD_TENANTS_FROM_EXEC", "vault,hunter2,{tenant}"),
-        ("GRAPHWARD_ALERTS_URL", "https://hooks.example/hunter2"),
-        ("GRAPHWARD_TOKEN_SOURCE_HTTP", "https://a/?code=hunter2"),
+    for (name, value, suspects) in [
+        (
+            "GRAPHWARD_TOKEN_SOURCE_EXEC",
+            "vault,--token,hunter2",
+            &["token.source.exec"][..],
+        ),
+        ("GRAPHWARD_TENANTS_FROM_EXEC", "vault,hunter2,{tenant}", &[]),
+        (
+            "GRAPHWARD_ALERTS_URL",
+            "https://hooks.example/access_token/hunter2",
+            &["alerts.url"],
+        ),
+        ("GRAPHWARD_TOKEN_SOURCE_HTTP", "https://a/?code=hunter2", &[]),
     ] {
         let vars = EnvVars::from([(name.to_owned(), value.to_owned())]);
         let loaded = Config::load_from(Overrides::default(), &vars, &[]).unwrap();
@@ -216,5 +224,7 @@ fn a_command_in_a_variable_is_hidden_with_its_arguments() {
             !shown.concat().contains("hunter2") && shown.concat().contains(HIDDEN),
             "{name}"
         );
+        let found: Vec<_> = loaded.settings.iter().flat_map(|setting| &setting.suspects).collect();
+        assert_eq!(found, suspects, "{name}");
     }
 }
