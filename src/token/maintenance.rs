@@ -83,7 +83,7 @@ impl Refresher {
             self.answer_visitor();
         }
         if self.planner.earlier_look(now).is_some() {
-            self.publisher.handle.observations().await_wait();
+            self.publisher.handle.observations().await_next_wait();
         }
     }
 

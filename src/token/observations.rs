@@ -18,8 +18,8 @@ pub struct Observations {
     whatsapp_called: AtomicBool,
     /// Never locked across an await.
     rejections: Mutex<ObservedRejections>,
-    /// Whether the next request that waits for a token matters.
-    awaits_wait: AtomicBool,
+    /// Whether the refresher is to be told of the next request that waits for a token.
+    is_wait_awaited: AtomicBool,
     changed: Notify,
 }
 
@@ -94,14 +94,14 @@ impl Observations {
 
     /// Records that a request waits for a token. The common case costs one atomic load.
     pub(super) fn add_wait(&self) {
-        if self.awaits_wait.load(Ordering::Relaxed) && self.awaits_wait.swap(false, Ordering::Relaxed) {
+        if self.is_wait_awaited.load(Ordering::Relaxed) && self.is_wait_awaited.swap(false, Ordering::Relaxed) {
             self.changed.notify_one();
         }
     }
 
-    /// Lets the next request that waits for a token be an observation.
-    pub(super) fn await_wait(&self) {
-        self.awaits_wait.store(true, Ordering::Relaxed);
+    /// Lets the refresher be told of the next request that waits for a token.
+    pub(super) fn await_next_wait(&self) {
+        self.is_wait_awaited.store(true, Ordering::Relaxed);
     }
 
     /// Completes after a new observation. Cancel-safe.

@@ -163,6 +163,8 @@ impl Refresher {
 
     async fn run_operation(&mut self, operation: Operation) -> PlannerEvent {
         self.reporter.operation_started(operation);
+        // A request that comes during a look may not profit from it.
+        self.publisher.handle.observations().await_next_wait();
         if self.current.take_expiry_question(self.clock.now()) {
             self.inspect().await;
             let is_alive = !self.current.has_expired(self.clock.now()) && !self.is_current_rejected();

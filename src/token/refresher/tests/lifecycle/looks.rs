@@ -103,3 +103,26 @@ async fn a_start_without_a_token_finds_one_within_seconds() {
     tokio::time::sleep(Duration::from_millis(2300)).await;
     assert_eq!(in_use(&tokens).unwrap(), "new");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_during_a_look_has_one_of_its_own_within_seconds() {
+    let row = with_looks("row", Duration::ZERO);
+    let (first, longest) = (Duration::from_secs(2), Duration::from_secs(30));
+    row.with_state(|state| state.look_interval = Some(LookInterval { first, longest }));
+    let (tokens, _) = start(TokenProvider::from_source(row.clone())).await;
+    let rejected = tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
+    let wait = || tokens.wait_for_successor(&rejected, Duration::ZERO, Instant::now());
+    loads_meanwhile(&row).await;
+    row.with_state(|state| state.delay = Duration::from_secs(1));
+    assert!(wait().await.is_err());
+    let loads = row.with_state(|state| state.loads);
+    while row.with_state(|state| state.loads) == loads {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The look has begun, and reads the old token.
+    assert!(wait().await.is_err());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    row.with_state(|state| state.current = Some(token("new")));
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
