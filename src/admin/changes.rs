@@ -70,7 +70,9 @@ pub(super) enum ChangeError {
     UsedUp(Box<Self>),
     #[error("too many codes are being noted at the moment; try again: this one was not sent to Graph")]
     Busy,
-    #[error("graphward is stopping, so the code was not sent to Graph; send it again when graphward runs")]
+    #[error(
+        "graphward is stopping: nothing was changed, and a code was not sent to Graph; try again when graphward runs"
+    )]
     Stopping,
     #[error("graphward stopped before the change was done; look at the status before another attempt")]
     Stopped,
@@ -227,6 +229,9 @@ impl Requester<'_> {
         &self,
         change: impl Future<Output = Result<T, ChangeError>>,
     ) -> Result<T, ChangeError> {
+        if self.admin.lifecycle.current() == Stage::Stopped {
+            return Err(ChangeError::Stopping);
+        }
         tokio::select! {
             biased;
             changed = change => changed,
@@ -266,7 +271,7 @@ impl Requester<'_> {
         let tenant = tenant.filter(|name| !has_token(name));
         let is_event = matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) && !error.is_busy();
         let not_logged = if is_event { Some(0) } else { self.admin.refusals.admit() };
-        if self.admin.lifecycle.current() == Stage::Stopped {
+        if self.admin.lifecycle.current() == Stage::Stopped && !matches!(error, ChangeError::Stopping) {
             tracing::error!(tenant, reason = %error, peer, "graphward stopped before a change of the operator was done");
         } else if let Some(not_logged) = not_logged {
             tracing::warn!(tenant, reason = %error, peer, not_logged, "refused a request of the operator");

@@ -43,15 +43,24 @@ pub enum MissingToken {
 /// The end of a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RunOutcome {
-    /// Stopped by a signal; every request in flight was completed.
+    /// Stopped by a signal; every request in flight and every change of the operator was completed.
     Drained,
-    /// Stopped by a signal; this many requests in flight and tunnels to other hosts were closed.
+    /// Stopped by a signal; this many requests in flight, tunnels to other hosts and changes of the operator were cut.
     ForceClosed(usize),
     /// No valid token was found, and [`MissingToken::Exit`] was chosen.
     NoToken,
 }
 
 impl RunOutcome {
+    /// The end of a run that cut so many changes of the operator, too.
+    const fn and_cut(self, changes: usize) -> Self {
+        match self {
+            Self::Drained if changes > 0 => Self::ForceClosed(changes),
+            Self::ForceClosed(others) => Self::ForceClosed(others + changes),
+            Self::Drained | Self::NoToken => self,
+        }
+    }
+
     /// Its name, for the log.
     const fn label(self) -> &'static str {
         match self {
@@ -183,9 +192,9 @@ pub async fn run(
         // If the sender of the signals is gone, only the end of the process stops it.
         Some(stop) = stops.recv() => {
             lifecycle.advance_to(Stage::Draining);
-            let (requests, changes) = (proxy.concurrency_limit.inflight(), changes.receiver_count());
-            tracing::info!(%stop, requests, changes, "draining: waiting for requests and changes in flight");
-            drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
+            let (requests, in_progress) = (proxy.concurrency_limit.inflight(), changes.receiver_count());
+            tracing::info!(%stop, requests, changes = in_progress, "draining: waiting for requests and changes in flight");
+            drain_or_close(stop, stops, config.drain_delay, &proxy, &changes, &shutdown, serving.as_mut()).await
         }
         () = serve_unless_token_missing(tokens_of(&proxy), first_read, missing_token, &lifecycle) => RunOutcome::NoToken,
         never = accept(serving.as_mut()) => match never {},
@@ -193,6 +202,7 @@ pub async fn run(
 
     // Stop. A renewal in progress is awaited, since its token may be the only valid one, and so is a change of the operator.
     wait_for_renewals_and_changes(&proxy, row_tenants.as_deref(), &changes).await;
+    let outcome = outcome.and_cut(changes.receiver_count());
     // From here on a change fails: its log says that the stop cut it.
     lifecycle.advance_to(Stage::Stopped);
     drop(tenants);
@@ -319,6 +329,7 @@ async fn drain_or_close(
     mut stops: mpsc::Receiver<StopSignal>,
     delay: Duration,
     proxy: &Proxy,
+    changes: &watch::Sender<()>,
     shutdown: &Shutdown,
     mut serving: Pin<&mut impl Future<Output = Vec<usize>>>,
 ) -> RunOutcome {
@@ -332,7 +343,7 @@ async fn drain_or_close(
     let is_drained = tokio::select! {
         is_drained = drained => is_drained,
         Some(_second) = stops.recv() => false,
-        () = announce_second_stop(first_stop, proxy) => false,
+        () = announce_second_stop(first_stop, proxy, changes) => false,
     };
     let outcome = if is_drained {
         // Only connections from during the drain are left; their requests are refused anyway.
@@ -346,11 +357,11 @@ async fn drain_or_close(
 }
 
 /// Says what a second stop signal does, once it counts. Never returns.
-async fn announce_second_stop(first_stop: StopSignal, proxy: &Proxy) {
+async fn announce_second_stop(first_stop: StopSignal, proxy: &Proxy, changes: &watch::Sender<()>) {
     sleep(SECOND_STOP_AFTER).await;
-    let requests = proxy.concurrency_limit.inflight();
+    let (requests, changes) = (proxy.concurrency_limit.inflight(), changes.receiver_count());
     let how = first_stop.repetition();
-    tracing::info!(requests, "still draining: {how} to close what is left");
+    tracing::info!(requests, changes, "still draining: {how} to cut what is left");
     std::future::pending::<()>().await;
 }
 

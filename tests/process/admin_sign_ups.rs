@@ -211,7 +211,7 @@ async fn each_failure_after_a_code_was_sent_says_that_the_business_has_to_sign_u
 }
 
 /// Lets the first two inserts fail. The numbers of a sequence stay used when its transaction fails.
-pub(crate) const FAIL_TWICE: &str = "
+const FAIL_TWICE: &str = "
     CREATE SEQUENCE attempts;
     CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF nextval('attempts') <= 2 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF;

@@ -174,7 +174,7 @@ async fn idle_connections_do_not_hold_up_a_stop() {
 async fn a_second_signal_a_second_later_ends_it_at_once() {
     let _turn = together().await;
     for (signal, again) in [
-        (Signal::TERM, "still draining: send SIGTERM again to close what is left"),
+        (Signal::TERM, "still draining: send SIGTERM again to cut what is left"),
         (Signal::INT, "still draining: press Ctrl-C again, or send SIGINT to"),
     ] {
         let dir = tempfile::tempdir().unwrap();

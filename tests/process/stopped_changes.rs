@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::admin_changes::{Answer, LOCAL, document, send};
-use crate::admin_sign_ups::{FAIL_TWICE, code};
+use crate::admin_sign_ups::code;
 use crate::admin_tenants::STATEMENTS;
 use crate::support::{Client, Graph, Sidecar, fingerprint, replace_file, settings, together, wait_until};
 use crate::tenants_from::support::{Service, assert_is, issue, me, wait_until_started};
@@ -24,6 +24,7 @@ use crate::tenants_from::support::{Service, assert_is, issue, me, wait_until_sta
 fn at_each_change(statement: &str) -> String {
     format!(
         "CREATE SEQUENCE attempts;
+        CREATE SEQUENCE released;
         CREATE FUNCTION interfere() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             PERFORM nextval('attempts');
             {statement};
@@ -32,6 +33,22 @@ fn at_each_change(statement: &str) -> String {
         CREATE TRIGGER interfere BEFORE INSERT OR UPDATE ON tenant_whatsapp_config
             FOR EACH ROW EXECUTE FUNCTION interfere();"
     )
+}
+
+/// Waits until the test goes on. A sequence shows its value in each transaction at once.
+const WAIT_FOR_RELEASE: &str = "WHILE NOT (SELECT is_called FROM released) LOOP PERFORM pg_sleep(0.05); END LOOP";
+
+/// Waits in the same way, and fails the first two times.
+fn fail_twice() -> String {
+    let fail = "IF currval('attempts') <= 2 THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END IF";
+    at_each_change(&format!("{WAIT_FOR_RELEASE}; {fail}"))
+}
+
+/// Begins the stop, and lets the stores go on once graphward drains.
+async fn stop_during_stores(service: &Service, sidecar: &Sidecar) {
+    sidecar.signal(Signal::TERM);
+    wait_until("it drains", async || sidecar.stdout().contains("draining: ")).await;
+    service.database.psql("SELECT nextval('released')");
 }
 
 /// Sends a change, whose answer may take a while.
@@ -73,12 +90,12 @@ async fn a_sign_up_whose_store_is_tried_again_is_completed_before_graphward_stop
     let _turn = together().await;
     let service = Service::start().await;
     service.insert("shop", "107", "207");
-    service.database.psql(FAIL_TWICE);
+    service.database.psql(&fail_twice());
     let (dir, mut sidecar) = service.sidecar(STATEMENTS).await;
     let code = code(&service.graph, "acme", &["206"], None);
     let signed_up = start_sign_up(&sidecar, &code);
     wait_for_stores(&service, 1).await;
-    sidecar.signal(Signal::TERM);
+    stop_during_stores(&service, &sidecar).await;
     assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{}", sidecar.stdout());
     let answer = signed_up.join().unwrap();
     assert_eq!(answer.status, 200, "{} {}", answer.text, sidecar.stdout());
@@ -94,7 +111,7 @@ async fn a_sign_up_whose_client_has_left_is_completed_before_graphward_stops() {
     let _turn = together().await;
     let service = Service::start().await;
     service.insert("shop", "107", "207");
-    service.database.psql(FAIL_TWICE);
+    service.database.psql(&fail_twice());
     let (_dir, mut sidecar) = service.sidecar(STATEMENTS).await;
     let code = code(&service.graph, "acme", &["206"], None);
     let body = json!({ "code": code, "tenant": "acme" }).to_string();
@@ -104,7 +121,7 @@ async fn a_sign_up_whose_client_has_left_is_completed_before_graphward_stops() {
     client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     wait_for_stores(&service, 1).await;
     drop(client);
-    sidecar.signal(Signal::TERM);
+    stop_during_stores(&service, &sidecar).await;
     assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{}", sidecar.stdout());
     assert_eq!(rows(&service), "1", "{}", sidecar.stdout());
     assert!(sidecar.stdout().contains("tenant_put"), "it is recorded");
@@ -152,7 +169,7 @@ async fn a_sign_up_that_a_second_signal_cuts_says_that_its_code_is_used_up() {
     })
     .await;
     sidecar.signal(Signal::TERM);
-    sidecar.wait_exit().await;
+    assert_eq!(sidecar.wait_exit().await.code(), Some(1), "{}", sidecar.stdout());
     let answer = signed_up.join().unwrap();
     assert_eq!(answer.status, 503, "{} {}", answer.text, sidecar.stdout());
     let events = sidecar.log_events();
@@ -203,14 +220,14 @@ async fn a_tenant_that_is_being_put_and_one_that_is_being_withdrawn_are_so_befor
     let service = Service::start().await;
     service.insert("shop", "107", "207");
     service.insert("next", "108", "208");
-    service.database.psql(&at_each_change("PERFORM pg_sleep(1.5)"));
+    service.database.psql(&at_each_change(WAIT_FOR_RELEASE));
     let (_dir, mut sidecar) = service.sidecar(STATEMENTS).await;
     let token = issue(&service.graph, "acme", &["106", "206"]);
     let body = json!({ "wabaId": "206", "phoneNumberId": "106", "accessToken": token });
     let put = start_change(sidecar.admin, "PUT /admin/tenants/acme", body.to_string());
     let withdrawal = start_change(sidecar.admin, "DELETE /admin/tenants/next", String::new());
     wait_for_stores(&service, 2).await;
-    sidecar.signal(Signal::TERM);
+    stop_during_stores(&service, &sidecar).await;
     assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{}", sidecar.stdout());
     for change in [put, withdrawal] {
         let answer = change.join().unwrap();
@@ -290,7 +307,7 @@ async fn a_token_that_a_second_signal_keeps_from_being_stored_is_an_error_in_the
     })
     .await;
     sidecar.signal(Signal::TERM);
-    sidecar.wait_exit().await;
+    assert_eq!(sidecar.wait_exit().await.code(), Some(1), "{}", sidecar.stdout());
     let logged = sidecar.stdout();
     let error = sidecar.log_events().into_iter().find(|event| event["level"] == "ERROR");
     let error = error.unwrap_or_else(|| panic!("{logged}"));
@@ -327,8 +344,8 @@ async fn a_renewal_of_a_tenant_that_a_reload_has_closed_is_completed_before_grap
         TcpStream::connect(sidecar.proxy).await.is_err()
     })
     .await;
-    // Longer than the admin listener is waited for.
-    sleep(Duration::from_secs(1)).await;
+    // Longer than the admin listener is waited for, and shorter than a renewal.
+    sleep(Duration::from_millis(700)).await;
     service.graph.sim.release_held(1);
     assert!(sidecar.wait_exit().await.success(), "{}", sidecar.stdout());
     let stored = service.token_of("shop");
