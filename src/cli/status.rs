@@ -28,13 +28,13 @@ pub(super) struct StatusArgs {
     #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
     after: Option<TenantId>,
     #[command(flatten)]
-    asked: RefreshArgs,
+    common: RefreshArgs,
 }
 
 /// The flags of `graphward refresh`.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct RefreshArgs {
-    /// Look at this tenant only
+    /// Only this tenant
     #[arg(long, value_name = "NAME", value_parser = parse_tenant)]
     tenant: Option<TenantId>,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub(super) fn run(args: &StatusArgs) -> Exit {
 /// Lets the sidecar look at the sources, and prints the status of the tokens.
 pub(super) fn refresh(args: &RefreshArgs) -> Exit {
     let args = StatusArgs {
-        asked: args.clone(),
+        common: args.clone(),
         ..StatusArgs::default()
     };
     show(&args, &Method::POST, "/admin/refresh-token").unwrap_or_else(|failed| failed)
@@ -101,7 +101,7 @@ fn show(args: &StatusArgs, method: &Method, path: &str) -> Result<Exit, Exit> {
         Method::GET => READ_TIMEOUT,
         _ => CHANGE_TIMEOUT,
     };
-    let client = args.asked.admin.client(timeout).map_err(|message| {
+    let client = args.common.admin.client(timeout).map_err(|message| {
         print_message(&message);
         Exit::Usage
     })?;
@@ -116,7 +116,7 @@ fn show(args: &StatusArgs, method: &Method, path: &str) -> Result<Exit, Exit> {
     }
     let failures = answer.failures(method);
     let printed = args
-        .asked
+        .common
         .output
         .print(&json, &(answer.to_text(&client.address) + &failures));
     let is_good = answer.is_good(args) && failures.is_empty();
@@ -138,7 +138,7 @@ impl ValueEnum for TokenState {
 impl StatusArgs {
     /// The path and the query of a request for a list. A name has no character that a query encodes.
     fn target(&self, path: &str) -> String {
-        let tenant = self.asked.tenant.as_ref().map(|name| format!("&tenant={name}"));
+        let tenant = self.common.tenant.as_ref().map(|name| format!("&tenant={name}"));
         let state = self.state.map(|state| format!("&state={}", state.label()));
         let after = self.after.as_ref().map(|name| format!("&after={name}"));
         let given = [tenant, state, after].into_iter().flatten();
@@ -148,7 +148,7 @@ impl StatusArgs {
     /// The tenant that is named, in words.
     fn wanted(&self) -> Option<String> {
         let state = self.state.map(|state| format!(" in the state {}", state.label()));
-        Some(format!("{}{}", self.asked.tenant.as_ref()?, state.unwrap_or_default()))
+        Some(format!("{}{}", self.common.tenant.as_ref()?, state.unwrap_or_default()))
     }
 }
 
@@ -178,7 +178,7 @@ impl Answer {
     /// where they are on another page.
     fn is_good(&self, args: &StatusArgs) -> bool {
         let is_asked =
-            |state: &TokenState| args.asked.tenant.is_none() && args.state.is_none_or(|asked| asked == *state);
+            |state: &TokenState| args.common.tenant.is_none() && args.state.is_none_or(|asked| asked == *state);
         let mut bad = [TokenState::Dead, TokenState::Undecryptable]
             .into_iter()
             .filter(is_asked);

@@ -2,7 +2,7 @@
 
 use super::facts::{AccountFacts, Facts, FoundObject, NO_ID, NumberFacts, TokenFacts};
 use super::report::{Finding, Level};
-use crate::graph::PhoneNumber;
+use crate::graph::{Inspection, PhoneNumber};
 use crate::renew::token_family;
 use crate::token::ErrorKind;
 use crate::types::{TokenFamily, error_chain};
@@ -41,15 +41,15 @@ pub(super) fn number_findings(facts: &Facts, token: &TokenFacts) -> Vec<Finding>
     findings
 }
 
-/// The reason why it is unknown which accounts a token names: Graph tells that the app of the token alone.
+/// The reason why it is unknown which accounts a token names: Graph tells that the app of the token, and the token itself.
 fn why_unknown(facts: &Facts, token: &TokenFacts) -> Option<&'static str> {
-    let is_told = token.inspection().is_some_and(|inspection| inspection.kind.is_some());
+    let is_told = |it: &Inspection| it.kind.is_some() || it.app_id.is_some();
     let is_of_facebook = token_family(&token.token.secret).is_none_or(|family| family == TokenFamily::Facebook);
     match &facts.app {
-        _ if is_told || !is_of_facebook => None,
+        _ if token.inspection().is_some_and(is_told) || !is_of_facebook => None,
         None => Some("app.id and app.secret are not both set"),
-        Some(Err(_)) => Some("it cannot be asked as the app of app.id and app.secret"),
-        Some(Ok(())) => Some("the token belongs to another app than app.id"),
+        Some(Ok(())) if token.is_hidden_from_app => Some("the token belongs to another app than app.id"),
+        Some(_) => Some("it cannot be asked as the app of app.id and app.secret"),
     }
 }
 

@@ -103,9 +103,12 @@ fn what_is_known_of_the_current_token_alone_is_named() {
 
 #[test]
 fn why_the_accounts_of_a_token_are_unknown_is_said_and_that_it_names_none_only_if_graph_said_so() {
-    let of_app = |app, secret: &str, inspection: Inspection| {
+    let of_app = |app: Option<Result<(), ObtainError>>, secret: &str, inspection: Inspection| {
         let facts = Facts {
-            token: Some(token(secret, inspection)),
+            token: Some(TokenFacts {
+                is_hidden_from_app: app.is_some(),
+                ..token(secret, inspection)
+            }),
             app,
             ..Facts::default()
         };
