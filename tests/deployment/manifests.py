@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # The gateway's limit is for this many open tenants.
 TENANTS = 10_000
 BUDGETS = dict(re.findall(r"^(\w+) += (\d+)", (ROOT / "benches/budgets").read_text(), re.MULTILINE))
-TENANT_BYTES = int(BUDGETS["shipped_tenant_closed"]) + int(BUDGETS["shipped_tenant_open"])
+TENANT_BYTES = int(BUDGETS["tenant_closed"]) + int(BUDGETS["tenant_open"])
 # The workload of each overlay.
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet", "job": "Job", "gateway": "Deployment"}
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
