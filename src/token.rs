@@ -79,7 +79,7 @@ pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, Toke
 pub use token_use::{TokenUse, Withdrawal};
 pub use traits::{
     BoxFuture, CachedToken, Inspector, LivenessCheck, LookInterval, OperatorCommand, ProofAnswer, RefreshLock,
-    RenewalRequest, Renewer, Source, StoreOutcome, TokenCache,
+    RenewalRequest, Renewer, Source, StoreFuture, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;
 pub use warnings::{expiry_alert, warning_days};

@@ -14,7 +14,7 @@ use super::fernet::Fernet;
 use super::previous_tokens::{PreviousTokens, no_previous};
 use super::token_file::{TokenFile, TokenFileError};
 use crate::os::watch::{ReadResult, WatchedFiles};
-use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreFuture, StoreOutcome, Token};
 use crate::types::Fingerprint;
 
 /// A file that holds the token.
@@ -139,11 +139,7 @@ impl Source for FileSource {
         Box::pin(self.store.file.lock())
     }
 
-    fn store<'a>(
-        &'a mut self,
-        token: &'a Token,
-        expected: Option<Fingerprint>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a mut self, token: &'a Token, expected: Option<Fingerprint>) -> StoreFuture<'a> {
         Box::pin(self.store.store(token, expected))
     }
 

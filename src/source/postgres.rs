@@ -58,7 +58,7 @@ use super::decode::Format;
 use super::encoding::{PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
 use crate::net::Tasks;
-use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreFuture, Token};
 use crate::types::Fingerprint;
 
 pub use self::deliveries::PostgresDeliveries;
@@ -189,11 +189,7 @@ impl Source for PostgresSource {
         Box::pin(acquire_lock(&self.row, self.max_lock_hold))
     }
 
-    fn store<'a>(
-        &'a mut self,
-        token: &'a Token,
-        expected: Option<Fingerprint>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a mut self, token: &'a Token, expected: Option<Fingerprint>) -> StoreFuture<'a> {
         Box::pin(async move {
             let once = Mutex::new(KeptConnection::new(self.row.endpoint.clone(), None));
             self.row.store(&once, token, expected).await

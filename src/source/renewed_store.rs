@@ -20,7 +20,7 @@ use super::fernet::Fernet;
 use super::previous_tokens::no_previous;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
-use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreFuture, StoreOutcome, Token};
 use crate::types::{Clock, Fingerprint, error_chain};
 
 /// A source, and a file for tokens that were renewed from it.
@@ -227,11 +227,7 @@ impl Source for RenewedTokenStore {
         Box::pin(self.file.lock())
     }
 
-    fn store<'a>(
-        &'a mut self,
-        token: &'a Token,
-        expected: Option<Fingerprint>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a mut self, token: &'a Token, expected: Option<Fingerprint>) -> StoreFuture<'a> {
         Box::pin(self.store_if_unchanged(token, expected))
     }
 

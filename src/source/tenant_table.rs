@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::SemaphorePermit;
 
-use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome, Token};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreFuture, Token};
 use crate::types::{Fingerprint, TenantId};
 
 /// A tenant of a table.
@@ -108,11 +108,7 @@ pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Stores a token in a row that still has the `expected` one, as [`crate::token::Source::store`] does.
-    fn store<'a>(
-        &'a self,
-        tenant: &'a TenantId,
-        _stored: StoredToken<'a>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a self, tenant: &'a TenantId, _stored: StoredToken<'a>) -> StoreFuture<'a> {
         let what = format!("{} is read-only", self.describe(tenant));
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::source::{StoredToken, TenantRow, TenantRows};
-use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::token::{BoxFuture, LookInterval, ObtainError, RefreshLock, Source, StoreFuture, StoreOutcome, Token};
 use crate::types::{Fingerprint, TenantId, lock};
 
 /// The row of a tenant, as it was read last.
@@ -65,8 +65,8 @@ pub struct RowSource {
     next_poll: Option<Instant>,
 }
 
-/// The longest time between two reads of a row while its token is dead and no request needs it. If an app is disabled, the tokens of all its tenants are
-/// dead at once, while a change in the place is announced, or found by its poll.
+/// The longest time between two reads of a row while its token is dead and no request needs it. If an app is disabled, the tokens of
+/// all its tenants are dead at once, while a change in the place is announced, or found by its poll.
 const LONGEST_LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 // === impl RowCell ===
@@ -335,11 +335,7 @@ impl Source for RowSource {
         self.rows.lock(&self.cell.id)
     }
 
-    fn store<'a>(
-        &'a mut self,
-        token: &'a Token,
-        expected: Option<Fingerprint>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a mut self, token: &'a Token, expected: Option<Fingerprint>) -> StoreFuture<'a> {
         Box::pin(async move {
             // Another token of an app that is not configured would be of no use.
             if let Some(TenantRow { token: Err(fault), .. }) = &*self.cell.row()

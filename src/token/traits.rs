@@ -20,6 +20,8 @@ use crate::types::Fingerprint;
 
 /// The boxed future that these traits return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A store in progress.
+pub type StoreFuture<'a> = BoxFuture<'a, Result<StoreOutcome, ObtainError>>;
 
 /// The time between two attempts of the operator's change to take a lock that another replica has.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,11 +74,7 @@ pub trait Source: Send + 'static {
     /// Stores a token durably where the next start finds it, and keeps the previous one for a rollback; but only if the source
     /// still has the `expected` token. `None` is the operator's change: it replaces whatever is here, also what is no token. If
     /// the token is the same, only its expiry is stored. Called under the lock.
-    fn store<'a>(
-        &'a mut self,
-        _token: &'a Token,
-        _expected: Option<Fingerprint>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a mut self, _token: &'a Token, _expected: Option<Fingerprint>) -> StoreFuture<'a> {
         let what = format!("{} is read-only", self.describe());
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }

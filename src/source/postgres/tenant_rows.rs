@@ -18,7 +18,7 @@ use super::listener::{KeptConnection, READ_TIMEOUT};
 use super::row::ColumnLayout;
 use super::tenant_changes::{TENANT_LIMITS, TableStatements, TenantChanges};
 use super::token_row::{BEGIN_READ, RowStatements, TokenRow};
-use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreFuture};
 use crate::types::TenantId;
 
 /// The rows of a table of tenants.
@@ -193,11 +193,7 @@ impl TenantRows for PostgresRows {
         Box::pin(self.changes(tenant).remove())
     }
 
-    fn store<'a>(
-        &'a self,
-        tenant: &'a TenantId,
-        stored: StoredToken<'a>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a self, tenant: &'a TenantId, stored: StoredToken<'a>) -> StoreFuture<'a> {
         Box::pin(async move {
             let row = self.row(tenant);
             row.store(&self.reader, stored.token, stored.expected).await

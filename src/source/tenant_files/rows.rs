@@ -12,7 +12,7 @@ use super::super::file::TokenStore;
 use super::super::tenant_pattern::check_file_name;
 use super::super::tenant_table::{NewTenant, PlaceWords, Removal, StoredToken, TenantRow, TenantRows};
 use super::place::FilesPlace;
-use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreFuture, StoreOutcome};
 use crate::types::{TenantId, lock};
 
 /// Reads and writes single files.
@@ -144,11 +144,7 @@ impl TenantRows for FileRows {
         Box::pin(self.lock_if_free(tenant))
     }
 
-    fn store<'a>(
-        &'a self,
-        tenant: &'a TenantId,
-        stored: StoredToken<'a>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a self, tenant: &'a TenantId, stored: StoredToken<'a>) -> StoreFuture<'a> {
         Box::pin(self.store_token(tenant, stored))
     }
 }

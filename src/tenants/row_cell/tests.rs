@@ -61,11 +61,7 @@ impl TenantRows for OneRow {
         Duration::from_secs(7)
     }
 
-    fn store<'a>(
-        &'a self,
-        _tenant: &'a TenantId,
-        stored: StoredToken<'a>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a self, _tenant: &'a TenantId, stored: StoredToken<'a>) -> StoreFuture<'a> {
         self.0.lock().unwrap().as_mut().unwrap().token = Ok(stored.token.clone());
         Box::pin(async { Ok(StoreOutcome::Stored) })
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use graphward::source::{
     NewTenant, PlaceWords, Removal, StoredToken, TableContents, TenantRow, TenantRows, TenantTable,
 };
-use graphward::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome, Token};
+use graphward::token::{BoxFuture, ObtainError, RefreshLock, StoreFuture, StoreOutcome, Token};
 use graphward::types::{Secret, TenantId};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -256,11 +256,7 @@ impl TenantRows for ScriptedTable {
         Box::pin(async { Ok(RefreshLock::uncontended()) })
     }
 
-    fn store<'a>(
-        &'a self,
-        tenant: &'a TenantId,
-        stored: StoredToken<'a>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a self, tenant: &'a TenantId, stored: StoredToken<'a>) -> StoreFuture<'a> {
         Box::pin(async move {
             self.check()?;
             if let Some(row) = lock(&self.0.rows).get_mut(tenant.as_str()) {

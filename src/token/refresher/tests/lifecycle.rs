@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::super::super::{
     Alert, AlertCause, BoxFuture, Inspector, LookInterval, RefreshError, RefreshLock, RenewalRequest, Renewer, Source,
-    StoreOutcome, TokenEvent, TokenHandle, channel,
+    StoreFuture, StoreOutcome, TokenEvent, TokenHandle, channel,
 };
 use super::super::*;
 use super::support::{in_five_seconds, spawn};
@@ -148,11 +148,7 @@ impl Source for FakeStore {
         }))
     }
 
-    fn store<'a>(
-        &'a mut self,
-        token: &'a Token,
-        expected: Option<Fingerprint>,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+    fn store<'a>(&'a mut self, token: &'a Token, expected: Option<Fingerprint>) -> StoreFuture<'a> {
         let outcome = self.with_state(|state| {
             if let Some(conflicting) = state.conflicting_token.take() {
                 state.current = Some(conflicting);
