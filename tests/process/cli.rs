@@ -59,7 +59,7 @@ fn a_file_without_an_end_is_refused() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (endless, pipe) = ("/dev/zero", pipe.to_str().unwrap());
     let too_large = "it has more than 16 MiB";
-    let listen = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let listen_on = |second| ["--listen", "127.0.0.1:0", second, "127.0.0.1:0"];
     for (args, reason) in [
         (&["serve", "--config", endless][..], too_large),
         (&["serve", "--ca-file", endless], "it is not a regular file"),
@@ -67,8 +67,10 @@ fn a_file_without_an_end_is_refused() {
         (&["fake-graph", "--app-secret-file", endless], too_large),
         (&["fake-graph", "--accept-token-file", endless], too_large),
     ] {
-        let more = if args[0] == "serve" { &listen[..0] } else { &listen[..] };
-        let output = graphward_command(dir.path(), &[args, more].concat()).output().unwrap();
+        let listen = listen_on(if args[0] == "serve" { "--admin" } else { "--control" });
+        let output = graphward_command(dir.path(), &[args, &listen].concat())
+            .output()
+            .unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
         assert!(
