@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, ready};
 use futures_util::stream;
 use http::{Request, StatusCode};
 use http_body::Body as _;
@@ -180,16 +180,18 @@ impl Admin {
         answer.unwrap_or_else(|error| error_response(StatusCode::BAD_REQUEST, &error))
     }
 
-    /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done. The answer lists them
-    /// as `token-status` does.
+    /// Looks at the sources of the named tenant, or of all, and renews what is due; answers when that is done, or that it takes too
+    /// long. The answer lists them as `token-status` does.
     async fn refresh(&self, listing: &Listing<'_>, requester: Requester<'_>) -> AdminResponse {
         let peer = requester.peer;
+        let answer = |is_done| match is_done {
+            true => token_status(self, listing),
+            false => requester.refuse(&ChangeError::LateLook, None),
+        };
         let Some(name) = listing.tenant.as_deref() else {
             tracing::info!(peer, "the operator asked for a look at the sources of all tokens");
             self.add_look(&TenantId::unnamed(), peer);
-            // The answer shows what a look that takes longer has found so far.
-            drop(timeout(REFRESH_TIMEOUT, self.refresh_all()).await);
-            return token_status(self, listing);
+            return answer(timeout(REFRESH_TIMEOUT, self.refresh_all()).await.unwrap_or(false));
         };
         let tenants = self.open_tenants(Some(name));
         let Some(tenant) = tenants.iter().find(|tenant| tenant.id.as_str() == name) else {
@@ -197,28 +199,30 @@ impl Admin {
         };
         tracing::info!(tenant = %tenant.id, peer, "the operator asked for a look at the sources of the token");
         self.add_look(&tenant.id, peer);
-        tenant.operator.refresh().await;
-        token_status(self, listing)
+        answer(tenant.operator.refresh().await)
     }
 
     /// Looks at the sources of all tokens. A table is read again, and used whatever is missing in it: the operator has looked. Its
-    /// open tenants are looked at after that: some places list no tenants, and a renewal that failed is tried again.
-    async fn refresh_all(&self) {
+    /// open tenants are looked at after that: some places list no tenants, and a renewal that failed is tried again. Returns whether
+    /// no look took too long.
+    async fn refresh_all(&self) -> bool {
         let configured = self.open_tenants(None);
         let configured = join_all(configured.iter().map(|tenant| tenant.operator.refresh()));
         let of_table = async {
-            let Some(table) = &self.table else { return };
+            let Some(table) = &self.table else { return true };
             table.read_again().await;
             let open = table.all().into_iter().filter_map(|tenant| match tenant.token {
                 ListedToken::Open(open) => Some(open),
                 ListedToken::InRow { .. } | ListedToken::Faulty(_) | ListedToken::Withdrawn => None,
             });
-            let looks = stream::iter(open).for_each_concurrent(REFRESHED_AT_A_TIME, |tenant| async move {
-                tenant.operator.refresh().await;
-            });
-            looks.await;
+            let looks = stream::iter(open).map(|tenant| async move { tenant.operator.refresh().await });
+            looks
+                .buffer_unordered(REFRESHED_AT_A_TIME)
+                .fold(true, |all, is_done| ready(all && is_done))
+                .await
         };
-        join(configured, of_table).await;
+        let (configured, of_table) = join(configured, of_table).await;
+        of_table && configured.into_iter().all(|is_done| is_done)
     }
 
     fn add_look(&self, tenant: &TenantId, peer: &str) {

@@ -76,6 +76,8 @@ pub(super) enum ChangeError {
     Stopping,
     #[error("graphward stopped before the change was done; look at the status before another attempt")]
     Stopped,
+    #[error("not all sources were looked at in time: some are slow; what was found is in the status")]
+    LateLook,
     #[error("the place of [tenants_from] has no such tenant")]
     NotInPlace,
     #[error("the body is larger than 16 KiB")]
@@ -359,9 +361,8 @@ impl ChangeError {
         match self {
             Self::UnknownTenant(_) | Self::NoSuchTenant | Self::NotInPlace => StatusCode::NOT_FOUND,
             Self::UsedUp(cause) => cause.status(),
-            Self::Comparison(ComparisonError::Busy) | Self::Busy | Self::Stopping | Self::Stopped => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            _ if self.is_busy() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::LateLook | Self::Stopping | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConfiguredTenant | Self::NoTenantsFrom | Self::UsedCode | Self::Comparison(_) => StatusCode::CONFLICT,
             Self::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LateBody => StatusCode::REQUEST_TIMEOUT,

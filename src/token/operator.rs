@@ -91,12 +91,12 @@ impl OperatorHandle {
     }
 
     /// Lets the refresher read all sources, and do what is due now; a renewal that failed is tried again. Waits until it is done, or
-    /// has failed, or takes too long.
-    pub async fn refresh(&self) {
+    /// has failed; returns whether it did so in time.
+    pub async fn refresh(&self) -> bool {
         let (reply, report) = oneshot::channel();
         // If the refresher has ended, the send fails and drops the reply.
         drop(self.0.unbounded_send(OperatorRequest::Refresh(reply)));
-        drop(timeout(CHANGE_TIMEOUT, report).await);
+        timeout(CHANGE_TIMEOUT, report).await.is_ok()
     }
 
     /// Requests a change of the token, and waits until it is stored and in use.

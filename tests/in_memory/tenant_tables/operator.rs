@@ -154,3 +154,27 @@ async fn the_operator_lets_a_row_and_a_source_be_read_at_once() {
     assert_sent_with(&proxy, "acme", ACME_TOKEN).await;
     proxy.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_takes_too_long_is_an_error_and_not_taken_for_done() {
+    let table = table();
+    let names: Vec<_> = (0..40).map(|number| format!("t{number}")).collect();
+    for name in &names {
+        table.set(name, NEW_TOKEN, &[]);
+    }
+    let proxy = start(&table).await;
+    for name in &names {
+        assert_sent_with(&proxy, name, NEW_TOKEN).await;
+    }
+    assert_eq!(operate(&proxy, "POST", "/admin/refresh-token").await.status, 200);
+    // Eight are read at the same time: five times as long is more than the operator waits.
+    table.delay_rows(Duration::from_secs(14));
+    assert_eq!(
+        operate(&proxy, "POST", "/admin/refresh-token?tenant=t1").await.status,
+        200
+    );
+    let answer = operate(&proxy, "POST", "/admin/refresh-token").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.text().contains("some are slow"), "{}", answer.text());
+    proxy.shutdown().await;
+}
