@@ -79,6 +79,9 @@ def check_monitored(plain, items):
     """Checks that the component adds a monitor of the pod's port, and nothing else."""
     monitor = items.pop(("PodMonitor", "graphward"))["spec"]
     assert items == plain
+    # kubernetes-validate has no schema of it.
+    assert monitor.keys() == {"selector", "podMetricsEndpoints"}
+    assert all(endpoint.keys() == {"port", "path", "interval"} for endpoint in monitor["podMetricsEndpoints"])
     template = pod(items)
     assert selects(monitor["selector"], template["metadata"]["labels"])
     containers = template["spec"]["containers"] + template["spec"].get("initContainers", [])

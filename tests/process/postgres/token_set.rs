@@ -12,9 +12,18 @@ use super::support::secret;
 use crate::support::{Graph, graphward_command, network_settings, together};
 
 const TABLE: &str = "CREATE TABLE tenant_whatsapp_config (tenant_id text PRIMARY KEY, access_token text, status text, \
-    updated_at timestamptz)";
-const UPDATE: &str = "UPDATE tenant_whatsapp_config SET access_token = $1, status = 'connected', updated_at = now() \
-    WHERE tenant_id = $2";
+    updated_at timestamptz, is_active boolean DEFAULT true)";
+/// An example whose comments have the statement that stores a token, a column for the previous one, and the privileges.
+const EXAMPLE: &str = include_str!("../../../config/tokens/fernet-column.toml");
+
+/// What stands in the comments of the example from a word on to the end of a statement, or of a line.
+fn in_example(start: &str, end: char) -> String {
+    let at = EXAMPLE
+        .find(start)
+        .unwrap_or_else(|| panic!("no {start} in the example"));
+    let text = EXAMPLE[at..].split(end).next().unwrap();
+    text.replace("\n#", "")
+}
 
 fn token_set(dir: &Path, args: &[&str], token: &str) -> Output {
     let mut command = graphward_command(dir, &[&["token", "set"], args].concat());
@@ -39,12 +48,18 @@ async fn a_token_is_set_in_its_row_with_the_first_key_and_no_other_row_changes()
     let old = Fernet::new(vec![keys[1].clone()]).unwrap();
     let current = old.encrypt(&secret(&graph.sim.issue(None)));
     let database = Database::with(TABLE);
+    database.psql("DO $$ BEGIN CREATE ROLE graphward LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+    database.psql(&in_example("ALTER TABLE", ';'));
+    for privilege in ["GRANT SELECT (tenant_id", "GRANT UPDATE", "GRANT SELECT (previous"] {
+        database.psql(&in_example(privilege, ';'));
+    }
+    let update = in_example("UPDATE tenant_whatsapp_config", '"');
     database.psql(&format!(
         "INSERT INTO tenant_whatsapp_config VALUES ('acme', '{current}', 'expired'), ('bolt', '{current}', 'expired')"
     ));
     let place = format!(
-        "postgres = \"{}\"\nupdate = \"{UPDATE}\"\nfernet_key = [{{ file = \"new.key\" }}, {{ file = \"old.key\" }}]\n",
-        database.url()
+        "postgres = \"{}\"\nupdate = \"{update}\"\nfernet_key = [{{ file = \"new.key\" }}, {{ file = \"old.key\" }}]\n",
+        database.url_of("graphward")
     );
     let row = "query = \"SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = $1\"\nparams = [\"acme\"]\n";
     let rows = "query = \"SELECT tenant_id AS tenant, access_token AS token FROM tenant_whatsapp_config\"\n";
@@ -66,6 +81,8 @@ async fn a_token_is_set_in_its_row_with_the_first_key_and_no_other_row_changes()
             "SELECT access_token FROM tenant_whatsapp_config WHERE updated_at IS NOT NULL AND status = 'connected'";
         let stored = database.psql(&format!("{stored} AND tenant_id = '{tenant}'"));
         assert_eq!(*newest.decrypt(&stored).unwrap(), token);
+        let previous = "SELECT previous_access_token FROM tenant_whatsapp_config WHERE tenant_id";
+        assert_eq!(database.psql(&format!("{previous} = '{tenant}'")), current);
         let others = "SELECT tenant_id FROM tenant_whatsapp_config WHERE status = 'expired'";
         assert_eq!(database.psql(others), untouched);
     }
