@@ -55,7 +55,7 @@ pub use configured_tenants::{
 pub use context::UpstreamError;
 pub use error::StartError;
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
-pub use secrets::{SecretLoadError, admin_authorization};
+pub use secrets::{SecretLoadError, admin_authorization, unusable_secrets};
 pub use service_manager::ServiceManager;
 pub use signal::{ReceivedSignal, StopSignal, has_terminal, received_signals, stop_signals};
 pub use token_provider::TokenProviderError;

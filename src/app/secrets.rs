@@ -174,6 +174,13 @@ pub(super) fn admin_key(config: &AdminConfig) -> Result<Option<Secret>, SecretLo
     Ok(Some(key))
 }
 
+/// Returns the errors of the secrets without which no process starts, except those of the tenants.
+pub fn unusable_secrets(config: &Config) -> Vec<SecretLoadError> {
+    let webhook = config.alerts.url.as_ref();
+    let webhook = webhook.and_then(|url| resolve_secret("alerts.url", url).err());
+    admin_key(&config.admin).err().into_iter().chain(webhook).collect()
+}
+
 /// Returns the `Authorization` header by which a command proves itself to the admin listener of its configuration, if that has a key.
 ///
 /// # Errors

@@ -30,6 +30,9 @@ pub enum StopSignal {
     /// SIGHUP: the terminal was closed.
     #[display("SIGHUP")]
     Hangup,
+    /// The command of `exec` has ended, which is no signal.
+    #[display("the command has ended")]
+    CommandEnded,
 }
 
 impl StopSignal {
@@ -39,7 +42,7 @@ impl StopSignal {
             Self::Interrupt => "press Ctrl-C again, or send SIGINT",
             Self::Terminate => "send SIGTERM again",
             Self::Quit => "send SIGQUIT again",
-            Self::Hangup => "send SIGTERM",
+            Self::Hangup | Self::CommandEnded => "send SIGTERM",
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum AdminError {
     Unreachable(ListenAddr, #[source] HttpClientError),
     #[error("the sidecar at {0} answered {status}: {2}", status = .1.as_u16())]
     Refused(ListenAddr, StatusCode, String),
+    #[error("the sidecar at {0} answered 401; set admin.key as in its configuration, or name that with --config")]
+    WrongKey(ListenAddr),
     #[error(
         "{0} is the address of the app, not of the operators: it answered with an error of Graph's; pass the address of \
          listen.admin"
@@ -126,6 +128,9 @@ impl AdminClient {
         let address = || self.address.clone();
         let answer = self.send(method, path, Bytes::copy_from_slice(body)).await;
         let answer = answer.map_err(|error| AdminError::Unreachable(address(), error))?;
+        if wants_key(&answer) {
+            return Err(AdminError::WrongKey(address()));
+        }
         let (status, body) = (answer.status(), answer.body());
         let json: Option<Value> = serde_json::from_slice(body).ok();
         if status.is_success() {
@@ -140,6 +145,12 @@ impl AdminClient {
         let message = printable(&message).chars().take(MAX_MESSAGE).collect();
         Err(AdminError::Refused(address(), status, message))
     }
+}
+
+/// Whether an answer is that of an admin listener to a wrong key, or to none.
+fn wants_key(answer: &Response<Bytes>) -> bool {
+    let challenge = answer.headers().get(WWW_AUTHENTICATE);
+    challenge.is_some_and(|challenge| challenge == CHALLENGE)
 }
 
 /// The admin address of the `graphward exec` that runs this command, if one does.
@@ -179,8 +190,7 @@ pub(super) async fn find_sidecar(
     let answer = client.send(Method::GET, path, Bytes::new()).await;
     let unanswered = |error| format!("no sidecar answers at {address} ({})", error_chain(&error));
     let answer = answer.map_err(|error| Obstacle::Absent(unanswered(error)))?;
-    let challenge = answer.headers().get(WWW_AUTHENTICATE);
-    if challenge.is_some_and(|challenge| challenge == CHALLENGE) {
+    if wants_key(&answer) {
         let message = format!("the sidecar at {address} answered 401; set admin.key as in its configuration");
         return Err(Obstacle::WrongKey(message));
     }

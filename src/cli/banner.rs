@@ -9,6 +9,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::absolute;
 
 use http::{HeaderValue, Method};
 use serde_json::json;
@@ -32,6 +33,8 @@ pub(super) struct Banner {
     origin: String,
     /// The command that replaces the token.
     replace: String,
+    /// Whether the admin address is one that this command would not find.
+    names_admin: bool,
     /// Where the log goes, too.
     output: LogOutput,
 }
@@ -52,6 +55,7 @@ impl Banner {
             authorization: admin_authorization(config).ok().flatten(),
             origin: config.upstream.origin.clone(),
             replace: replacing_command(flags) + tenant,
+            names_admin: flags.admin.is_some() || matches!(output, LogOutput::Stderr),
             output,
         })
     }
@@ -88,27 +92,30 @@ impl Banner {
             // The command of `exec` is what tries it.
             LogOutput::Stderr => ("admin:", admin.local_url()),
         };
+        let admin = self
+            .names_admin
+            .then(|| format!("GRAPHWARD_ADMIN={} ", shell_word(admin)));
         let lines = [
             ("address:", format!("{url} instead of {}", self.origin)),
             ("token:", token.to_owned()),
             next,
-            ("replace it:", self.replace.clone()),
+            ("replace it:", admin.unwrap_or_default() + &self.replace),
         ];
         let line = |(label, text)| format!("{} {text}\n", Tone::Heading.paint(&format!("{label:<11}")));
         lines.map(line).concat()
     }
 }
 
-/// The command that replaces the token, with the flags that the sidecar has.
+/// The command that replaces the token, with the flags that the sidecar has. It works in each directory.
 fn replacing_command(flags: &Overrides) -> String {
-    let config = flags
-        .config
-        .iter()
-        .map(|path| ("config".to_owned(), json!(path.display().to_string())));
+    let config = flags.config.iter().map(|path| ("config".to_owned(), json!(path)));
     let graph = json!(flags.graph).as_object().cloned().into_iter().flatten();
     let set = config.chain(graph).filter_map(|(flag, value)| {
-        let flag = flag.replace('_', "-");
-        Some(format!(" --{flag} {}", shell_word(value.as_str()?)))
+        let (flag, value) = (flag.replace('_', "-"), value.as_str()?.to_owned());
+        let is_path = flag == "config" || flag.ends_with("-file");
+        let path = absolute(&value).ok().filter(|_| is_path);
+        let value = path.map_or(value, |path| path.display().to_string());
+        Some(format!(" --{flag} {}", shell_word(value)))
     });
     format!("graphward token set{}", set.collect::<String>())
 }
@@ -119,20 +126,21 @@ mod tests {
     use crate::config::GraphOverrides;
 
     #[test]
-    fn a_path_with_spaces_is_one_word_of_the_command_that_replaces_the_token() {
+    fn the_command_that_replaces_the_token_works_in_each_directory_and_each_path_is_one_word() {
         let flags = Overrides {
             config: Some("/my app/graphward.toml".into()),
             graph: GraphOverrides {
-                token_file: Some("it's".to_owned()),
+                origin: Some("https://127.0.0.1:8443".to_owned()),
+                token_file: Some("/it's".to_owned()),
                 ca_file: Some("ca.pem".to_owned()),
                 ..GraphOverrides::default()
             },
             ..Overrides::default()
         };
-        assert_eq!(
-            replacing_command(&flags),
-            r"graphward token set --config '/my app/graphward.toml' --ca-file ca.pem --token-file 'it'\''s'"
-        );
+        let ca_file = shell_word(absolute("ca.pem").unwrap().display());
+        let expected = format!("graphward token set --config '/my app/graphward.toml' --ca-file {ca_file}");
+        let expected = expected + r" --origin https://127.0.0.1:8443 --token-file '/it'\''s'";
+        assert_eq!(replacing_command(&flags), expected);
     }
 
     #[test]
@@ -143,6 +151,7 @@ mod tests {
             authorization: None,
             origin: "https://graph.facebook.com".to_owned(),
             replace: "graphward token set --token-file token".to_owned(),
+            names_admin: matches!(output, LogOutput::Stderr),
             output,
         };
         let text = |output, proxy: &ListenAddr| {
@@ -160,6 +169,7 @@ replace it: graphward token set --token-file token
         assert_eq!(text(LogOutput::Stdout, &tcp), expected);
         let try_it = "try:        curl http://127.0.0.1:8080/v25.0/me\n";
         let of_exec = expected.replace(try_it, "admin:      unix:/run/a.sock\n");
+        let of_exec = of_exec.replace("graphward token", "GRAPHWARD_ADMIN=unix:/run/a.sock graphward token");
         assert_eq!(text(LogOutput::Stderr, &tcp), of_exec);
         for (path, word) in [("/run/p.sock", "/run/p.sock"), ("/my app/p.sock", "'/my app/p.sock'")] {
             let text = text(LogOutput::Stdout, &ListenAddr::Unix(path.into()));

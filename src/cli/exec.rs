@@ -188,7 +188,7 @@ async fn run_both(
         Some(_signal) = signals.recv() => None,
     };
     // The channel has room for two, and the sidecar has ended if it is closed.
-    let stop = || stop.try_send(StopSignal::Terminate).unwrap_or_default();
+    let stop = || stop.try_send(StopSignal::CommandEnded).unwrap_or_default();
     let Some(urls) = urls else {
         stop();
         return Ok(Ended::Sidecar(sidecar.await));

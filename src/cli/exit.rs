@@ -48,6 +48,8 @@ pub(super) fn print_lines(lines: &str) -> Exit {
 pub(super) fn exit_of(written: io::Result<()>) -> Exit {
     match written.and_then(|()| io::stdout().flush()) {
         Ok(()) => Exit::Success,
+        // `head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {
             print_message(&format!("cannot write the result: {error}"));
             Exit::Failed

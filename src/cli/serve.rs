@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::banner::Banner;
 use super::check::RunningComparison;
-use super::exit::{Exit, print_error};
+use super::exit::{Exit, print_error, print_message};
 use super::exposure::warn_of_exposure;
 use super::runtime::{block_on_and_detach, build_runtime, forbid_core_dumps};
 use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, ServiceManager, StartError};
@@ -73,7 +73,10 @@ pub(super) fn exit_of(outcome: Result<RunOutcome, StartError>) -> Exit {
     match outcome {
         Ok(RunOutcome::Drained) => Exit::Success,
         Ok(RunOutcome::ForceClosed(_)) => Exit::Failed,
-        Ok(RunOutcome::NoToken) => Exit::NoToken,
+        Ok(RunOutcome::NoToken) => {
+            print_message("there is no valid token (--require-token); the log says why");
+            Exit::NoToken
+        }
         Err(error @ StartError::Bind { .. }) => print_error(&error, Exit::CannotBind),
         Err(error) => print_error(&error, Exit::Usage),
     }

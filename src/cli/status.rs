@@ -114,12 +114,8 @@ fn show(args: &StatusArgs, method: &Method, path: &str) -> Result<Exit, Exit> {
         print_message(&format!("the sidecar at {} has no tenant {wanted}", client.address));
         return Err(Exit::Failed);
     }
-    let failures = answer.failures(method);
-    let printed = args
-        .common
-        .output
-        .print(&json, &(answer.to_text(&client.address) + &failures));
-    let is_good = answer.is_good(args) && failures.is_empty();
+    let printed = args.common.output.print(&json, &answer.to_text(&client.address));
+    let is_good = answer.is_good(args) && !answer.has_failed(method);
     Ok(if is_good { printed } else { Exit::Failed })
 }
 
@@ -186,14 +182,9 @@ impl Answer {
         self.ready && self.tenants_from.is_none() && !has_bad && self.tenants.iter().all(TokenReport::is_good)
     }
 
-    /// The refreshes that failed, a line for each; empty if only the status was asked for.
-    fn failures(&self, method: &Method) -> String {
-        let asked = self.tenants.iter().filter(|_| *method == Method::POST);
-        let failed = asked.filter_map(|tenant| {
-            let error = tenant.last_refresh.as_ref()?.get("error")?.as_str()?;
-            Some(format!("\n{}: {}", printable(&tenant.tenant), printable(error)))
-        });
-        failed.collect()
+    /// Whether the look at the sources of a tenant failed, if one was asked for.
+    fn has_failed(&self, method: &Method) -> bool {
+        *method == Method::POST && self.tenants.iter().any(|tenant| tenant.last_error().is_some())
     }
 
     fn to_text(&self, address: &ListenAddr) -> String {
@@ -218,8 +209,11 @@ impl Answer {
         }
         text += &table.to_text();
         for tenant in &self.tenants {
-            let reason = Some(&tenant.reason).filter(|_| !tenant.usable);
-            for note in reason.into_iter().chain(&tenant.advice) {
+            let reason = Some(&*tenant.reason).filter(|_| !tenant.usable);
+            // A token in use may be the one before that which the last look found.
+            let error = tenant.last_error();
+            let error = error.filter(|error| reason.is_none_or(|reason| !reason.contains(error)));
+            for note in [reason, error, tenant.advice.as_deref()].into_iter().flatten() {
                 text += &format!("\n{}: {}", printable(&tenant.tenant), printable(note));
             }
         }
@@ -246,6 +240,11 @@ impl TokenReport {
             (_, _) => "no known end".to_owned(),
         };
         printable(&format!("{fingerprint}{}, {end}", source.unwrap_or_default()))
+    }
+
+    /// Why the last look for another token found none that can be used.
+    fn last_error(&self) -> Option<&str> {
+        self.last_refresh.as_ref()?.get("error")?.as_str()
     }
 
     /// Whether it needs no attention: a tenant is withdrawn on purpose.
@@ -334,6 +333,10 @@ mod tests {
         assert_eq!(endless.summary(), "da273344 from file `/t`, never expires");
         let table = text_of(&endless);
         assert!(table.contains("da273344  -          never    file"), "{table}");
+        let mut kept = answer.clone();
+        kept["tenants"][0]["last_refresh"] = json!({ "error": "the file `/t` is empty" });
+        let kept = text_of(&Answer::new(&kept).unwrap());
+        assert!(kept.contains("\nacme: the file `/t` is empty"), "{kept}");
         let answer = Answer::new(&answer).unwrap();
         assert_eq!(answer.summary(), "1 dead, 1 usable");
         assert!(!answer.is_good(&StatusArgs::default()));

@@ -302,7 +302,7 @@ impl Reporter {
         if error.is_refusal() {
             let summary = format!("{message}{suffix}.");
             let remediation = if error.is_about_place() {
-                format!("Another token does not help: {message}.")
+                format!("The place is not as it is configured: {message}.")
             } else {
                 self.replace_token_hint()
             };

@@ -256,6 +256,16 @@ async fn a_command_with_another_key_changes_nothing_unless_told_and_one_for_a_si
         "{said}"
     );
     assert_eq!((code, stored()), (Some(1), tokens[1].clone()), "{said}");
+    let admin = sidecar.admin.to_string();
+    let status = graphward_command(dir.path(), &["status", "--config", "other.toml", "--admin", &admin])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&status.stderr);
+    assert!(
+        said.contains("answered 401; set admin.key as in its configuration"),
+        "{said}"
+    );
+    assert_eq!(status.status.code(), Some(1), "{said}");
     let (said, code) = set(&tokens[2], &["--config", "other.toml", "--offline"]);
     assert_eq!((code, stored()), (Some(0), tokens[2].clone()), "{said}");
 }
@@ -287,12 +297,14 @@ async fn changes_are_switched_off_and_a_short_key_fails_the_start() {
     replace_file(&dir.path().join("key"), "short");
     let config = settings(&graph, "file = \"token\"", "[admin]\nkey = { file = \"key\" }\n");
     fs::write(dir.path().join("short.toml"), config).unwrap();
-    let output = graphward_command(dir.path(), &["serve", "--config", "short.toml"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("admin.key") && said.contains("fewer than 16"), "{said}");
+    for command in [&["serve"][..], &["check", "--offline"]] {
+        let output = graphward_command(dir.path(), &[command, &["--config", "short.toml"]].concat())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        assert!(said.contains("admin.key") && said.contains("fewer than 16"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -275,6 +275,7 @@ async fn the_command_gets_the_signals_and_decides_when_it_ends() {
     wait_until("the command ends", async || child.try_wait().unwrap().is_some()).await;
     assert_eq!(child.wait().unwrap().code(), Some(7), "{}", read("stderr"));
     assert_eq!(read("stdout"), "USR1\nUSR2\nINT\nQUIT\nHUP\nTERM\n");
+    assert!(read("stderr").contains("the command has ended"), "{}", read("stderr"));
 }
 
 /// `graphward exec` with a script, as the first process of a terminal. The end of the terminal that has to stay open.

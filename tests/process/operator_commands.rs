@@ -371,10 +371,9 @@ async fn serve_prints_a_banner_and_short_lines_on_a_terminal() {
         "{output}"
     );
     assert_eq!(shown[at + 2], format!("try:        curl {url}/v25.0/me"));
-    assert!(
-        shown[at + 3].starts_with("replace it: graphward token set --token-file token"),
-        "{output}"
-    );
+    let path = dir.path().join("token").display().to_string();
+    let replace = format!("replace it: graphward token set --token-file {path}");
+    assert!(shown[at + 3].starts_with(&replace), "{output}");
     let line = shown
         .iter()
         .find(|line| line.contains("proxy listener started"))

@@ -52,6 +52,8 @@ async fn without_the_token_that_is_required_it_exits_with_4() {
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(4), "{source}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("there is no valid token (--require-token)"), "{error}");
     }
 }
 

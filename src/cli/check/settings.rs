@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::super::exposure::exposed_files;
 use super::report::{Finding, Level};
+use crate::app::unusable_secrets;
 use crate::config::{Config, Setting, no_config_file};
-use crate::types::{TenantId, shown_path};
+use crate::types::{TenantId, error_chain, shown_path};
 
 /// The findings about the file that was read, if there was one, and about where secrets are.
 pub(super) fn settings_findings(config: &Config, settings: &[Setting], file: Option<&Path>) -> Vec<Finding> {
@@ -66,7 +67,11 @@ fn secret_findings(config: &Config, settings: &[Setting]) -> Vec<Finding> {
         let finding = Finding::new(Level::Note, "secrets", "secret_in_variable", message);
         finding.advise("A file can be replaced while graphward runs: { file = PATH }.")
     });
-    let mut findings: Vec<_> = exposed.chain(inline).chain(variables).collect();
+    let unusable = unusable_secrets(config).into_iter().map(|error| {
+        let finding = Finding::bad("secrets", "unusable_secret", error_chain(&error));
+        finding.advise("graphward does not start until this is fixed.")
+    });
+    let mut findings: Vec<_> = unusable.chain(exposed).chain(inline).chain(variables).collect();
     if findings.is_empty() {
         let message = "every secret is in a file that only its owner or group reads";
         findings.push(Finding::good("secrets", message));

@@ -95,7 +95,11 @@ fn typed_codes(words: &[Word<'_>]) -> Option<(i64, Option<i64>)> {
     let number = |word: &Word<'_>| word.text.parse::<i64>().ok();
     let is_typed = |word: &Word<'_>| number(word).is_some() || TYPED_WORDS.contains(&word.text);
     let mut numbers = words.iter().filter_map(number);
-    let (code, subcode, more) = (numbers.next()?, numbers.next(), numbers.next());
+    let (code, subcode, more) = match (numbers.next()?, numbers.next(), numbers.next()) {
+        // People know the subcode of an expired token better than its code.
+        (458..=493, None, None) => (190, words.iter().find_map(number), None),
+        numbers => numbers,
+    };
     let is_status = is_http_status(code) && code != 200;
     (words.iter().all(is_typed) && more.is_none() && !is_status).then_some((code, subcode))
 }

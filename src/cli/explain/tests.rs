@@ -85,9 +85,11 @@ fn what_is_long_and_deep_ends_soon() {
 
 /// What people paste, with the codes in it: issues of public repositories, and what client libraries print. Names, ids and
 /// tokens are made up.
-const CORPUS: [(&str, &str); 52] = [
+const CORPUS: [(&str, &str); 54] = [
     ("190", "(code 190)"),
     ("190 463", "(code 190, subcode 463)"),
+    ("463", "(code 190, subcode 463)"),
+    ("subcode 460", "(code 190, subcode 460)"),
     (" 190/463 \n", "(code 190, subcode 463)"),
     ("#190", "(code 190)"),
     ("error 131030", "(code 131030)"),

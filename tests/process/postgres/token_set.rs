@@ -18,10 +18,10 @@ const EXAMPLE: &str = include_str!("../../../config/tokens/fernet-column.toml");
 
 /// What stands in the comments of the example from a word on to the end of a statement, or of a line.
 fn in_example(start: &str, end: char) -> String {
-    let at = EXAMPLE
-        .find(start)
+    let (_, rest) = EXAMPLE
+        .split_once(start)
         .unwrap_or_else(|| panic!("no {start} in the example"));
-    let text = EXAMPLE[at..].split(end).next().unwrap();
+    let text = format!("{start}{}", rest.split(end).next().unwrap());
     text.replace("\n#", "")
 }
 
