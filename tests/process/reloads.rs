@@ -13,6 +13,7 @@ use crate::support::{
     APP_SECRET, Client, Graph, Sidecar, fingerprint, get, graphward_command, replace_file, settings, together,
     wait_until,
 };
+use crate::tenants_from::support::wait_until_started;
 
 const APPLIED: &str = "graphward_config_reloads_total{result=\"applied\"} ";
 const REJECTED: &str = "graphward_config_reloads_total{result=\"rejected\"} ";
@@ -37,6 +38,8 @@ impl Setup {
         prepare(dir.path());
         let settings = settings(&graph, "file = \"token\"", more);
         let sidecar = Sidecar::start(dir.path(), &settings).await;
+        // A reload may take its first source away.
+        wait_until_started(&sidecar).await;
         Self {
             dir,
             graph,
