@@ -10,7 +10,8 @@ use tokio::net::TcpListener as AsyncTcpListener;
 
 use crate::support::place::{Place, text};
 use crate::support::{
-    Client, Graph, Sidecar, fingerprint, get, graphward_command, network_settings, terminal, together, wait_until,
+    Client, Graph, Sidecar, TestResponse, fingerprint, get, graphward_command, network_settings, terminal, together,
+    wait_until,
 };
 
 /// The flags with which a command calls this Graph, without a configuration file.
@@ -99,6 +100,17 @@ async fn the_command_of_the_banner_has_the_flags_of_the_sidecar() {
     }
 }
 
+/// Sends a request through a sidecar that cannot reach Graph. The answer, and the line of the log about its token.
+async fn call_graph(place: &Place, config: &str) -> (TestResponse, String) {
+    let sidecar = Sidecar::start(place.dir.path(), config).await;
+    let refused = Client::connect(sidecar.proxy).await.text("hello").await;
+    let told = "using the token without inspection";
+    wait_until(told, async || sidecar.stdout().contains(told)).await;
+    let log = sidecar.stdout();
+    let inspected = log.lines().find(|line| line.contains(told)).unwrap();
+    (refused, inspected.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_of_an_unknown_ca_names_the_key_and_the_flag_that_make_it_known() {
     let _turn = together().await;
@@ -112,12 +124,7 @@ async fn a_certificate_of_an_unknown_ca_names_the_key_and_the_flag_that_make_it_
              [token]\nsource = {{ file = \"token\" }}\n",
             place.graph.running.address
         );
-        let sidecar = Sidecar::start(place.dir.path(), &config).await;
-        let refused = Client::connect(sidecar.proxy).await.text("hello").await;
-        let told = "using the token without inspection";
-        wait_until(told, async || sidecar.stdout().contains(told)).await;
-        let log = sidecar.stdout();
-        let inspected = log.lines().find(|line| line.contains(told)).unwrap().to_owned();
+        let (refused, inspected) = call_graph(&place, &config).await;
         let set = place.run(&["token", "set"], &place.graph.sim.issue(None));
         let shown = [
             refused.json()["error"]["message"].as_str().unwrap().to_owned(),
@@ -149,12 +156,7 @@ async fn an_origin_that_does_not_speak_tls_is_named_with_its_port() {
             "[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[upstream]\n{upstream}\n\
              [token]\nsource = {{ file = \"token\" }}\n"
         );
-        let sidecar = Sidecar::start(place.dir.path(), &config).await;
-        let refused = Client::connect(sidecar.proxy).await.text("hello").await;
-        let told = "using the token without inspection";
-        wait_until(told, async || sidecar.stdout().contains(told)).await;
-        let log = sidecar.stdout();
-        let inspected = log.lines().find(|line| line.contains(told)).unwrap().to_owned();
+        let (refused, inspected) = call_graph(&place, &config).await;
         let report = text(&place.run(&["check"], "").stdout);
         let probed = report
             .lines()

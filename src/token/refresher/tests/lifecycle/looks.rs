@@ -1,12 +1,22 @@
 //! How often the sources are read while the token is dead.
 
 use super::*;
+use crate::token::RejectedRequest;
 
 fn with_looks(name: &'static str, every: Duration) -> FakeStore {
     let store = FakeStore::named(name);
     store.with_state(|state| state.look_interval = Some(LookInterval::fixed(every)));
     store.put(token(name));
     store
+}
+
+/// A dead token whose source, `row`, announces nothing, and is looked at ever less often.
+async fn start_with_a_dead_token(row: &FakeStore) -> (TokenHandle, RejectedRequest) {
+    let (first, longest) = (Duration::from_secs(2), Duration::from_secs(30));
+    row.with_state(|state| state.look_interval = Some(LookInterval { first, longest }));
+    let (tokens, _) = start(TokenProvider::from_source(row.clone())).await;
+    let rejected = tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
+    (tokens, rejected)
 }
 
 /// The loads in five minutes.
@@ -36,10 +46,7 @@ async fn a_dead_tokens_sources_are_read_every_few_seconds_and_a_living_tokens_ar
 #[tokio::test(start_paused = true)]
 async fn a_source_whose_looks_have_become_rare_is_read_within_seconds_of_a_request() {
     let row = with_looks("row", Duration::ZERO);
-    let (first, longest) = (Duration::from_secs(2), Duration::from_secs(30));
-    row.with_state(|state| state.look_interval = Some(LookInterval { first, longest }));
-    let (tokens, _) = start(TokenProvider::from_source(row.clone())).await;
-    let rejected = tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
+    let (tokens, rejected) = start_with_a_dead_token(&row).await;
     let loads = loads_meanwhile(&row).await;
     // Some are those of refreshes, with random pauses.
     assert!(loads <= 40, "{loads} loads in five minutes");
@@ -107,10 +114,7 @@ async fn a_start_without_a_token_finds_one_within_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_during_a_look_has_one_of_its_own_within_seconds() {
     let row = with_looks("row", Duration::ZERO);
-    let (first, longest) = (Duration::from_secs(2), Duration::from_secs(30));
-    row.with_state(|state| state.look_interval = Some(LookInterval { first, longest }));
-    let (tokens, _) = start(TokenProvider::from_source(row.clone())).await;
-    let rejected = tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
+    let (tokens, rejected) = start_with_a_dead_token(&row).await;
     let wait = || tokens.wait_for_successor(&rejected, Duration::ZERO, Instant::now());
     loads_meanwhile(&row).await;
     row.with_state(|state| state.delay = Duration::from_secs(1));
