@@ -72,7 +72,7 @@ pub struct Admin {
     pub event_waits: Semaphore,
     /// The OAuth codes that are not sent again.
     pub used_codes: Arc<UsedCodes>,
-    /// Each change in progress has a receiver: a stop waits until there is none.
+    /// Each change in progress has a receiver: a stop waits until all are dropped.
     pub changes: watch::Sender<()>,
     /// All metrics.
     pub metrics: Metrics,

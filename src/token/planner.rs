@@ -211,7 +211,7 @@ impl RefreshPlanner {
         let is_look_due = self.next_look.is_some_and(|at| at <= now);
         if self.source_changed || is_look_due {
             self.source_changed = false;
-            // One that is to confirm what the source of a valid token has said is none of these.
+            // A look that is to confirm what the source of a valid token has said does not count.
             self.looks = self
                 .looks
                 .saturating_add((is_look_due && urgency == Some(Urgency::Dead)).into());

@@ -120,7 +120,7 @@ fn no_file_is_longer_than_a_person_reads() {
 }
 
 /// Production lines of the proxy crate. What needs more has to make room first, or say in its commit why the limit rises.
-const MAX_PRODUCTION_LINES: usize = 43_000;
+const MAX_PRODUCTION_LINES: usize = 42_942;
 
 #[test]
 fn the_proxy_crate_stays_within_its_lines() {
