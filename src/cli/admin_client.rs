@@ -191,8 +191,7 @@ pub(super) async fn find_sidecar(
     let unanswered = |error| format!("no sidecar answers at {address} ({})", error_chain(&error));
     let answer = answer.map_err(|error| Obstacle::Absent(unanswered(error)))?;
     if wants_key(&answer) {
-        let message = format!("the sidecar at {address} answered 401; set admin.key as in its configuration");
-        return Err(Obstacle::WrongKey(message));
+        return Err(Obstacle::WrongKey(AdminError::WrongKey(address.clone()).to_string()));
     }
     let status: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let reason = if source_identity.is_empty() {
@@ -246,7 +245,7 @@ mod tests {
             (
                 format!("HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {CHALLENGE}\r\ncontent-length: 0\r\n\r\n"),
                 Obstacle::WrongKey(format!(
-                    "the sidecar at {admin} answered 401; set admin.key as in its configuration"
+                    "the sidecar at {admin} answered 401; set admin.key as in its configuration, or name that with --config"
                 )),
             ),
             (

@@ -252,7 +252,7 @@ async fn a_command_with_another_key_changes_nothing_unless_told_and_one_for_a_si
     replace_file(&dir.path().join("other.toml"), other);
     let (said, code) = set(&tokens[2], &["--config", "other.toml"]);
     assert!(
-        said.contains("set admin.key as in its configuration, or pass --offline"),
+        said.contains("set admin.key as in its configuration, or name that with --config, or pass --offline"),
         "{said}"
     );
     assert_eq!((code, stored()), (Some(1), tokens[1].clone()), "{said}");
